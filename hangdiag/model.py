@@ -1,0 +1,206 @@
+"""What was read from one host at one instant, and the words for it.
+
+A reader (:mod:`hangdiag.readers`) or a live debugger (:mod:`hangdiag.live`)
+ends in a :class:`Capture`; everything after it is a pure function of it.
+Numbers that were not in the input are ``None``, never zero. Addresses are
+``int`` here and hex strings in JSON. Lines are counted from 1 and are always
+those of the original input, whatever was peeled off around the trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Where(NamedTuple):
+    """Lines ``first`` to ``last`` (both included, from 1) of source number ``source``.
+
+    A named tuple, not a dataclass: a capture of 100,000 threads makes several
+    hundred thousand of them, and they are compared and hashed a lot.
+    """
+
+    source: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One function on a stack, as the debugger named it.
+
+    ``offset`` is in bytes from the function's start. ``args`` are (name, value)
+    pairs as printed by gdb. ``inlined`` is true for a frame that gdb made up from
+    debug information (it has no return address of its own). ``address`` is the
+    pc where it was printed.
+    """
+
+    function: str
+    offset: int | None = None
+    module: str | None = None
+    file: str | None = None
+    line: int | None = None
+    args: tuple[tuple[str, str], ...] = ()
+    inlined: bool = False
+    address: int | None = None
+
+    def argument(self, name: str) -> str | None:
+        """The value printed for argument ``name``: that of ``name``, else of ``name@entry``."""
+        at_entry = None
+        for key, value in self.args:
+            if key == name and not value.startswith("<"):
+                return value
+            if key == name + "@entry" and not value.startswith("<"):
+                at_entry = value
+        return at_entry
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A kernel thread: who it is, what state it was in, its stack (innermost frame first).
+
+    ``state`` is one of ``running``, ``runnable``, ``sleeping``, ``lock`` (blocked on a
+    turnstile), ``iwait`` (an idle interrupt thread), ``suspended``, ``swapped``, ``new``,
+    ``zombie``, ``inactive`` or None. ``interruptible`` tells an S from a D sleep
+    (TDF_SINTR). ``wmesg`` may be cut short by the tool that printed it: ``wmesg_cut`` then
+    holds the width. ``lock`` is the name of the lock that the thread is blocked on.
+    ``address`` is that of its struct thread. ``since`` is how long ago it last switched,
+    in seconds. ``stack_of_debugger`` marks a stack that belongs to whoever entered the
+    debugger, not to this thread.
+    """
+
+    pid: int | None = None
+    tid: int | None = None
+    address: int | None = None
+    command: str | None = None
+    name: str | None = None
+    state: str | None = None
+    interruptible: bool | None = None
+    wmesg: str | None = None
+    wmesg_cut: int | None = None
+    wchan: int | None = None
+    lock: str | None = None
+    cpu: int | None = None
+    since: float | None = None
+    frames: tuple[Frame, ...] = ()
+    where: tuple[Where, ...] = ()
+    stack_where: Where | None = None
+    stack_of_debugger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process; ``arguments`` is its command line or title, as printed."""
+
+    pid: int
+    command: str | None = None
+    arguments: str | None = None
+    address: int | None = None
+    where: tuple[Where, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LockFact:
+    """One statement of the capture about a kernel lock.
+
+    Facts are never merged by name: many locks share one. ``owner`` is the tid of the
+    exclusive owner and ``sharers`` those of known shared holders; ``waiters`` are the tids
+    that the same statement says wait for this very lock. ``state`` is ``unlocked``,
+    ``exclusive``, ``shared``, ``kernproc`` (a lockmgr lock handed to LK_KERNPROC),
+    ``destroyed`` or None where it was not told. ``owner_address`` is the owner's struct
+    thread where no tid was printed.
+    """
+
+    address: int | None = None
+    name: str | None = None
+    lock_class: str | None = None
+    state: str | None = None
+    owner: int | None = None
+    owner_address: int | None = None
+    sharers: tuple[int, ...] = ()
+    waiters: tuple[int, ...] = ()
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vcpu:
+    """A virtual CPU as read from ``struct vcpu``: state is IDLE, FROZEN, RUNNING or SLEEPING."""
+
+    id: int
+    address: int | None = None
+    state: str | None = None
+    hostcpu: int | None = None
+    reqidle: bool | None = None
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualMachine:
+    """A VM as read from ``struct vm`` (not inferred): None is "was not read".
+
+    The sets hold vCPU ids. ``rendezvous_function`` is "" when no rendezvous is pending.
+    ``destroying`` is true when its device is already gone (softc ``cdev`` is NULL).
+    """
+
+    address: int | None = None
+    name: str | None = None
+    pid: int | None = None
+    active: frozenset[int] | None = None
+    suspended: frozenset[int] | None = None
+    debugged: frozenset[int] | None = None
+    halted: frozenset[int] | None = None
+    requested: frozenset[int] | None = None
+    done: frozenset[int] | None = None
+    rendezvous_function: str | None = None
+    rendezvous_channel: int | None = None
+    suspend: int | None = None
+    destroying: bool | None = None
+    vcpus: tuple[Vcpu, ...] = ()
+    where: tuple[Where, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The machine that was captured. ``osreldate`` is ``__FreeBSD_version``."""
+
+    release: str | None = None
+    arch: str | None = None
+    uname: str | None = None
+    hostname: str | None = None
+    osreldate: int | None = None
+    panic: str | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something that was read. ``replaced`` counts bytes that were not UTF-8."""
+
+    path: str
+    format: str | None
+    lines: int
+    replaced: int = 0
+    container: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Lines that belong to nothing that was read; ``trace_like`` if they look as if they should."""
+
+    where: Where
+    why: str
+    trace_like: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Everything read of one host at one instant."""
+
+    sources: tuple[Source, ...] = ()
+    host: Host = Host()
+    processes: tuple[Process, ...] = ()
+    threads: tuple[Thread, ...] = ()
+    locks: tuple[LockFact, ...] = ()
+    vms: tuple[VirtualMachine, ...] = ()
+    unread: tuple[Unread, ...] = ()
