@@ -1,0 +1,3 @@
+"""hangdiag says why a bhyve guest hangs."""
+
+__version__ = "0.1.0"

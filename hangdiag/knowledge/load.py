@@ -1,0 +1,244 @@
+"""Reads rules/ (TOML) into values, and says exactly what is wrong with a file.
+
+The shipped rules are also kept as one JSON file, made when the package is
+built: TOML takes twenty times as long to parse. It is used only while its
+fingerprint is that of the TOML files beside it. Nothing is ever written when
+hangdiag runs: on a hung host a write may hang as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, fields, is_dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path as FilePath
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from hangdiag.errors import RuleError
+from hangdiag.knowledge.model import (
+    VERDICTS,
+    WAIT_KINDS,
+    BugRule,
+    ExampleThread,
+    IoctlRule,
+    Knowledge,
+    StackWords,
+    WaitExample,
+    WaitRule,
+)
+from hangdiag.knowledge.pattern import PatternError, parse_pattern
+from hangdiag.resources import data_folder, walk
+
+FORMAT = 1
+_COMPILED = "rules.json"
+_Value = TypeVar("_Value")
+
+
+def load_knowledge(extra: Iterable[FilePath] = ()) -> Knowledge:
+    """The shipped rules and those in the folders ``extra``; raises :class:`RuleError`.
+
+    A rule in a later folder replaces one of the same id.
+    """
+    folders: list[Traversable] = [data_folder("rules"), *extra]
+    texts: list[tuple[str, str]] = []
+    for number, folder in enumerate(folders):
+        if not folder.is_dir():
+            raise RuleError(f"{folder}: no folder of rules; give the folder that holds waits/ or bugs/")
+        for path, file in walk(folder, ".toml"):
+            name = path if number == 0 else f"{folder}/{path}"
+            try:
+                texts.append((name, file.read_text(encoding="utf-8")))
+            except (OSError, UnicodeDecodeError) as error:
+                raise RuleError(f"{name}: cannot be read ({error}); rules are UTF-8 text") from None
+    fingerprint = _fingerprint(texts)
+    return _load_compiled(fingerprint) or parse_rules(texts, fingerprint)
+
+
+def _fingerprint(texts: list[tuple[str, str]]) -> str:
+    digest = hashlib.sha256(b"hangdiag rules 1\n")
+    for name, text in texts:
+        digest.update(f"{name}\0{text}\0".encode())
+    return digest.hexdigest()
+
+
+def _load_compiled(fingerprint: str) -> Knowledge | None:
+    try:
+        text = files("hangdiag").joinpath("data", _COMPILED).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    # the fingerprint leads the file: a stale one is not even parsed
+    if fingerprint not in text[:120]:
+        return None
+    return _revive(Knowledge, json.loads(text))
+
+
+def compile_rules(target: FilePath) -> None:
+    """Write the shipped rules as JSON to ``target``."""
+    knowledge = load_knowledge()
+    data = {"fingerprint": knowledge.fingerprint, **_plain(knowledge)}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(data, separators=(",", ":"), ensure_ascii=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON data, without what equals its default."""
+    if is_dataclass(value):
+        plain = {}
+        for field in fields(value):
+            item = getattr(value, field.name)
+            if field.default is MISSING or item != field.default:
+                plain[field.name] = _plain(item)
+        return plain
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _revive(kind: type[_Value], data: dict[str, Any]) -> _Value:
+    """The inverse of :func:`_plain`: it trusts its input, which the build made."""
+    makers = {name: _reviver(hint) for name, hint in get_type_hints(kind).items()}
+    return kind(**{name: makers[name](value) for name, value in data.items()})
+
+
+def _reviver(hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin is tuple:
+        inner = get_args(hint)[0]
+        if is_dataclass(inner):
+            hints = {name: _reviver(value) for name, value in get_type_hints(inner).items()}
+            return lambda items: tuple(
+                [inner(**{name: hints[name](value) for name, value in item.items()}) for item in items]
+            )
+        return tuple
+    if origin is frozenset:
+        return frozenset
+    if isinstance(hint, type) and is_dataclass(hint):
+        return lambda item: _revive(hint, item)
+    return lambda item: item
+
+
+def parse_rules(texts: list[tuple[str, str]], fingerprint: str = "") -> Knowledge:
+    """Rules from (file name, TOML text) pairs; raises :class:`RuleError` naming file and key."""
+    words: StackWords | None = None
+    waits: dict[str, WaitRule] = {}
+    bugs: dict[str, BugRule] = {}
+    ioctls: dict[str, IoctlRule] = {}
+    for name, text in texts:
+        data = _toml(name, text)
+        subsystem = data.pop("subsystem", None)
+        for number, item in enumerate(data.pop("wait", ())):
+            place = f"{name}: wait {item.get('id', number + 1)}"
+            wait = _wait(place, {"subsystem": subsystem, "file": name, **item})
+            waits[wait.id] = wait
+        for number, item in enumerate(data.pop("bug", ())):
+            place = f"{name}: bug {item.get('id', number + 1)}"
+            bug = _bug(place, {"file": name, **item})
+            bugs[bug.id] = bug
+        for item in data.pop("ioctl", ()):
+            ioctl = _build(IoctlRule, item, f"{name}: ioctl {item.get('name', '?')}")
+            ioctls[ioctl.name] = ioctl
+        if "switch" in data:
+            words = _build(StackWords, data, name)
+            data = {}
+        for key in data:
+            raise RuleError(f"{name}: unknown key {key!r}; a rule file holds wait, bug or ioctl tables")
+    if words is None:
+        raise RuleError("stack.toml: missing; it says how to read a stack")
+    return Knowledge(words, tuple(waits.values()), tuple(bugs.values()), tuple(ioctls.values()), fingerprint)
+
+
+def _toml(name: str, text: str) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RuleError(f"{name}: {error}; correct the TOML") from None
+    found = data.pop("format", None)
+    if found != FORMAT:
+        raise RuleError(f"{name}: format = {found!r}; this hangdiag reads format = {FORMAT}")
+    return data
+
+
+def _wait(place: str, data: dict[str, Any]) -> WaitRule:
+    if data.get("subsystem") is None:
+        raise RuleError(f"{place}: no subsystem; set it at the top of the file")
+    rule = _build(WaitRule, data, place)
+    _one_of(place, "kind", rule.kind, WAIT_KINDS)
+    for kind in rule.alternatives:
+        _one_of(place, "alternatives", kind, WAIT_KINDS)
+    _one_of(place, "mode", rule.mode, ("all", "any"))
+    if not (rule.wmesg or rule.stack or rule.state or rule.name or rule.command):
+        raise RuleError(f"{place}: recognises nothing; give wmesg, stack, state, name or command")
+    _check_patterns(place, rule.stack)
+    return rule
+
+
+def _bug(place: str, data: dict[str, Any]) -> BugRule:
+    rule = _build(BugRule, data, place)
+    for verdict in rule.signature.verdicts:
+        _one_of(place, "signature.verdicts", verdict, VERDICTS)
+    if not rule.signature.thread:
+        raise RuleError(f"{place}: signature has no thread; it would match everything")
+    for thread in rule.signature.thread:
+        _one_of(place, "signature.thread.role", thread.role, ("core", "stuck", "any"))
+        if thread.kind is not None:
+            _one_of(place, "signature.thread.kind", thread.kind, WAIT_KINDS)
+        _check_patterns(place, thread.stack + thread.without)
+    return rule
+
+
+def _check_patterns(place: str, patterns: tuple[str, ...]) -> None:
+    for text in patterns:
+        try:
+            parse_pattern(text)
+        except PatternError as error:
+            raise RuleError(f"{place}: stack: {error}") from None
+
+
+def _one_of(place: str, key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise RuleError(f"{place}: {key} = {value!r}; it is one of {', '.join(allowed)}")
+
+
+def _build(kind: type[_Value], data: Any, place: str) -> _Value:
+    """Make a dataclass of TOML data, checking keys and types."""
+    if not isinstance(data, dict):
+        raise RuleError(f"{place}: a table is expected, not {data!r}")
+    hints = get_type_hints(kind)
+    known: dict[str, Field[Any]] = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in data.items():
+        if key not in known:
+            raise RuleError(f"{place}: unknown key {key!r}; known are {', '.join(known)}")
+        values[key] = _convert(kind, hints[key], value, f"{place}: {key}")
+    for key, field in known.items():
+        if key not in values and field.default is MISSING:
+            raise RuleError(f"{place}: {key} is missing")
+    return kind(**values)
+
+
+def _convert(owner: type, hint: Any, value: Any, place: str) -> Any:
+    if get_origin(hint) is UnionType:
+        hint = next(option for option in get_args(hint) if option is not type(None))
+    origin = get_origin(hint)
+    if origin in (tuple, frozenset):
+        inner = get_args(hint)[0]
+        if owner in (WaitExample, ExampleThread) and isinstance(value, str):
+            value = value.split()
+        if not isinstance(value, list):
+            raise RuleError(f"{place}: a list is expected, not {value!r}")
+        items = [_convert(owner, inner, item, place) for item in value]
+        return origin(items)
+    if is_dataclass(hint):
+        return _build(hint, value, place)  # type: ignore[arg-type]
+    if hint is int and isinstance(value, bool) or not isinstance(value, hint):
+        raise RuleError(f"{place}: {hint.__name__} expected, not {value!r}")
+    return value
+
+

@@ -1,0 +1,13 @@
+"""What the kernel debugger ddb(4) prints, one module a group of commands."""
+
+from hangdiag.readers.ddb import chains, context, locks, pcpu, processes, stacks, threads
+
+OPENERS = (
+    *context.OPENERS,
+    *stacks.OPENERS,
+    *processes.OPENERS,
+    *threads.OPENERS,
+    *chains.OPENERS,
+    *locks.OPENERS,
+    *pcpu.OPENERS,
+)

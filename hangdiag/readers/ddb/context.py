@@ -1,0 +1,57 @@
+"""What surrounds ddb's output: prompts with echoed commands, why it stopped, the panic message.
+
+From sys/ddb/db_main.c, db_command.c, db_script.c and sys/kern/subr_kdb.c: ``db> ``,
+``db:0:script> ``, ``KDB: enter: ...``, ``[ thread pid %d tid %d ]``, ``Stopped at ...``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.readers.section import Opener, Section
+
+_THREAD = re.compile(r"\[ ?thread pid (\d+) tid (\d+) ?\]")
+_PROMPT = re.compile(r"db(?::\d+:[\w.-]+)?> ?")
+_BACKTRACE = re.compile(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
+
+
+def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
+    line = section.lines[start]
+    command = line[match.end() :].strip()
+    section.context["ddb command"] = command
+    section.context.pop("ddb thread", None)
+    section.context.pop("ddb thread line", None)
+    found = _BACKTRACE.match(command)
+    if found is not None and int(found.group(1)) >= 100000:
+        section.context["ddb thread"] = (None, int(found.group(1)))
+    section.draft.now.tables.discard("ddb-ps")
+    return start + 1
+
+
+def _read_entered(section: Section, start: int, match: re.Match[str]) -> int:
+    found = _THREAD.match(section.lines[start])
+    if found is None:
+        return start
+    section.context["ddb thread"] = (int(found.group(1)), int(found.group(2)))
+    section.context["ddb thread line"] = section.where(start, start + 1)
+    return start + 1
+
+
+def _read_note(section: Section, start: int, match: re.Match[str]) -> int:
+    line = section.lines[start]
+    if "panic: " in line:
+        section.draft.set_host(panic=line.partition("panic: ")[2].strip())
+    return start + 1
+
+
+OPENERS = (
+    Opener("ddb-prompt", "ddb", _PROMPT.pattern, _read_prompt),
+    Opener("ddb-entered", "ddb", r"\[ ?thread pid \d+ tid \d+", _read_entered),
+    Opener("ddb-note", "ddb", r"~?KDB: (?:enter|stack backtrace|debugger)|Stopped at\s|(?:login: )?panic: ", _read_note),
+    Opener(
+        "ddb-no-command",
+        "ddb",
+        r"No such command|Ambiguous\Z|Unable to locate a |\d+/\d+ bytes used\Z|capture is (?:on|off)\Z|Can't trace|Thread \d+ not found",
+        _read_note,
+    ),
+)

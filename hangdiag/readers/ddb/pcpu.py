@@ -1,0 +1,75 @@
+"""``show pcpu``, ``show allpcpu``, ``show registers``, ``show cdev``, ``show witness`` and the like.
+
+From sys/kern/subr_pcpu.c (show_pcpu): which thread is on which CPU. The others say nothing
+of threads: their lines are recognised so that they are not taken for something unknown.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.model import Thread
+from hangdiag.readers.section import Opener, Section
+
+_FIELD = re.compile(r"(\w[\w ]*?)\s*= (.*)")
+_THREAD = re.compile(r"(?P<td>0x[0-9a-f]+): pid (?P<pid>\d+) tid (?P<tid>\d+)(?: critnest \d+)? \"(?P<name>[^\"]*)\"")
+
+
+def _read_pcpu(section: Section, start: int, match: re.Match[str]) -> int:
+    lines = section.lines
+    index = start
+    cpu: int | None = None
+    threads = []
+    while index < len(lines):
+        line = lines[index]
+        field = _FIELD.match(line)
+        if field is not None:
+            key, value = field.groups()
+            if key == "cpuid" and value.strip().isdigit():
+                cpu = int(value)
+            elif key == "curthread" and (found := _THREAD.match(value)) is not None:
+                threads.append(
+                    Thread(
+                        pid=int(found.group("pid")),
+                        tid=int(found.group("tid")),
+                        address=int(found.group("td"), 16),
+                        name=found.group("name"),
+                        state="running",
+                        cpu=cpu,
+                        where=(section.where(index, index + 1),),
+                    )
+                )
+        elif line.strip() and not line.startswith(("Current CPU:", "spin locks held:")):
+            break
+        index += 1
+    section.draft.add_threads(threads)
+    while index > start + 1 and not lines[index - 1].strip():
+        index -= 1
+    return index
+
+
+def _skip_while(pattern: str) -> object:
+    accepted = re.compile(pattern)
+
+    def skip(section: Section, start: int, match: re.Match[str]) -> int:
+        lines = section.lines
+        index = start + 1
+        while index < len(lines) and accepted.match(lines[index]):
+            index += 1
+        return index
+
+    return skip
+
+
+_REGISTER = r"(?:[cdefgs]s|[re]?(?:[abcd]x|[sd]i|[sb]p|ip|flags)|r\d+|dr\d|x\d+|lr|elr|spsr|pc|sp|rdi|rip)\s+(?:0x[0-9a-f]+|0)\b"
+OPENERS = (
+    Opener("ddb-pcpu", "ddb", r"cpuid\s+= \d|Current CPU: \d", _read_pcpu),
+    Opener("ddb-registers", "ddb", _REGISTER, _skip_while(_REGISTER + r"|\S+\+0x[0-9a-f]+:")),  # type: ignore[arg-type]
+    Opener("ddb-cdev", "ddb", r"[\w./-]+ 0x[0-9a-f]{8,16}\Z", _skip_while(r"[\w./-]+ 0x[0-9a-f]{8,16}\Z")),  # type: ignore[arg-type]
+    Opener(
+        "ddb-witness",
+        "ddb",
+        r"(?:Sleep|Spin) locks:\Z|Locks which were never acquired:|\s*.+ \(type: .*, depth: \d+",
+        _skip_while(r"\s*.+ \(type: .*depth: \d+|(?:Sleep|Spin) locks:|Locks which were never acquired:|\s*\Z"),  # type: ignore[arg-type]
+    ),
+)

@@ -1,0 +1,124 @@
+"""ddb stacks: ``bt``, ``trace``, ``alltrace``, ``acttrace``, ``bt/t``, ``where``.
+
+Header from sys/ddb/db_command.c (db_stack_trace, db_stack_trace_active, db_stack_trace_all):
+``Tracing pid %d tid %ld td %p`` and ``Tracing command %s pid %d tid %ld td %p (CPU %d)``.
+Frames from sys/amd64/amd64/db_trace.c: ``name() at name+0x1a/frame 0x...``; the frames go on
+behind ``--- trap ... ---`` and ``--- interrupt ... ---``, and end at a system call.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.model import Frame, Thread, Where
+from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.stacks import parse_offset
+
+HEADER = re.compile(
+    r"Tracing (?:command (?P<command>.*?) )?pid (?P<pid>\d+) tid (?P<tid>\d+) td (?P<td>0x[0-9a-f]+)"
+    r"(?: \(CPU (?P<cpu>\d+)\))?\s*\Z"
+)
+# "f() at f+0x1a", "f() at f", "f(150b260,...) at f+0xf4", "calltrap() at 0xffc031ef", "fork_exit at fork_exit+0x11f"
+FRAME = re.compile(
+    r"(?P<name>\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at "
+    r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+)|\.\.\.)\s*\Z"
+)
+_SEPARATOR = re.compile(r"--- (?P<what>trap|syscall|interrupt|exception|system call)\b")
+_END_OF_KERNEL = re.compile(r"--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,)")
+
+
+def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
+    found = HEADER.match(section.lines[start])
+    if found is None:
+        return start
+    frames, end = read_frames(section, start + 1)
+    where = section.where(start, end)
+    cpu = found.group("cpu")
+    section.draft.add_threads(
+        [
+            Thread(
+                pid=int(found.group("pid")),
+                tid=int(found.group("tid")),
+                address=int(found.group("td"), 16),
+                command=found.group("command"),
+                state="running" if cpu is not None else None,
+                cpu=int(cpu) if cpu is not None else None,
+                frames=frames,
+                where=(where,),
+                stack_where=where if frames else None,
+            )
+        ]
+    )
+    if frames:
+        section.count_stacks("ddb")
+    return end
+
+
+def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
+    """The frames from line ``start`` on, and the index of the first line behind them."""
+    memo = section.context.get("ddb frames")
+    if memo is None:
+        memo = section.context["ddb frames"] = {}
+    assert isinstance(memo, dict)
+    lines = section.lines
+    frames: list[Frame] = []
+    index = start
+    end = len(lines)
+    while index < end:
+        line = lines[index]
+        head = line.partition("/frame")[0]
+        frame = memo.get(head)
+        if frame is None:
+            frame = parse_frame(head)
+            if frame is None:
+                if _SEPARATOR.match(line):
+                    index += 1
+                    if _END_OF_KERNEL.match(line):
+                        break
+                    continue
+                break
+            memo[head] = frame
+        frames.append(frame)
+        index += 1
+    return tuple(frames), index
+
+
+def parse_frame(head: str) -> Frame | None:
+    """A frame from a ddb line up to ``/frame``, or None."""
+    found = FRAME.match(head)
+    if found is None:
+        return None
+    address = found.group("address")
+    # the name before () and the one behind "at" are printed from the same symbol
+    name = found.group("name") if found.group("name") != "(null)" or address is None else address
+    return Frame(
+        name,
+        offset=parse_offset(found.group("offset")),
+        address=int(address, 16) if address is not None else None,
+    )
+
+
+def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
+    """A stack without a header: ``bt`` at the prompt, or after ``KDB: stack backtrace:``.
+
+    It belongs to the thread that the debugger named last, if it did.
+    """
+    if parse_frame(section.lines[start].partition("/frame")[0]) is None:
+        return start
+    frames, end = read_frames(section, start)
+    where = section.where(start, end)
+    current = section.context.pop("ddb thread", None)
+    pid, tid = current if isinstance(current, tuple) else (None, None)
+    begin = section.context.pop("ddb thread line", None)
+    places: tuple[Where, ...] = (where,)
+    if isinstance(begin, Where):
+        places = (begin, where)
+    section.draft.add_threads([Thread(pid=pid, tid=tid, frames=frames, where=places, stack_where=where)])
+    section.count_stacks("ddb")
+    return end
+
+
+OPENERS = (
+    Opener("ddb-traced", "ddb", r"Tracing (?:command|pid)\b", _read_traced),
+    Opener("ddb-frames", "ddb", r"(?:\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at (?:[A-Za-z_][\w.$@]*|0x)", _read_bare),
+)

@@ -1,0 +1,107 @@
+"""``show thread`` and ``show threads``.
+
+From sys/kern/kern_thread.c and sys/ddb/db_thread.c (db_show_thread, db_show_threads).
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.model import LockFact, Thread
+from hangdiag.readers.ddb.stacks import parse_frame
+from hangdiag.readers.section import Opener, Section
+
+_HEADER = re.compile(r"Thread (\d+) at (0x[0-9a-f]+):")
+_ROW = re.compile(r"  +(?P<tid>\d+) \((?P<td>0x[0-9a-f]+)\) \(stack 0x[0-9a-f]+\)\s+(?P<frame>.*)")
+_FIELD = re.compile(r" ([a-z][a-z ]*?)(?: \(pid (\d+)\))?: (.*)")
+_SLEEP = re.compile(r"(?P<wmesg>.*?)\s+wchan: (?P<wchan>0x[0-9a-f]+)")
+_LOCK = re.compile(r"(?P<lock>.*?)\s+turnstile: (?P<turnstile>0x[0-9a-f]+)")
+_AGO = re.compile(r"(\d+) ms ago|(\d+\.\d+) s ago")
+
+
+def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
+    found = _HEADER.match(section.lines[start])
+    if found is None:
+        return start
+    known: dict[str, object] = {"tid": int(found.group(1)), "address": int(found.group(2), 16)}
+    index = start + 1
+    lines = section.lines
+    while index < len(lines):
+        field = _FIELD.match(lines[index])
+        if field is None:
+            break
+        _take(known, *field.groups())
+        index += 1
+    where = section.where(start, index)
+    section.draft.add_threads([Thread(**known, where=(where,))])  # type: ignore[arg-type]
+    lock = known.get("lock")
+    if isinstance(lock, str):
+        section.draft.add_lock(LockFact(name=lock, waiters=(int(found.group(1)),), where=where))
+    return index
+
+
+def _take(known: dict[str, object], key: str, pid: str | None, value: str) -> None:
+    if key == "proc" and pid is not None:
+        known["pid"] = int(pid)
+    elif key == "name":
+        known["name"] = value.strip()
+    elif key == "state":
+        known.update(_state(value))
+    elif key == "wmesg":
+        sleep = _SLEEP.match(value)
+        if sleep is not None:
+            known["wmesg"] = sleep.group("wmesg")
+            known["wchan"] = int(sleep.group("wchan"), 16)
+    elif key == "lock":
+        lock = _LOCK.match(value)
+        if lock is not None:
+            known["lock"] = lock.group("lock")
+    elif key == "last voluntary switch":
+        ago = _AGO.match(value)
+        if ago is not None:
+            known["since"] = int(ago.group(1)) / 1000 if ago.group(1) else float(ago.group(2))
+
+
+def _state(value: str) -> dict[str, object]:
+    running = re.match(r"RUNNING \(CPU (\d+)\)", value)
+    if running is not None:
+        return {"state": "running", "cpu": int(running.group(1))}
+    if value.startswith(("CAN RUN", "RUNQ")):
+        return {"state": "runnable"}
+    if value.startswith("INACTIVE"):
+        return {"state": "inactive"}
+    for word, state in (("LOCK", "lock"), ("SLEEPING", "sleeping"), ("SUSPENDED", "suspended"), ("IWAIT", "iwait")):
+        if word in value:
+            return {"state": state}
+    return {}
+
+
+def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
+    """``show threads``: the innermost frame of each thread, worth little but its address."""
+    lines = section.lines
+    threads = []
+    index = start
+    while index < len(lines):
+        row = _ROW.match(lines[index])
+        if row is None:
+            break
+        frame = parse_frame(row.group("frame").partition("/frame")[0])
+        where = section.where(index, index + 1)
+        threads.append(
+            Thread(
+                tid=int(row.group("tid")),
+                address=int(row.group("td"), 16),
+                frames=(frame,) if frame is not None else (),
+                where=(where,),
+                stack_where=where if frame is not None else None,
+            )
+        )
+        index += 1
+    section.draft.add_threads(threads)
+    return index
+
+
+OPENERS = (
+    Opener("ddb-thread", "ddb", r"Thread \d+ at 0x[0-9a-f]+:", _read_thread),
+    Opener("ddb-threads", "ddb", r"  +\d+ \(0x[0-9a-f]+\) \(stack 0x", _read_threads),
+)

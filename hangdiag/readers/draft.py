@@ -1,0 +1,229 @@
+"""What readers write into: it merges what several sections say of the same thread.
+
+One :class:`Draft` collects all sources of one reading. It holds one *instant* after
+another: sections of one host at one time are merged by thread id; a second table of
+the same threads begins a new instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+
+from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine, Where
+
+_THREAD_FIELDS = tuple(
+    item.name for item in fields(Thread) if item.name not in ("frames", "where", "stack_where", "stack_of_debugger")
+)
+#: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
+_TOLERATED = 0.2
+
+
+@dataclass(slots=True)
+class Instant:
+    """What was read of one host at one time."""
+
+    threads: dict[object, Thread] = field(default_factory=dict)
+    processes: dict[int, Process] = field(default_factory=dict)
+    rows: list[Thread] = field(default_factory=list)
+    locks: list[LockFact] = field(default_factory=list)
+    vms: dict[object, VirtualMachine] = field(default_factory=dict)
+    host: Host = Host()
+    tables: set[str] = field(default_factory=set)
+
+
+class Draft:
+    """Collects sections; :meth:`captures` ends it."""
+
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
+        self.unread: list[Unread] = []
+        self.instants: list[Instant] = [Instant()]
+
+    @property
+    def now(self) -> Instant:
+        """The instant that is being read."""
+        return self.instants[-1]
+
+    def add_threads(self, threads: Iterable[Thread], table: str | None = None) -> None:
+        """Merge a section of threads. ``table`` names a tool that prints each thread once:
+        when it prints the same threads again, that is a new instant.
+        """
+        batch = list(threads)
+        if self._is_another_instant(batch, table):
+            self.instants.append(Instant())
+        instant = self.now
+        if table is not None:
+            instant.tables.add(table)
+        known = instant.threads
+        for thread in batch:
+            key: object = thread.tid
+            if key is None:
+                if thread.address is not None:
+                    key = ("address", thread.address)
+                elif thread.pid is not None and thread.name is None and not thread.frames:
+                    instant.rows.append(thread)
+                    continue
+                else:
+                    key = ("anonymous", len(known))
+            before = known.get(key)
+            known[key] = thread if before is None else merge_threads(before, thread)
+
+    def _is_another_instant(self, batch: list[Thread], table: str | None) -> bool:
+        known = self.now.threads
+        if not known:
+            return False
+        shared = [(known[thread.tid], thread) for thread in batch if thread.tid is not None and thread.tid in known]
+        if not shared:
+            return False
+        if table is not None and table in self.now.tables:
+            return True
+        strangers = sum(1 for before, after in shared if _are_different(before, after))
+        return strangers > len(shared) * _TOLERATED
+
+    def add_row(self, row: Thread) -> None:
+        """A thread of which only the process is known (a single-threaded process in ``ps``)."""
+        self.now.rows.append(row)
+
+    def add_process(self, process: Process) -> None:
+        """Merge what is said of a process."""
+        known = self.now.processes
+        before = known.get(process.pid)
+        if before is not None:
+            process = Process(
+                process.pid,
+                process.command or before.command,
+                process.arguments or before.arguments,
+                process.address if process.address is not None else before.address,
+                before.where + tuple(item for item in process.where if item not in before.where),
+            )
+        known[process.pid] = process
+
+    def add_lock(self, fact: LockFact) -> None:
+        """Note a statement about a lock."""
+        self.now.locks.append(fact)
+
+    def add_vm(self, key: object, change: Callable[[VirtualMachine], VirtualMachine]) -> None:
+        """Change what is known of the VM that the source calls ``key``."""
+        known = self.now.vms
+        known[key] = change(known.get(key, VirtualMachine()))
+
+    def set_host(self, **known: object) -> None:
+        """Fill in facts of the host that are not known yet."""
+        host = self.now.host
+        for name, value in known.items():
+            if value is not None and getattr(host, name) in (None, ()):
+                host = replace(host, **{name: value})
+        self.now.host = host
+
+    def captures(self) -> tuple[Capture, ...]:
+        """Everything collected, one capture an instant (at least one)."""
+        made = []
+        for number, instant in enumerate(self.instants):
+            made.append(
+                Capture(
+                    sources=tuple(self.sources),
+                    host=instant.host,
+                    processes=tuple(instant.processes.values()),
+                    threads=tuple(finish_threads(instant)),
+                    locks=tuple(dict.fromkeys(instant.locks)),
+                    vms=tuple(instant.vms.values()),
+                    unread=tuple(self.unread) if number == 0 else (),
+                )
+            )
+        return tuple(made)
+
+
+def _are_different(before: Thread, after: Thread) -> bool:
+    """Do two notes with the same tid speak of different threads?"""
+    if before.pid is not None and after.pid is not None and before.pid != after.pid:
+        return True
+    return before.command is not None and after.command is not None and before.command != after.command
+
+
+def merge_threads(before: Thread, after: Thread) -> Thread:
+    """One thread from two notes of it: the first value known wins, the longer stack wins.
+
+    Of two wait messages, one may have been cut short: the longer one wins.
+    """
+    values = {}
+    for name in _THREAD_FIELDS:
+        value = getattr(before, name)
+        values[name] = getattr(after, name) if value is None else value
+    if (
+        before.wmesg is not None
+        and after.wmesg is not None
+        and len(after.wmesg) > len(before.wmesg)
+        and after.wmesg.startswith(before.wmesg)
+    ):
+        values["wmesg"], values["wmesg_cut"] = after.wmesg, after.wmesg_cut
+    elif before.wmesg is not None:
+        values["wmesg_cut"] = before.wmesg_cut
+    stack = before
+    if len(after.frames) > len(before.frames) or (before.stack_of_debugger and after.frames):
+        stack = after
+    return Thread(
+        **values,
+        frames=stack.frames,
+        stack_where=stack.stack_where,
+        stack_of_debugger=stack.stack_of_debugger,
+        where=before.where + tuple(item for item in after.where if item not in before.where),
+    )
+
+
+def finish_threads(instant: Instant) -> list[Thread]:
+    """The threads of an instant: rows joined, commands, lock names and owners filled in."""
+    threads = _join_addresses(list(instant.threads.values()))
+    threads = _join_rows(threads, instant.rows)
+    commands = {process.pid: process.command for process in instant.processes.values()}
+    blocked: dict[int, str] = {}
+    for fact in instant.locks:
+        for tid in fact.waiters:
+            blocked.setdefault(tid, fact.name or "?")
+    finished = []
+    for thread in threads:
+        command = thread.command
+        if command is None and thread.pid is not None:
+            command = commands.get(thread.pid)
+        lock = thread.lock
+        if lock is None and thread.tid is not None:
+            lock = blocked.get(thread.tid)
+        if command is not thread.command or lock is not thread.lock:
+            thread = replace(thread, command=command, lock=lock)
+        finished.append(thread)
+    return finished
+
+
+def _join_addresses(threads: list[Thread]) -> list[Thread]:
+    """Join notes that know only the address of a struct thread to the thread with that address."""
+    by_address = {thread.address: index for index, thread in enumerate(threads) if thread.tid is not None}
+    joined: list[Thread | None] = list(threads)
+    for index, thread in enumerate(threads):
+        if thread.tid is None and thread.address is not None and thread.address in by_address:
+            target = by_address[thread.address]
+            other = joined[target]
+            if other is not None:
+                joined[target] = merge_threads(other, thread)
+                joined[index] = None
+    return [thread for thread in joined if thread is not None]
+
+
+def _join_rows(threads: list[Thread], rows: list[Thread]) -> list[Thread]:
+    by_pid: dict[int, list[int]] = {}
+    for index, thread in enumerate(threads):
+        if thread.pid is not None:
+            by_pid.setdefault(thread.pid, []).append(index)
+    for row in rows:
+        assert row.pid is not None
+        places = by_pid.get(row.pid, [])
+        if len(places) == 1:
+            threads[places[0]] = merge_threads(threads[places[0]], row)
+        elif not places:
+            by_pid[row.pid] = [len(threads)]
+            threads.append(row)
+    return threads
+
+
+def span(where: Where, last: Where) -> Where:
+    """The lines from the begin of ``where`` to the end of ``last``."""
+    return Where(where.source, where.first, last.last)

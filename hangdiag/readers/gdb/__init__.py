@@ -1,0 +1,5 @@
+"""What gdb and kgdb print: stacks, ``info threads``, values of variables."""
+
+from hangdiag.readers.gdb import stacks, threads, values
+
+OPENERS = (*threads.OPENERS, *stacks.OPENERS, *values.OPENERS)

@@ -1,0 +1,98 @@
+"""Decides which reader takes which lines, and accounts for every line.
+
+One expression made of all readers' openers is tried at each line that no reader has taken.
+Lines that nobody takes are listed as unread; those that look like part of a trace are marked.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from hangdiag.model import Source, Unread
+from hangdiag.readers import ddb, gdb, procstat
+from hangdiag.readers.draft import Draft
+from hangdiag.readers.section import Opener, Section
+from hangdiag.text.page import make_page
+
+OPENERS: tuple[Opener, ...] = (*procstat.OPENERS, *ddb.OPENERS, *gdb.OPENERS)
+
+_TRACE_LIKE = re.compile(
+    r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}|\bwchan\b"
+)
+
+
+@cache
+def _openers() -> tuple[re.Pattern[str], dict[str, Opener]]:
+    names = {f"o{index}": opener for index, opener in enumerate(OPENERS)}
+    # an opener's own groups would hide which opener matched
+    alternatives = "|".join(f"(?P<{name}>{_ungroup(opener.pattern)})" for name, opener in names.items())
+    return re.compile(alternatives), names
+
+
+def _ungroup(pattern: str) -> str:
+    return re.sub(r"(?<!\\)\((?!\?)", "(?:", pattern)
+
+
+def read_source(draft: Draft, text: str, path: str, container: str | None = None, replaced: int = 0) -> Source:
+    """Read one source into ``draft``; returns its description."""
+    page = make_page(text)
+    number = len(draft.sources)
+    section = Section(page, number, draft)
+    formats = _scan(section)
+    lines = text.count("\n") + (0 if text.endswith("\n") or not text else 1)
+    best = max(section.stacks, key=lambda name: section.stacks[name], default=None)
+    source = Source(path, best or (formats[0] if formats else None), lines, replaced, container)
+    draft.sources.append(source)
+    return source
+
+
+def _scan(section: Section) -> list[str]:
+    expression, names = _openers()
+    lines = section.lines
+    formats: list[str] = []
+    index = 0
+    end = len(lines)
+    unread = -1
+    while index < end:
+        found = expression.match(lines[index])
+        if found is not None and found.lastgroup is not None:
+            opener = names[found.lastgroup]
+            following = opener.read(section, index, found)
+            if following > index:
+                if unread >= 0:
+                    _note_unread(section, unread, index)
+                    unread = -1
+                if opener.format not in formats:
+                    formats.append(opener.format)
+                index = following
+                continue
+        if unread < 0:
+            unread = index
+        index += 1
+    if unread >= 0:
+        _note_unread(section, unread, end)
+    return formats
+
+
+def _note_unread(section: Section, start: int, end: int) -> None:
+    """List lines as unread, blank ones at either end left out."""
+    lines = section.lines
+    while start < end and not lines[start].strip():
+        start += 1
+    while end > start and not lines[end - 1].strip():
+        end -= 1
+    if start == end:
+        return
+    marked = [_TRACE_LIKE.search(lines[index]) is not None for index in range(start, end)]
+    begin = start
+    for index in range(start + 1, end + 1):
+        if index == end or marked[index - start] != marked[begin - start]:
+            trace_like = marked[begin - start]
+            if any(line.strip() for line in lines[begin:index]):
+                section.draft.unread.append(
+                    Unread(section.where(begin, index), "looks like a trace" if trace_like else "prose", trace_like)
+                )
+            begin = index
+
+

@@ -1,0 +1,57 @@
+"""The small interface between the scanner and the readers of single formats.
+
+A reader module holds ``OPENERS``: each says by a pattern which line begins something it
+can read. Its function takes the section, the line's index and the match, reads on as far
+as it understands, writes what it read into ``section.draft`` and returns the index of the
+first line that is not its own. Returning the index it was given means "not mine after all".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hangdiag.model import Where
+from hangdiag.readers.draft import Draft
+from hangdiag.text.page import Page
+
+
+@dataclass(slots=True)
+class Section:
+    """One source while it is read. ``context`` is what a reader leaves for later lines of it
+    (the ddb command that was typed, the thread that gdb switched to)."""
+
+    page: Page
+    source: int
+    draft: Draft
+    lines: list[str] = field(default_factory=list)
+    stacks: dict[str, int] = field(default_factory=dict)
+    context: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.lines = self.page.lines
+
+    def where(self, first: int, end: int) -> Where:
+        """The original lines of the page's lines ``first`` up to, not including, ``end``."""
+        return Where(self.source, self.page.first[first], self.page.last[max(end - 1, first)])
+
+    def count_stacks(self, form: str, number: int = 1) -> None:
+        """Note that ``number`` stacks came in format ``form``: the commonest names the source's format."""
+        self.stacks[form] = self.stacks.get(form, 0) + number
+
+
+Read = Callable[[Section, int, "re.Match[str]"], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """``pattern`` must match at the start of a line for ``read`` to be asked.
+
+    ``format`` is the JSON contract's name of the format, and counts where no stacks are.
+    """
+
+    name: str
+    format: str
+    pattern: str
+    read: Read

@@ -1,0 +1,48 @@
+"""Frames from text, each distinct one made once."""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.model import Frame
+
+# name, name+0x1a, name+26, kld.ko`name+0x1a; a compiler's suffix (.isra.0) belongs to the name
+_TOKEN = re.compile(r"(?:([\w.-]+)`)?([A-Za-z_][\w.$@]*)(?:\+(0x[0-9a-f]+|\d+|\.\.\.)?)?(?:\(\))?,?\Z", re.I)
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]+\Z")
+
+
+class FrameMemo(dict[str, "Frame | None"]):
+    """Maps ``name+0xoffset`` to its frame, None for what is no function; a stack repeats most of them."""
+
+    def __missing__(self, token: str) -> Frame | None:
+        frame = parse_token(token)
+        self[token] = frame
+        return frame
+
+
+def parse_token(token: str) -> Frame | None:
+    """A frame from ``[module`]name[+0xoffset]`` (procstat, stack(9), dtrace), or None."""
+    found = _TOKEN.match(token)
+    if found is None:
+        if _ADDRESS.match(token):
+            return Frame(token, address=int(token, 16))
+        return None
+    module, name, offset = found.groups()
+    return Frame(name, offset=parse_offset(offset), module=module)
+
+
+def parse_offset(text: str | None) -> int | None:
+    """``0x1a`` or ``26`` as a number, None for nothing or an elision."""
+    if not text or text == "...":
+        return None
+    return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
+
+
+def number(text: str | None) -> int | None:
+    """A hex (``0x``) or decimal number, None for anything else."""
+    if text is None:
+        return None
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None
