@@ -88,6 +88,9 @@ QUESTIONS: tuple[Question, ...] = (
         ),
     ),
     Question("vcpu", ("struct vcpu",), ("state", "hostcpu", "reqidle", "vcpuid")),
+    # Variables whose shape changed: an array or a pointer, a set of 256 or 1024 CPUs.
+    Question("stoppcbs", ("stoppcbs",), ()),
+    Question("stopped_cpus", ("stopped_cpus",), ()),
 )
 
 # In the order of preference; vmm_dev.c's list of VMs is called just ``head``, as are other files' lists.

@@ -1,0 +1,255 @@
+"""From a capture to findings: classify, resolve holders, reduce, conclude.
+
+docs/diagnosis.md explains how a claim is reached and what its certainty means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from hangdiag import graph, wording
+from hangdiag.findings import Diagnosis, Edge, Finding
+from hangdiag.holders import Need, Resource, Scene, find_needs, make_scene
+from hangdiag.knowledge import Knowledge, Matcher
+from hangdiag.knowledge.model import VERDICTS
+from hangdiag.known_bugs import with_known_bug
+from hangdiag.model import Capture, Where
+from hangdiag.steps import next_steps
+from hangdiag.waits import classify
+
+#: Kinds of wait that end without help from another thread of the capture, or are noticed by its waker.
+_CAN_MOVE = frozenset({"running", "runnable", "vcpu-halt"})
+_STARTS_RENDEZVOUS = frozenset({"vm_smp_rendezvous", "vioapic_write", "vioapic_mmio_rw", "vioapic_mmio_write", "vm_handle_ipi"})
+_GRAVITY = {verdict: number for number, verdict in enumerate(VERDICTS)}
+_SURENESS = {"proven": 0, "likely": 1, "possible": 2}
+
+
+def diagnose(capture: Capture, knowledge: Knowledge, matcher: Matcher | None = None) -> Diagnosis:
+    """Conclude what is wrong with the captured host. Pure: the same capture gives the same diagnosis."""
+    waits = classify(capture, matcher or Matcher(knowledge))
+    scene = make_scene(capture, waits)
+    needs = find_needs(scene)
+    resources, resource_of = _number_resources(needs)
+    edges = tuple(
+        Edge(index, holder.thread, resource_of[index], need.mode, holder.certainty, _evidence(scene, index, holder.where))
+        for index, need in needs.items()
+        for holder in need.holders
+    )
+    found = _deadlocks(scene, needs)
+    explained = {index for finding in found for index in (*finding.threads, *finding.victims)}
+    found += _others(scene, needs, explained)
+    if not found:
+        found = [_nothing(scene)]
+    found.sort(key=lambda item: (_GRAVITY[item.verdict], _SURENESS[item.certainty], -len(item.threads) - len(item.victims)))
+    findings = tuple(
+        next_steps(with_known_bug(finding, scene, knowledge), scene, needs) for finding in found
+    )
+    return Diagnosis(capture, waits, scene.machines, needs, resources, resource_of, edges, findings)
+
+
+def _number_resources(needs: Mapping[int, Need]) -> tuple[tuple[Resource, ...], dict[int, int]]:
+    numbers: dict[tuple[object, ...], int] = {}
+    resources: list[Resource] = []
+    of_thread = {}
+    for index, need in needs.items():
+        key = (need.resource.kind, *need.resource.key)
+        if key not in numbers:
+            numbers[key] = len(resources)
+            resources.append(need.resource)
+        of_thread[index] = numbers[key]
+    return tuple(resources), of_thread
+
+
+def _evidence(scene: Scene, waiter: int, of_holder: tuple[Where, ...]) -> tuple[Where, ...]:
+    return tuple(dict.fromkeys((*scene.thread_where(waiter), *of_holder)))
+
+
+def _deadlocks(scene: Scene, needs: Mapping[int, Need]) -> list[Finding]:
+    """Deadlocks by the three readings, surest first; a reading adds only what surer ones did not find."""
+    readings = (
+        ("proven", {index: need.strict() for index, need in needs.items()}),
+        ("likely", {index: need.likely() for index, need in needs.items()}),
+        ("possible", {index: need.possible() for index, need in needs.items()}),
+    )
+    findings: list[Finding] = []
+    explained: set[int] = set()
+    behind = graph.reduce(readings[1][1]), readings[1][1]
+    for certainty, conditions in readings:
+        stuck = graph.reduce(conditions)
+        for core in graph.cores(stuck, conditions):
+            if not explained.isdisjoint(core):
+                continue
+            sure = certainty
+            if certainty == "proven" and any(needs[index].basis == "rule" for index in core):
+                sure = "likely"
+            wide, wider = behind if certainty != "possible" else (stuck, conditions)
+            edges = {index: wider[index].targets for index in wide | stuck if index in wider}
+            victims = graph.dependents(core, wide | stuck, edges) - set(core)
+            findings.append(_deadlock(scene, needs, core, sorted(victims), sure))
+            explained.update(core, victims)
+    return findings
+
+
+def _deadlock(scene: Scene, needs: Mapping[int, Need], core: list[int], victims: list[int], certainty: str) -> Finding:
+    edges = {index: [holder.thread for holder in needs[index].holders] for index in core}
+    initiators = [index for index in (*core, *victims) if _starts_rendezvous(scene, index)]
+    initiator = initiators[0] if initiators else None
+    begin = initiator if initiator in edges else next((i for i in core if scene.waits[i].kind == "rendezvous"), core[0])
+    cycle = graph.shortest_cycle(begin, core, edges)
+    evidence = dict.fromkeys(where for index in core for where in _evidence(scene, index, ()))
+    for index in core:
+        for holder in needs[index].holders:
+            if holder.thread in edges:
+                evidence.update(dict.fromkeys(holder.where))
+    return Finding(
+        "deadlock",
+        certainty,
+        wording.deadlock(scene, core, certainty),
+        tuple(core),
+        tuple(cycle),
+        tuple(victims),
+        initiator=initiator,
+        reasons=_reasons(scene, needs, core),
+        evidence=tuple(sorted(evidence)),
+    )
+
+
+def _starts_rendezvous(scene: Scene, index: int) -> bool:
+    return scene.waits[index].kind == "rendezvous" and any(
+        frame.function in _STARTS_RENDEZVOUS for frame in scene.capture.threads[index].frames
+    )
+
+
+def _reasons(scene: Scene, needs: Mapping[int, Need], indices: Iterable[int]) -> tuple[str, ...]:
+    """One sentence a thread, equal explanations said once."""
+    of_why: dict[str, list[int]] = {}
+    for index in indices:
+        if index in needs:
+            of_why.setdefault(needs[index].why, []).append(index)
+    return tuple(f"{wording.names(scene, members)}: {why}" for why, members in of_why.items() if why)
+
+
+def _others(scene: Scene, needs: Mapping[int, Need], explained: set[int]) -> list[Finding]:
+    """What waits for others without being deadlocked, grouped by the threads at the root of it."""
+    groups: dict[tuple[str, frozenset[int]], list[int]] = {}
+    for index, need in needs.items():
+        if index in explained:
+            continue
+        roots, unknown = _roots(needs, index, explained)
+        if not roots and not unknown and not need.holders:
+            continue
+        verdict = _verdict(scene, roots, unknown, explained)
+        if verdict is not None:
+            groups.setdefault((verdict, frozenset(roots)), []).append(index)
+    findings = [
+        _blocked(scene, needs, verdict, sorted(roots), members) for (verdict, roots), members in groups.items()
+    ]
+    causes = {cause for finding in findings for cause in finding.causes}
+    return findings + _suspicious(scene, explained, causes)
+
+
+def _roots(needs: Mapping[int, Need], start: int, explained: set[int]) -> tuple[set[int], bool]:
+    """The threads that ``start`` ends up waiting for, and whether some holder on the way is unknown."""
+    roots: set[int] = set()
+    unknown = False
+    seen = {start}
+    pending = [start]
+    while pending:
+        index = pending.pop()
+        need = needs.get(index)
+        if need is None or index in explained:
+            roots.add(index)
+            continue
+        if not need.holders:
+            unknown = True
+        for holder in need.holders:
+            if holder.thread not in seen:
+                seen.add(holder.thread)
+                pending.append(holder.thread)
+    return roots, unknown
+
+
+def _verdict(scene: Scene, roots: set[int], unknown: bool, explained: set[int]) -> str | None:
+    if any(root in explained for root in roots):
+        return "blocked"
+    kinds = {scene.waits[root].kind for root in roots}
+    resting = kinds - _CAN_MOVE
+    if resting:
+        suspicious = {
+            kind
+            for root in roots
+            if (kind := scene.waits[root].kind) in ("memory", "io") and _is_suspicious(scene, root)
+        }
+        if "memory" in suspicious:
+            return "memory-starvation"
+        return "io-stall" if "io" in suspicious else "blocked"
+    if unknown:
+        return "inconclusive"
+    return "contention" if roots else "inconclusive"
+
+
+def _is_suspicious(scene: Scene, index: int) -> bool:
+    rule = scene.waits[index].rule
+    return rule is not None and rule.normal == "suspicious"
+
+
+def _blocked(scene: Scene, needs: Mapping[int, Need], verdict: str, roots: list[int], members: list[int]) -> Finding:
+    causes = [root for root in roots if scene.waits[root].kind not in _CAN_MOVE] or roots
+    sure = verdict in ("blocked", "contention") and all(
+        needs[index].basis == "observed" and not needs[index].open for index in members
+    )
+    certainty = "likely" if sure else "possible"
+    evidence = dict.fromkeys(where for index in (*members, *causes) for where in _evidence(scene, index, ()))
+    return Finding(
+        verdict,
+        certainty,
+        wording.blocked(scene, needs, verdict, causes, members),
+        tuple(members),
+        causes=tuple(causes),
+        reasons=_reasons(scene, needs, members),
+        evidence=tuple(sorted(evidence)),
+    )
+
+
+def _suspicious(scene: Scene, explained: set[int], causes: set[int]) -> list[Finding]:
+    """Waits that are never normal by themselves: out of memory, a suspended pool, a lock spun on."""
+    verdict_of = {"memory": "memory-starvation", "io": "io-stall", "filesystem": "io-stall"}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, wait in enumerate(scene.waits):
+        if index in explained or index in causes or wait.rule is None or wait.idle:
+            continue
+        if wait.kind in verdict_of and wait.rule.normal == "suspicious":
+            groups.setdefault((verdict_of[wait.kind], wait.rule.id), []).append(index)
+        elif wait.kind == "lock" and wait.rule.lock_class == "spin mutex":
+            groups.setdefault(("spin", wait.rule.id), []).append(index)
+    return [
+        Finding(
+            verdict,
+            "possible",
+            wording.suspicious(scene, verdict, members),
+            tuple(members),
+            evidence=tuple(sorted({where for index in members for where in _evidence(scene, index, ())})),
+        )
+        for (verdict, _), members in groups.items()
+    ]
+
+
+def _nothing(scene: Scene) -> Finding:
+    """Nobody waits for anybody: no hang, unless too little is known to say so."""
+    threads = scene.capture.threads
+    dark = [
+        index
+        for index, wait in enumerate(scene.waits)
+        if wait.kind in ("unknown", "sleep") and (index in scene.machine_of or len(threads) < 4)
+    ]
+    if not threads:
+        return Finding("inconclusive", "possible", "no thread was found in the input")
+    if dark:
+        return Finding(
+            "inconclusive",
+            "possible",
+            wording.inconclusive(scene, dark),
+            tuple(dark),
+            evidence=tuple(sorted({where for index in dark for where in scene.thread_where(index)})),
+        )
+    return Finding("no-hang", "likely", wording.no_hang(scene))

@@ -1,0 +1,62 @@
+"""Who must act before a wait can end: one resolver for each kind of resource.
+
+A wait rule names its resolver in ``holders``; :data:`RESOLVERS` finds it. A resolver takes the
+scene and a thread's index and returns its :class:`Need`, or None when nothing can be said.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from hangdiag.holders import locks, others, vmm
+from hangdiag.holders.machines import find_machines
+from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene
+from hangdiag.model import Capture, LockFact
+from hangdiag.waits import Wait
+
+Resolver = Callable[[Scene, int], Need | None]
+
+RESOLVERS: dict[str, Resolver] = {
+    "rendezvous": vmm.rendezvous,
+    "vcpu-state": vmm.vcpu_state,
+    "suspend": vmm.suspend,
+    "memsegs": locks.lock,
+    "lock": locks.lock,
+    "vnode": locks.lock,
+    "buffer": locks.lock,
+    "device-drain": others.device_drain,
+    "single-threading": others.single_threading,
+}
+
+
+def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
+    """Find the VMs and index the threads."""
+    machines = find_machines(capture, waits)
+    machine_of = {index: machine for machine in machines for index in (*machine.members, *machine.visitors)}
+    by_tid = {thread.tid: index for index, thread in enumerate(capture.threads) if thread.tid is not None}
+    by_address = {thread.address: index for index, thread in enumerate(capture.threads) if thread.address is not None}
+    facts_of_waiter: dict[int, list[LockFact]] = defaultdict(list)
+    facts_at: dict[int, list[LockFact]] = defaultdict(list)
+    for fact in capture.locks:
+        for tid in fact.waiters:
+            facts_of_waiter[tid].append(fact)
+        if fact.address is not None:
+            facts_at[fact.address].append(fact)
+    return Scene(capture, waits, machines, machine_of, by_tid, by_address, facts_of_waiter, facts_at)
+
+
+def find_needs(scene: Scene) -> dict[int, Need]:
+    """The need of every thread that waits for other threads, by thread index."""
+    needs = {}
+    for index, wait in enumerate(scene.waits):
+        name = wait.holders or ("lock" if wait.kind == "lock" else None)
+        resolver = RESOLVERS.get(name) if name is not None else None
+        if resolver is not None:
+            need = resolver(scene, index)
+            if need is not None:
+                needs[index] = need
+    return needs
+
+
+__all__ = ["RESOLVERS", "Holder", "Machine", "Need", "Resource", "Scene", "find_needs", "make_scene"]

@@ -1,0 +1,82 @@
+"""Who holds a kernel lock: only what the capture says (chains, alllocks, lock words, arguments)."""
+
+from __future__ import annotations
+
+from hangdiag.holders.need import Holder, Need, Resource, Scene
+from hangdiag.model import LockFact
+from hangdiag.readers.stacks import number
+
+#: Arguments that carry the lock's address, by function. The first is the lock word at +0x18 for mtx and rw
+#: from 12 on (struct lock_object is 24 bytes, sys/sys/_lock.h).
+_LOCK_ARGUMENTS = {
+    "_sx_xlock_hard": ("sx",),
+    "_sx_slock_hard": ("sx",),
+    "_sx_xlock": ("sx",),
+    "_sx_slock": ("sx",),
+    "__lockmgr_args": ("lk",),
+    "lockmgr_xlock_hard": ("lk",),
+    "lockmgr_slock_hard": ("lk",),
+    "sleeplk": ("lk",),
+}
+
+
+def lock(scene: Scene, index: int) -> Need | None:
+    """The owner of the lock that a thread is blocked on."""
+    thread = scene.capture.threads[index]
+    address = _address(scene, index)
+    facts = _facts(scene, index, address)
+    address = address if address is not None else next((fact.address for fact in facts if fact.address), None)
+    name = thread.lock or next((fact.name for fact in facts if fact.name), None) or thread.wmesg
+    label = f"lock {name}" if name else "a lock"
+    resource = Resource("lock", label, ("lock", address if address is not None else ("thread", index)))
+    owners: dict[int, Holder] = {}
+    handed_over = released = unseen = False
+    for fact in facts:
+        if fact.state == "kernproc":
+            handed_over = True
+        released = released or fact.state == "unlocked"
+        owner = scene.by_tid.get(fact.owner) if fact.owner is not None else None
+        if owner is None and fact.owner_address is not None:
+            owner = scene.by_address.get(fact.owner_address)
+        if owner is not None:
+            owners.setdefault(owner, Holder(owner, "observed", (fact.where,) if fact.where is not None else ()))
+        elif fact.owner is not None or fact.owner_address is not None:
+            unseen = True
+        for tid in fact.sharers:
+            if tid in scene.by_tid:
+                sharer = scene.by_tid[tid]
+                owners.setdefault(sharer, Holder(sharer, "observed", (fact.where,) if fact.where is not None else ()))
+    if released and not owners:
+        return Need(resource, "any", (), open=True, why=f"{label} is free: the thread is about to get it")
+    if not owners:
+        why = "its owner is not in the capture" if unseen else "the capture does not show who holds it"
+        if handed_over:
+            why = "it was handed to LK_KERNPROC: an I/O that is under way will release it"
+        return Need(resource, "any", (), open=True, basis="rule", why=f"{label}: {why}")
+    return Need(resource, "all", tuple(owners.values()), why=f"{label} is held by {'this thread' if index in owners else 'them'}")
+
+
+def _address(scene: Scene, index: int) -> int | None:
+    """The address of the lock: the wait channel of an sx or lockmgr lock, or an argument."""
+    thread = scene.capture.threads[index]
+    for frame in thread.frames[:10]:
+        for name in _LOCK_ARGUMENTS.get(frame.function, ()):
+            value = number((frame.argument(name) or "").split(" ")[0])
+            if value:
+                return value
+    functions = {frame.function for frame in thread.frames}
+    if thread.wchan is not None and (not functions or not functions.isdisjoint(_LOCK_ARGUMENTS)):
+        return thread.wchan
+    return None
+
+
+def _facts(scene: Scene, index: int, address: int | None) -> list[LockFact]:
+    """The statements about this lock: those that name the waiter, and those with its address."""
+    tid = scene.capture.threads[index].tid
+    facts = list(scene.facts_of_waiter.get(tid, ())) if tid is not None else []
+    addresses = {fact.address for fact in facts if fact.address is not None}
+    if address is not None:
+        addresses.add(address)
+    for place in sorted(addresses):
+        facts.extend(fact for fact in scene.facts_at.get(place, ()) if fact not in facts)
+    return facts

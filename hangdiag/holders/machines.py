@@ -1,0 +1,285 @@
+"""Finds the VMs of a capture and which threads belong to which.
+
+A VM is a bhyve process; without process ids (a gdb stub that names only thread ids) its
+threads share the ``struct vm``, the open file of /dev/vmm/NAME or the rendezvous channel.
+Several VMs never mix: a thread of another process (bhyvectl, a destroyer) is tied to a VM
+only by what the capture shows, or because there is only one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+
+from hangdiag.holders.need import Machine
+from hangdiag.model import Capture, Thread, VirtualMachine
+from hangdiag.readers.stacks import number
+from hangdiag.waits import Wait
+
+_VCPU_NAME = re.compile(r"vcpu[ -]?(\d+)\Z")
+#: Functions whose ``vcpuid`` argument is the vCPU that the thread itself runs.
+_OWN_VCPU = re.compile(
+    r"vm_(?:run|handle_\w+|smp_rendezvous)|vioapic_mmio_\w+|vlapic_\w+|lapic_\w+|vmm_emulate_instruction|emulate_\w+|svm_vmrun|vmx_run"
+)
+_IN_DEVICE = frozenset({"vmmdev_ioctl", "vmmdev_machdep_ioctl", "vmmdev_rw", "vmmdev_mmap_single", "devmem_mmap_single"})
+#: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
+_VM_SIZE = 0x10000
+
+
+def functions_of(thread: Thread) -> list[str]:
+    """The names on the thread's stack, innermost first."""
+    return [frame.function for frame in thread.frames]
+
+
+def in_device(thread: Thread) -> bool:
+    """Is the thread inside /dev/vmm/NAME?"""
+    return any(frame.function in _IN_DEVICE for frame in thread.frames)
+
+
+def in_vm_run(thread: Thread) -> bool:
+    """Is the thread inside VM_RUN: does it have its vCPU locked (FROZEN, RUNNING or SLEEPING)?"""
+    return any(frame.function == "vm_run" for frame in thread.frames)
+
+
+def vcpu_of(thread: Thread) -> int | None:
+    """The id of the vCPU that this thread runs: from its name, else from arguments under vm_run."""
+    named = _VCPU_NAME.match(thread.name or "")
+    if named is not None:
+        return int(named.group(1))
+    if not in_vm_run(thread):
+        return None
+    for frame in thread.frames:
+        if _OWN_VCPU.match(frame.function):
+            value = number(frame.argument("vcpuid"))
+            if value is not None and 0 <= value < 4096:
+                return value
+    return None
+
+
+def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, ...]:
+    """All VMs of the capture, in the order of their first thread."""
+    groups = _groups(capture)
+    processes = {process.pid: process for process in capture.processes}
+    machines = []
+    reads = list(capture.vms)
+    for order, (key, members) in enumerate(groups.items()):
+        pid = key if isinstance(key, int) else None
+        vcpus: dict[int, int] = {}
+        for index in members:
+            identity = vcpu_of(capture.threads[index])
+            if identity is not None:
+                vcpus.setdefault(identity, index)
+        arguments = processes[pid].arguments if pid is not None and pid in processes else None
+        read = _structure(capture, members, reads, len(groups))
+        if pid is None:
+            _fill_row_of_tids(capture, vcpus, members, read)
+        expected = set(range(max(vcpus) + 1)) if vcpus else set()
+        if read is not None and read.active is not None:
+            expected = set(read.active)
+        name = read.name if read is not None and read.name else vm_name(arguments)
+        machines.append(
+            Machine(
+                number=order,
+                label=name or (f"bhyve pid {pid}" if pid is not None else "the VM"),
+                pid=pid,
+                vcpus=dict(sorted(vcpus.items())),
+                members=frozenset(members),
+                visitors={},
+                read=read,
+                complete=bool(vcpus) and expected <= vcpus.keys(),
+            )
+        )
+    return _with_visitors(capture, waits, machines)
+
+
+def _groups(capture: Capture) -> dict[object, list[int]]:
+    """Thread indices by process (or by struct vm, open file or rendezvous channel where no pid is known)."""
+    by_pid: dict[int, list[int]] = defaultdict(list)
+    without: list[int] = []
+    for index, thread in enumerate(capture.threads):
+        if thread.pid is not None:
+            by_pid[thread.pid].append(index)
+        else:
+            without.append(index)
+    groups: dict[object, list[int]] = {}
+    for pid, members in by_pid.items():
+        threads = [capture.threads[index] for index in members]
+        if any(thread.command == "bhyve" or vcpu_of(thread) is not None or in_vm_run(thread) for thread in threads):
+            groups[pid] = members
+    files: dict[object, object] = {}
+    for index in without:
+        thread = capture.threads[index]
+        if in_vm_run(thread):
+            key = _vm_argument(thread) or ("channel", thread.wchan) if thread.wmesg == "vmrndv" else _vm_argument(thread)
+            key = key or "?"
+            groups.setdefault(key, []).append(index)
+            files.setdefault(_open_file(thread), key)
+    for index in without:
+        thread = capture.threads[index]
+        if in_vm_run(thread):
+            continue
+        file = _open_file(thread)
+        if file is not None and file in files:
+            groups[files[file]].append(index)
+        elif vcpu_of(thread) is not None:
+            known = [key for key in groups if not isinstance(key, int)]
+            groups.setdefault(known[0] if len(known) == 1 else "?", []).append(index)
+    return groups
+
+
+def _vm_argument(thread: Thread) -> object:
+    for frame in thread.frames:
+        if frame.function in ("vm_run", "vm_handle_rendezvous", "vcpu_set_state", "vcpu_set_state_locked"):
+            value = number((frame.argument("vm") or "").split(" ")[0])
+            if value:
+                return ("vm", value)
+    return None
+
+
+def _open_file(thread: Thread) -> object:
+    """The struct file that the system call works on: threads of one process share the one of /dev/vmm/NAME."""
+    if not in_device(thread):
+        return None
+    for frame in thread.frames:
+        if frame.function in ("vn_ioctl", "fo_ioctl", "devfs_ioctl_f"):
+            value = number((frame.argument("fp") or "").split(" ")[0])
+            if value:
+                return value
+    return None
+
+
+def _fill_row_of_tids(capture: Capture, vcpus: dict[int, int], members: list[int], read: VirtualMachine | None) -> None:
+    """Name vCPU threads that are not in VM_RUN by their place in the row of thread ids.
+
+    bhyve creates its vCPU threads one after the other (usr.sbin/bhyve, fbsdrun_addcpu), so their
+    ids follow each other. Used only for a thread of the same process inside the VM's
+    device, where at least two known vCPUs agree on the row.
+    """
+    bases = {(capture.threads[index].tid or 0) - vcpu for vcpu, index in vcpus.items()}
+    if len(vcpus) < 2 or len(bases) != 1:
+        return
+    base = bases.pop()
+    limit = max(vcpus) + 1
+    if read is not None and read.active:
+        limit = max(limit, max(read.active) + 1)
+    for index in members:
+        tid = capture.threads[index].tid
+        if tid is not None and 0 <= tid - base < limit and tid - base not in vcpus:
+            vcpus[tid - base] = index
+
+
+def _structure(
+    capture: Capture, members: list[int], reads: list[VirtualMachine], groups: int
+) -> VirtualMachine | None:
+    """The struct vm that was read for this group of threads."""
+    by_argument = {value[1] for index in members if isinstance(value := _vm_argument(capture.threads[index]), tuple)}
+    channels = {
+        capture.threads[index].wchan for index in members if capture.threads[index].wmesg == "vmrndv"
+    }
+    pids = {capture.threads[index].pid for index in members}
+    found = []
+    for vm in reads:
+        if vm.address is not None and vm.address in by_argument:
+            return vm
+        if vm.rendezvous_channel is not None and vm.rendezvous_channel in channels:
+            return vm
+        if vm.pid is not None and vm.pid in pids:
+            return vm
+        if vm.address is not None and any(
+            channel is not None and 0 <= channel - vm.address < _VM_SIZE for channel in channels
+        ):
+            return vm
+        if vm.address is None or not by_argument:
+            found.append(vm)
+    return _merged(found) if groups == 1 and found else None
+
+
+def _merged(vms: list[VirtualMachine]) -> VirtualMachine | None:
+    """One VM from several expressions that were printed of it; None if they are of different ones."""
+    addresses = {vm.address for vm in vms if vm.address is not None}
+    if len(addresses) > 1:
+        return None
+    return max(vms, key=lambda vm: (vm.requested is not None, vm.address is not None, len(vm.vcpus)))
+
+
+def vm_name(arguments: str | None) -> str | None:
+    """The VM's name from a bhyve process' arguments or title.
+
+    bhyve sets its title to ``bhyve: NAME`` (usr.sbin/bhyve/bhyverun.c); on the command line the
+    name is the last argument, or the one after -k's file.
+    """
+    if not arguments:
+        return None
+    titled = re.match(r"bhyve: (\S+)", arguments)
+    if titled is not None:
+        return titled.group(1)
+    words = arguments.split()
+    if not words or not re.search(r"(?:\A|/)bhyve\Z", words[0]):
+        return None
+    if len(words) > 1 and not words[1].startswith("-"):
+        return words[1]
+    return words[-1] if len(words) > 1 else None
+
+
+def _with_visitors(capture: Capture, waits: tuple[Wait, ...], machines: list[Machine]) -> tuple[Machine, ...]:
+    """Tie threads of other processes inside a VM's device to the VM."""
+    taken = {index for machine in machines for index in machine.members}
+    arguments = {process.pid: process.arguments or "" for process in capture.processes}
+    visitors: list[dict[int, str]] = [{} for _ in machines]
+    for index, thread in enumerate(capture.threads):
+        if index in taken or not (in_device(thread) or waits[index].kind in ("vcpu-state", "rendezvous")):
+            continue
+        shown = [
+            machine.number
+            for machine in machines
+            if _shares_channel(capture, machine, thread) or _names(machine, arguments.get(thread.pid or -1, ""))
+        ]
+        if len(shown) == 1:
+            visitors[shown[0]][index] = "observed"
+        elif not shown and len(machines) == 1:
+            visitors[0][index] = "inferred"
+    counts = Counter(machine.label for machine in machines)
+    return tuple(
+        Machine(
+            machine.number,
+            machine.label if counts[machine.label] == 1 or machine.pid is None else f"{machine.label} (pid {machine.pid})",
+            machine.pid,
+            machine.vcpus,
+            machine.members,
+            visitors[machine.number],
+            machine.read,
+            machine.complete,
+        )
+        for machine in machines
+    )
+
+
+def _shares_channel(capture: Capture, machine: Machine, thread: Thread) -> bool:
+    """Does the thread sleep on a channel that lies within this VM's structures?
+
+    Waiters for one vCPU share a channel. Up to 13.1 struct vcpu lies within struct vm, so a channel near
+    the rendezvous' is of the same VM.
+    """
+    argument = _vm_argument(thread)
+    for index in machine.members:
+        member = capture.threads[index]
+        if argument is not None and argument == _vm_argument(member):
+            return True
+        if thread.wchan is None or member.wchan is None or not (member.wmesg or "").startswith("vm"):
+            continue
+        if thread.wchan == member.wchan:
+            return True
+        if member.wmesg == "vmrndv" and 0 < thread.wchan - member.wchan < _VM_SIZE:
+            return True
+    read = machine.read
+    return bool(
+        read is not None
+        and read.address is not None
+        and argument is not None
+        and argument == ("vm", read.address)
+    )
+
+
+def _names(machine: Machine, arguments: str) -> bool:
+    """Does a command line name the VM: ``bhyvectl --vm=NAME``, ``--vm NAME``, ``hw.vmm.destroy=NAME``?"""
+    return machine.label in re.split(r"[\s=]+", arguments)

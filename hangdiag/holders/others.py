@@ -1,0 +1,70 @@
+"""Waits outside vmm whose holders the capture can show: device teardown, single-threading, children."""
+
+from __future__ import annotations
+
+from hangdiag.holders.machines import in_device
+from hangdiag.holders.need import Machine, Need, Resource, Scene, holders_of
+
+_VMM_TEARDOWN = ("sysctl_vmm_destroy", "vmmdev_lookup_and_destroy", "vmmctl_dtor", "devmem_destroy", "vmmdev_destroy")
+
+
+def device_drain(scene: Scene, index: int) -> Need | None:
+    """``devdrn``: destroy_dev() waits until no thread is inside the device (sys/kern/kern_conf.c, destroy_devl)."""
+    machine, certainty = _destroyed(scene, index)
+    if machine is None:
+        resource = Resource("device", "a device without threads in it", ("device", index))
+        why = "which device is destroyed is not shown"
+        if len(scene.machines) > 1:
+            why += ": it may be that of any of the VMs"
+        return Need(resource, "any", (), open=True, basis="rule", why=why)
+    inside = [
+        other
+        for other in sorted({*machine.members, *machine.visitors} - {index})
+        if in_device(scene.capture.threads[other])
+    ]
+    return Need(
+        Resource("device", f"no thread inside /dev/vmm/{machine.label}", ("device", machine.number)),
+        "all",
+        holders_of(inside, scene, certainty),
+        open=not inside,
+        basis="observed" if certainty == "observed" else "rule",
+        why="it needs every thread out of the device" + ("" if certainty == "observed" else f"; {machine.label} is the only VM shown"),
+    )
+
+
+def _destroyed(scene: Scene, index: int) -> tuple[Machine | None, str]:
+    """The VM that a thread in destroy_dev() destroys, and how certain that is."""
+    tied = scene.machine_of.get(index)
+    if tied is not None:
+        return tied, tied.visitors.get(index, "observed")
+    destroying = [machine for machine in scene.machines if machine.read is not None and machine.read.destroying]
+    if len(destroying) == 1:
+        return destroying[0], "observed"
+    thread = scene.capture.threads[index]
+    arguments = next((item.arguments or "" for item in scene.capture.processes if item.pid == thread.pid), "")
+    named = [machine for machine in scene.machines if machine.label in arguments.replace("=", " ").split()]
+    if len(named) == 1:
+        return named[0], "observed"
+    if len(scene.machines) == 1:
+        of_vmm = any(frame.function in _VMM_TEARDOWN for frame in thread.frames)
+        return scene.machines[0], "observed" if of_vmm else "inferred"
+    return None, ""
+
+
+def single_threading(scene: Scene, index: int) -> Need | None:
+    """thread_single() waits until all other threads of the process have left or stopped (kern_thread.c)."""
+    thread = scene.capture.threads[index]
+    if thread.pid is None:
+        return None
+    others = [
+        other
+        for other, candidate in enumerate(scene.capture.threads)
+        if candidate.pid == thread.pid and other != index and scene.waits[other].kind != "stopped"
+    ]
+    return Need(
+        Resource("process", f"the other threads of pid {thread.pid}", ("single-threading", thread.pid)),
+        "all",
+        holders_of(others, scene, "observed"),
+        open=not others,
+        why="thread_single() waits for every other thread of the process",
+    )

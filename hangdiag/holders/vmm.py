@@ -1,0 +1,229 @@
+"""Who must act before a wait inside vmm(4) ends: rendezvous, vCPU state, suspend.
+
+The rules are those of sys/amd64/vmm/vmm.c and vmm_dev.c (11.0 to 14) and sys/dev/vmm/vmm_vm.c
+(15 on); docs/diagnosis.md derives them.
+"""
+
+from __future__ import annotations
+
+from hangdiag.holders.machines import functions_of, in_device, in_vm_run, vcpu_of
+from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
+
+from hangdiag.readers.stacks import number
+
+#: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
+_STATE_OFFSET = 0x20
+#: Rendezvous started from here ask every active vCPU (sys/amd64/vmm/io/vioapic.c, vioapic_write).
+_ASKS_ALL = frozenset({"vioapic_write", "vioapic_mmio_rw", "vioapic_mmio_write"})
+
+
+def rendezvous(scene: Scene, index: int) -> Need | None:
+    """A rendezvous waits for the vCPUs that were asked to join and have not."""
+    machine = scene.machine_of.get(index)
+    if machine is None:
+        return None
+    resource = Resource("rendezvous", f"rendezvous of {machine.label}", ("rendezvous", machine.number))
+    joined = {vcpu for vcpu, thread in machine.vcpus.items() if scene.waits[thread].kind == "rendezvous"}
+    read = machine.read
+    if read is not None and read.requested is not None and read.done is not None and read.rendezvous_function != "":
+        missing = (read.requested if read.active is None else read.requested & read.active) - read.done
+        shown = [vcpu for vcpu in sorted(missing) if vcpu in machine.vcpus]
+        if missing and not missing & joined:
+            holders = tuple(
+                Holder(machine.vcpus[vcpu], "observed", read.where[:1] + scene.thread_where(machine.vcpus[vcpu]))
+                for vcpu in shown
+            )
+            return Need(
+                resource,
+                "all",
+                holders,
+                open=not holders,
+                why=f"read in struct vm: asked {_ids(read.requested)}, done {_ids(read.done)}, so it waits for {_ids(missing)}",
+            )
+    absent = [vcpu for vcpu in machine.vcpus if vcpu not in joined]
+    helped = _is_helped(scene, machine)
+    if helped:
+        # vcpu_set_state_all() runs the function for every vCPU that it found idle
+        absent = [vcpu for vcpu in absent if in_vm_run(scene.capture.threads[machine.vcpus[vcpu]])]
+    threads = [machine.vcpus[vcpu] for vcpu in absent]
+    certainty = "observed" if len(threads) == 1 and machine.complete else "possible"
+    asked_all = any(
+        not _ASKS_ALL.isdisjoint(functions_of(scene.capture.threads[thread]))
+        for thread in machine.vcpus.values()
+        if scene.waits[thread].kind == "rendezvous"
+    )
+    if not threads:
+        return Need(
+            resource,
+            "any",
+            (),
+            open=True,
+            basis="rule",
+            why="vcpu_set_state_all() acts for the vCPUs that have not joined"
+            if helped
+            else "every vCPU thread that the capture shows has joined: the one that is missing is not in it",
+        )
+    return Need(
+        resource,
+        "any",
+        holders_of(threads, scene, certainty),
+        open=not machine.complete,
+        likely_mode="all",
+        possible_open=False,
+        basis="exhaustive",
+        why=f"joined: {_ids(joined)}; it has not ended, so at least one of {_ids(absent)} is missing"
+        + (" (an I/O APIC write asks all)" if asked_all else ""),
+    )
+
+
+def _is_helped(scene: Scene, machine: Machine) -> bool:
+    return any(
+        "vcpu_set_state_all" in functions_of(scene.capture.threads[index])
+        for index in (*machine.members, *machine.visitors)
+    )
+
+
+def vcpu_state(scene: Scene, index: int) -> Need | None:
+    """``vmstat``: an ioctl waits until a vCPU is idle, that is until whoever has it locked lets go."""
+    machine = scene.machine_of.get(index)
+    if machine is None:
+        return None
+    thread = scene.capture.threads[index]
+    target, how = _target(scene, machine, index)
+    if "vcpu_lock_all" in functions_of(thread) or "vcpu_set_state_all" in functions_of(thread):
+        return _all_vcpus(scene, machine, index)
+    label = f"vcpu {target} of {machine.label} idle" if target is not None else f"a vCPU of {machine.label} idle"
+    resource = Resource("vcpu-state", label, ("vcpu", machine.number, target, None if target is not None else thread.wchan))
+    tied = machine.visitors.get(index, "observed")
+    if target is not None and target in machine.vcpus and machine.vcpus[target] != index:
+        owner = machine.vcpus[target]
+        if in_vm_run(scene.capture.threads[owner]):
+            return Need(
+                resource,
+                "all",
+                holders_of([owner], scene, tied),
+                basis="observed" if tied == "observed" else "rule",
+                why=f"{how}: it waits for vcpu {target}, whose thread is inside VM_RUN and so has it locked",
+            )
+    candidates = _lockers(scene, machine, index, target)
+    if not candidates:
+        return Need(resource, "any", (), open=True, basis="rule", why="no thread shown has a vCPU locked")
+    what = f"vcpu {target}" if target is not None else "one vCPU that is not idle, the capture does not show which"
+    return Need(
+        resource,
+        "any",
+        holders_of(candidates, scene, tied if len(candidates) == 1 and tied != "observed" else "possible" if len(candidates) > 1 else "observed"),
+        open=not machine.complete,
+        possible_open=False,
+        basis="exhaustive" if tied == "observed" else "rule",
+        why=f"it waits for {what}: " + ("the only thread" if len(candidates) == 1 else "each of the threads") + " that can have it locked is listed",
+    )
+
+
+def _all_vcpus(scene: Scene, machine: Machine, index: int) -> Need:
+    """vcpu_lock_all() needs every vCPU, one after the other: it is stuck if any one of them stays locked."""
+    inside = [
+        thread
+        for vcpu, thread in machine.vcpus.items()
+        if thread != index and in_vm_run(scene.capture.threads[thread])
+    ]
+    tied = machine.visitors.get(index, "observed")
+    return Need(
+        Resource("vcpu-state", f"all vCPUs of {machine.label} idle", ("vcpus", machine.number)),
+        "all",
+        holders_of(inside, scene, tied),
+        open=not inside,
+        basis="observed" if tied == "observed" else "rule",
+        why="vcpu_lock_all() needs every vCPU idle, and those listed are inside VM_RUN",
+    )
+
+
+def _target(scene: Scene, machine: Machine, index: int) -> tuple[int | None, str]:
+    """The vCPU that a thread in vcpu_set_state() waits for, and how that is known."""
+    thread = scene.capture.threads[index]
+    for frame in thread.frames:
+        if frame.function in ("vcpu_set_state_locked", "vcpu_set_state", "vcpu_lock_one", "vcpu_wait_idle"):
+            for name in ("vcpuid", "vcpu"):
+                value = number((frame.argument(name) or "").split(" ")[0])
+                if value is not None and value < 4096:
+                    return value, "an argument"
+                if value is not None and (found := _vcpu_at(scene, machine, value)) is not None:
+                    return found, "an argument"
+    if thread.wchan is not None:
+        found = _vcpu_at(scene, machine, thread.wchan - _STATE_OFFSET)
+        if found is not None:
+            return found, "its wait channel lies in that vCPU"
+    read = machine.read
+    if read is not None and len(read.vcpus) > 1:
+        asked = [vcpu.id for vcpu in read.vcpus if vcpu.reqidle]
+        busy = [vcpu.id for vcpu in read.vcpus if vcpu.state is not None and vcpu.state != "IDLE"]
+        if len(asked) == 1 and asked[0] in busy:
+            return asked[0], "reqidle is set in that vCPU alone"
+        if len(busy) == 1:
+            return busy[0], "it is the only vCPU that is not idle"
+    return None, ""
+
+
+def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
+    """The vCPU whose struct vcpu is at ``address``: read, or the channel that its own thread halts on."""
+    if machine.read is not None:
+        for vcpu in machine.read.vcpus:
+            if vcpu.address == address:
+                return vcpu.id
+    for vcpu, index in machine.vcpus.items():
+        thread = scene.capture.threads[index]
+        if thread.wchan == address and scene.waits[index].kind in ("vcpu-halt", "vcpu-suspend"):
+            return vcpu
+    return None
+
+
+def _lockers(scene: Scene, machine: Machine, index: int, target: int | None) -> list[int]:
+    """The threads that can have the wanted vCPU locked: inside VM_RUN, in vcpu_lock_all(), or past the lock."""
+    found = []
+    for other in sorted({*machine.members, *machine.visitors} - {index}):
+        thread = scene.capture.threads[other]
+        kind = scene.waits[other].kind
+        if in_vm_run(thread):
+            if target is None or vcpu_of(thread) in (None, target):
+                found.append(other)
+        elif "vcpu_lock_all" in functions_of(thread) or in_device(thread) and kind != "vcpu-state":
+            found.append(other)
+    return found
+
+
+def suspend(scene: Scene, index: int) -> Need | None:
+    """``vmsusp`` ends when every active vCPU has suspended."""
+    machine = scene.machine_of.get(index)
+    if machine is None:
+        return None
+    resource = Resource("suspend", f"suspension of all vCPUs of {machine.label}", ("suspend", machine.number))
+    read = machine.read
+    if read is not None and read.active is not None and read.suspended is not None:
+        missing = [vcpu for vcpu in sorted(read.active - read.suspended) if vcpu in machine.vcpus]
+        if missing:
+            return Need(
+                resource,
+                "all",
+                holders_of([machine.vcpus[vcpu] for vcpu in missing], scene, "observed"),
+                why=f"read in struct vm: active {_ids(read.active)}, suspended {_ids(read.suspended)}",
+            )
+    others = [thread for thread in machine.vcpus.values() if scene.waits[thread].kind != "vcpu-suspend" and thread != index]
+    if not others:
+        return Need(resource, "any", (), open=True, basis="rule", why="every vCPU thread shown has suspended")
+    return Need(
+        resource,
+        "any",
+        holders_of(others, scene, "observed" if len(others) == 1 else "possible"),
+        open=not machine.complete,
+        likely_mode="all",
+        possible_open=False,
+        basis="exhaustive",
+        why="at least one vCPU that has not suspended is missing",
+    )
+
+
+def _ids(vcpus: object) -> str:
+    numbers = sorted(vcpus) if isinstance(vcpus, (set, frozenset, list)) else []
+    return "{" + ", ".join(str(value) for value in numbers) + "}"
+
+

@@ -1,0 +1,100 @@
+"""Compares findings with the known bugs of rules/bugs, and the host's release with their fixes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from hangdiag.findings import Finding, KnownBug
+from hangdiag.holders import Scene
+from hangdiag.knowledge import BugRule, Knowledge
+from hangdiag.knowledge.model import SignatureThread
+from hangdiag.knowledge.pattern import matches, parse_pattern, top_positions
+from hangdiag.model import Host
+
+
+def with_known_bug(finding: Finding, scene: Scene, knowledge: Knowledge) -> Finding:
+    """The finding with the most specific known bug whose signature it has, if any."""
+    skip = knowledge.words.switch | knowledge.words.queue
+    found = [bug for bug in knowledge.bugs if is_bug(bug, finding, scene, skip)]
+    if not found:
+        return finding
+    best = min(found, key=lambda bug: (-_specificity(bug), bug.id))
+    return replace(finding, known_bug=KnownBug(best, fix_status(best, scene.capture.host)))
+
+
+def _specificity(bug: BugRule) -> int:
+    return sum(
+        2 * len(thread.stack[:1]) + len(thread.without[:1]) + sum(
+            value not in (None, (), 1) for value in (thread.kind, thread.rule, thread.via, thread.wmesg, thread.command, thread.name)
+        )
+        for thread in bug.signature.thread
+    )
+
+
+def is_bug(bug: BugRule, finding: Finding, scene: Scene, skip: frozenset[str]) -> bool:
+    """Has the finding the bug's signature?"""
+    signature = bug.signature
+    if signature.verdicts and finding.verdict not in signature.verdicts:
+        return False
+    groups = {
+        "core": finding.threads + finding.causes,
+        "stuck": finding.threads + finding.victims + finding.causes,
+        "any": range(len(scene.capture.threads)),
+    }
+    return all(
+        sum(1 for index in groups[wanted.role] if _fits(wanted, index, scene, skip)) >= wanted.count
+        for wanted in signature.thread
+    )
+
+
+def _fits(wanted: SignatureThread, index: int, scene: Scene, skip: frozenset[str]) -> bool:
+    wait = scene.waits[index]
+    thread = scene.capture.threads[index]
+    if wanted.kind is not None and wait.kind != wanted.kind:
+        return False
+    if wanted.rule is not None and (wait.rule is None or wait.rule.id != wanted.rule):
+        return False
+    if wanted.via is not None and wait.via != wanted.via:
+        return False
+    if wanted.wmesg and thread.wmesg not in wanted.wmesg:
+        return False
+    if wanted.command and not any(fnmatchcase(thread.command or "", pattern) for pattern in wanted.command):
+        return False
+    if wanted.name and not any(fnmatchcase(thread.name or "", pattern) for pattern in wanted.name):
+        return False
+    functions = [frame.function for frame in thread.frames]
+    top = top_positions(functions, skip)
+    if wanted.stack and not any(matches(parse_pattern(text), functions, top) for text in wanted.stack):
+        return False
+    return not any(matches(parse_pattern(text), functions, top) for text in wanted.without)
+
+
+def release_numbers(release: str | None) -> tuple[int, int] | None:
+    """Major and minor of ``13.1-STABLE``."""
+    found = re.match(r"(\d+)\.(\d+)", release or "")
+    return (int(found.group(1)), int(found.group(2))) if found is not None else None
+
+
+def fix_status(bug: BugRule, host: Host) -> str:
+    """One sentence: does the captured host's release have the fix, as far as the rule can prove it?"""
+    if not bug.fix:
+        return "no fix is known"
+    fixed_in = [release for fix in bug.fix for release in fix.releases]
+    where = f"fixed in {', '.join(fixed_in)}" if fixed_in else "which releases have the fix is not known"
+    known = [fix.osreldate for fix in bug.fix if fix.osreldate is not None]
+    if host.osreldate is not None and known and host.osreldate >= min(known) and len(bug.fix) == 1:
+        return f"your kernel ({host.osreldate}) should have the fix: {where}; if so, this is another bug"
+    ours = release_numbers(host.release)
+    if ours is None:
+        return f"{where}; the capture does not show your release"
+    same_branch = [theirs for text in fixed_in if (theirs := release_numbers(text)) is not None and theirs[0] == ours[0]]
+    if same_branch:
+        if ours >= min(same_branch):
+            return f"{where}; your {host.release} may have it already: compare the commit"
+        return f"{where}; your {host.release} lacks it"
+    first = min((theirs for text in fixed_in if (theirs := release_numbers(text)) is not None), default=None)
+    if first is not None and ours < first:
+        return f"{where}; your {host.release} lacks it, unless it was merged to its branch (not known)"
+    return f"{where}; whether your {host.release} has it is not known"

@@ -1,0 +1,132 @@
+"""The one gate through which every command to a debugger goes.
+
+It knows what may be sent, by exact grammar, and refuses everything else: nothing that writes memory or
+registers, runs, stops or steps the target, calls or assigns in an expression, or runs a program or a
+script. What may change is the debugger itself: its symbols, its settings, its connection.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.errors import DebuggerError
+
+
+class RefusedCommand(DebuggerError):
+    """A command that could change the target; it was not sent."""
+
+
+_NUMBER = r"(?:0x[0-9a-f]{1,16}|\d{1,20})"
+_WORD = r"[A-Za-z_]\w{0,127}"
+_MEMBER = rf"{_WORD}(?:\.{_WORD}){{0,4}}"
+_SYMBOL = rf"(?:'[\w.-]{{1,64}}\.c'::)?{_WORD}"
+_TYPE = rf"(?:struct {_WORD}|{_WORD})"
+# A C string of MI or a path of the command line: no quote, backslash or control character inside.
+_PATH = r"""[^"'\\\x00-\x1f\x7f|;`$<>*?\s-][^"'\\\x00-\x1f\x7f|;`$<>*?]{0,1023}"""
+_PLACE = r"(?:(?:\[[0-9a-fA-F:.]+\]|[\w.-]{1,253}):\d{1,5}|/dev/[\w./-]{1,120})"
+
+_EXPRESSIONS = (
+    rf"sizeof\({_TYPE}\)",
+    rf"sizeof\({_SYMBOL}\)",
+    rf"sizeof\(void \*\)",
+    rf"sizeof\(\(\(struct {_WORD} \*\)0\)->{_MEMBER}(?:\[0\])?\)",
+    rf"\(unsigned long\)&\(\(struct {_WORD} \*\)0\)->{_MEMBER}",
+    rf"\(unsigned long\)&{_SYMBOL}",
+    rf"\(unsigned long\)\$(?:pc|sp|fp)",
+)
+_SETTINGS = (
+    r"(?:confirm|pagination|auto-load|auto-solib-add|stack-cache|code-cache|history save|breakpoint pending) off",
+    r"(?:may-write-registers|may-write-memory|may-insert-breakpoints|may-insert-tracepoints"
+    r"|may-insert-fast-tracepoints|may-call-functions) off",
+    r"(?:height|width) 0",
+    r"osabi (?:none|auto|GNU/Linux|FreeBSD)",
+    r"(?:remotetimeout|tcp connect-timeout) \d{1,4}",
+    r"tcp auto-retry off",
+    r"serial baud \d{3,7}",
+    rf"sysroot {_PATH}",
+    rf"debug-file-directory {_PATH}",
+    r"startup-with-shell off",
+    r"python print-stack none",
+    r"debuginfod enabled off",
+    r"disconnected-dprintf off",
+)
+_CONSOLE = (
+    rf"info (?:symbol {_NUMBER}|line \*{_NUMBER}|files)",
+    r"show (?:osabi|architecture|version)",
+    r"help target (?:vmcore|remote|core)",
+    r"thread apply all bt",
+    r"thread apply (?:\d{1,6} ){1,400}bt",
+    rf"add-symbol-file {_PATH} {_NUMBER}",
+    rf"target vmcore {_PATH}",
+)
+_COMMANDS = (
+    *(rf"-gdb-set {setting}" for setting in _SETTINGS),
+    rf"-gdb-show (?:{_WORD}|may-[a-z-]+)",
+    r"-list-features",
+    r"-list-target-features",
+    rf'-file-exec-and-symbols "{_PATH}"',
+    rf"-target-select remote {_PLACE}",
+    rf'-target-select core "{_PATH}"',
+    r"-target-detach",
+    r"-target-disconnect",
+    r"-gdb-exit",
+    r"-thread-info",
+    r"-thread-select \d{1,6}",
+    rf"-data-read-memory-bytes {_NUMBER} \d{{1,7}}",
+    *(rf'-data-evaluate-expression (?:--thread \d{{1,6}} --frame 0 )?"{expression}"' for expression in _EXPRESSIONS),
+    *(rf'-interpreter-exec console "{command}"' for command in _CONSOLE),
+)
+_ALLOWED = re.compile("|".join(f"(?:{command})" for command in _COMMANDS))
+
+# What is typed to a kgdb that speaks no MI on its standard input.
+_TYPED = re.compile(rf"new-ui mi3 /dev/(?:pts/\d{{1,6}}|tty[\w]{{1,12}})")
+
+_DDB_COMMANDS = (
+    r"ps",
+    r"alltrace",
+    r"acttrace",
+    r"show all procs",
+    r"show allpcpu",
+    r"show threads",
+    r"show alllocks",
+    r"show allchains",
+    r"show registers",
+    r"show (?:lockchain|sleepchain|thread|proc|lock|sleepq|turnstile|lockmgr) (?:0x[0-9a-f]{1,16}|\d{1,7})",
+    r"(?:bt|trace) \d{1,7}",
+    r"x/s version",
+    r"x/s \*panicstr",
+    r"print (?:0x[0-9a-f]{1,16}|\$lines|osreldate)",
+    r"set \$lines=[0-9a-f]{1,8}",
+)
+_DDB_ALLOWED = re.compile("|".join(f"(?:{command})" for command in _DDB_COMMANDS))
+
+
+def check(command: str) -> str:
+    """``command`` unchanged, if gdb may be sent it; raises RefusedCommand otherwise."""
+    if not _ALLOWED.fullmatch(command):
+        raise RefusedCommand(f"refused to send {command[:80]!r} to the debugger: it is not a known read-only command")
+    return command
+
+
+def check_typed(command: str) -> str:
+    """``command`` unchanged, if it may be typed at kgdb's own prompt; raises RefusedCommand otherwise."""
+    if not _TYPED.fullmatch(command):
+        raise RefusedCommand(f"refused to type {command[:80]!r} at the debugger's prompt")
+    return command
+
+
+def check_ddb(command: str) -> str:
+    """``command`` unchanged, if it may be typed at a ``db>`` prompt; raises RefusedCommand otherwise.
+
+    The empty line is refused too: ddb repeats its last command on it, which may have been ``step``.
+    """
+    if not _DDB_ALLOWED.fullmatch(command):
+        raise RefusedCommand(f"refused to send {command[:80]!r} to ddb: it is not a known read-only command")
+    return command
+
+
+def quoted(path: str) -> str:
+    """``path`` as it may stand in a command; raises DebuggerError for one that the gate would not let pass."""
+    if not re.fullmatch(_PATH, path):
+        raise DebuggerError(f"cannot pass the path {path!r} to the debugger; use one without quotes or $;|*")
+    return path

@@ -1,0 +1,235 @@
+"""The kernel's memory and symbols, asked of gdb over MI (implements :class:`~hangdiag.live.memory.KernelMemory`).
+
+Memory comes in bulk by ``-data-read-memory-bytes``. Layouts are asked as ``sizeof`` and the address of a member
+of a structure at 0, one short expression each, in one batch: exact in every gdb, and nothing to misparse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hangdiag.errors import DebuggerError
+from hangdiag.live.memory import Field, Layout, Name, Question, Registers
+from hangdiag.live.mi import Answer, Session
+
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]+")
+_SYMBOL_LINE = re.compile(
+    r"(?P<function>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)(?: of (?P<object>.+))?"
+)
+_SOURCE_LINE = re.compile(r'Line (\d+) of "((?:[^"\\]|\\.)*)"')
+_CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)", re.IGNORECASE)
+# A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
+_LONGEST_READ = 1 << 16
+
+
+class GdbMemory:
+    """Reads one kernel through a debugger that is already connected to it.
+
+    ``order`` is the target's byte order. Raises DebuggerError when the debugger goes away.
+    """
+
+    def __init__(self, session: Session, order: str = "little"):
+        self._session = session
+        self._order = order
+        self.read_bytes = 0
+        self.questions = 0
+
+    @property
+    def pointer_size(self) -> int:
+        return 8
+
+    @property
+    def byte_order(self) -> str:
+        return self._order
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        wanted = [(address, length) for address, length in ranges if _readable(address, length)]
+        commands = [f"-data-read-memory-bytes {address:#x} {length}" for address, length in wanted]
+        self.questions += 1
+        answers = iter(self._session.ask_many(commands))
+        found: list[bytes | None] = []
+        for address, length in ranges:
+            if not _readable(address, length):
+                found.append(None)
+                continue
+            contents = _contents(next(answers), length)
+            if contents is not None:
+                self.read_bytes += length
+            found.append(contents)
+        return found
+
+    def symbols(self, names: Sequence[str]) -> dict[str, int]:
+        answers = self._evaluate([f"(unsigned long)&{name}" for name in names])
+        return {name: value for name, value in zip(names, answers, strict=True) if value}
+
+    def layouts(self, questions: Sequence[Question]) -> dict[str, Layout]:
+        found: dict[str, Layout] = {}
+        open_questions = list(questions)
+        for attempt in range(max((len(question.types) for question in questions), default=0)):
+            tried = [question for question in open_questions if attempt < len(question.types)]
+            for question, layout in zip(tried, self._layouts(tried, attempt), strict=True):
+                if layout is not None:
+                    found[question.name] = layout
+            open_questions = [question for question in open_questions if question.name not in found]
+        return found
+
+    def _layouts(self, questions: Sequence[Question], attempt: int) -> list[Layout | None]:
+        sizes = self._evaluate([f"sizeof({question.types[attempt]})" for question in questions])
+        known = [
+            (question, question.types[attempt], size)
+            for question, size in zip(questions, sizes, strict=True)
+            if size
+        ]
+        members = [(kind, member) for question, kind, _ in known for member in question.members]
+        offsets = self._evaluate([f"(unsigned long)&(({kind} *)0)->{member}" for kind, member in members])
+        existing = [pair for pair, offset in zip(members, offsets, strict=True) if offset is not None]
+        lengths = self._evaluate([f"sizeof((({kind} *)0)->{member})" for kind, member in existing])
+        elements = self._evaluate([f"sizeof((({kind} *)0)->{member}[0])" for kind, member in existing])
+        measured = dict(zip(existing, zip(lengths, elements, strict=True), strict=True))
+        places: dict[tuple[str, str], Field] = {}
+        for pair, offset in zip(members, offsets, strict=True):
+            if offset is None:
+                continue
+            length, element = measured[pair]
+            if length is not None:
+                places[pair] = Field(offset, length, element)
+        layouts = {
+            question.name: Layout(
+                question.name,
+                size,
+                {member: places[kind, member] for member in question.members if (kind, member) in places},
+            )
+            for question, kind, size in known
+        }
+        return [layouts.get(question.name) for question in questions]
+
+    def names(self, addresses: Sequence[int]) -> dict[int, Name]:
+        commands = [
+            f'-interpreter-exec console "{what}{address:#x}"'
+            for address in addresses
+            for what in ("info symbol ", "info line *")
+        ]
+        answers = self._session.ask_many(commands)
+        found: dict[int, Name] = {}
+        for index, address in enumerate(addresses):
+            name = _name(answers[2 * index].console, answers[2 * index + 1].console)
+            if name is not None:
+                found[address] = name
+        return found
+
+    def cpu_registers(self) -> dict[int, Registers]:
+        answer = self._session.ask("-thread-info")
+        threads = cpu_threads(answer)
+        if not threads:
+            return {}
+        found: dict[int, Registers] = {}
+        cpus = sorted(threads)
+        values = self._evaluate(
+            ["(unsigned long)$" + register for _ in cpus for register in ("pc", "sp", "fp")],
+            [f"--thread {threads[cpu]} --frame 0 " for cpu in cpus for _ in range(3)],
+        )
+        for index, cpu in enumerate(cpus):
+            pc, sp, fp = values[3 * index : 3 * index + 3]
+            if pc is not None and sp is not None and fp is not None:
+                found[cpu] = Registers(pc, sp, fp)
+        selected = answer.payload.get("current-thread-id")
+        if isinstance(selected, str) and selected.isdigit():
+            # Before gdb 12, --thread also selected the thread for the user.
+            self._session.ask(f"-thread-select {selected}")
+        return found
+
+    def _evaluate(self, expressions: Sequence[str], options: Sequence[str] | None = None) -> list[int | None]:
+        prefixes = options if options is not None else [""] * len(expressions)
+        answers = self._session.ask_many(
+            [
+                f'-data-evaluate-expression {prefix}"{expression}"'
+                for prefix, expression in zip(prefixes, expressions, strict=True)
+            ]
+        )
+        return [_number(answer) for answer in answers]
+
+
+def check_pointers(session: Session) -> None:
+    """Raises DebuggerError if this gdb cuts the target's pointers.
+
+    A gdb without FreeBSD's ABI takes an amd64 kernel for a 32-bit program unless it is told
+    ``set osabi none`` before the symbols are loaded, and says nothing.
+    """
+    size = _number(session.ask('-data-evaluate-expression "sizeof(void *)"'))
+    if size is not None and size != 8:
+        raise DebuggerError(
+            f"this gdb takes the kernel's pointers for {size} bytes; use FreeBSD's gdb or kgdb (--gdb),"
+            " or in the open session: set osabi none, then load the symbols again"
+        )
+
+
+def cpu_threads(answer: Answer) -> dict[int, int]:
+    """gdb's thread numbers by CPU, if all threads of a ``-thread-info`` are CPUs; else empty.
+
+    QEMU's stub tells ``CPU#0 [running]``, ``bhyve -G`` ``vCPU 0``.
+    """
+    threads = answer.payload.get("threads")
+    if not isinstance(threads, list) or not threads:
+        return {}
+    found: dict[int, int] = {}
+    for thread in threads:
+        match = _CPU.search(f"{thread.get('details', '')} {thread.get('target-id', '')} {thread.get('name', '')}")
+        if match is None or not str(thread.get("id", "")).isdigit():
+            return {}
+        found[int(match.group(1))] = int(thread["id"])
+    return found
+
+
+def listed_tids(answer: Answer) -> dict[int, int]:
+    """gdb's thread numbers by kernel tid, where the debugger lists FreeBSD's threads; else empty."""
+    threads = answer.payload.get("threads")
+    if not isinstance(threads, list):
+        return {}
+    found: dict[int, int] = {}
+    for thread in threads:
+        match = re.fullmatch(r"Thread (\d{6,7})", str(thread.get("target-id", "")))
+        if match is not None and str(thread.get("id", "")).isdigit():
+            found[int(match.group(1))] = int(thread["id"])
+    return found if len(found) == len(threads) else {}
+
+
+def _readable(address: int, length: int) -> bool:
+    # The first page is never mapped: a NULL pointer is no question for the target.
+    return 4096 <= address and address + length <= 1 << 64 and 0 < length <= _LONGEST_READ
+
+
+def _contents(answer: Answer, length: int) -> bytes | None:
+    if answer.contents is not None:
+        return answer.contents if len(answer.contents) == length else None
+    blocks = answer.payload.get("memory")
+    if answer.status != "done" or not isinstance(blocks, list):
+        return None
+    # Memory may be readable in part only; a part is not what was asked for.
+    data = b"".join(bytes.fromhex(str(block.get("contents", ""))) for block in blocks)
+    return data if len(data) == length else None
+
+
+def _number(answer: Answer) -> int | None:
+    value = answer.payload.get("value")
+    if answer.status != "done" or not isinstance(value, str):
+        return None
+    match = _NUMBER.match(value)
+    return int(match.group(0), 0) if match is not None else None
+
+
+def _name(symbol: str, source: str) -> Name | None:
+    match = _SYMBOL_LINE.fullmatch(symbol.strip())
+    if match is None:
+        return None
+    line = _SOURCE_LINE.match(source)
+    module = match.group("object")
+    return Name(
+        function=match.group("function"),
+        offset=int(match.group("offset") or 0),
+        module=module.rsplit("/", 1)[-1].removesuffix(".debug") if module else None,
+        file=line.group(2) if line else None,
+        line=int(line.group(1)) if line else None,
+    )
+
+

@@ -1,0 +1,215 @@
+"""Reads the locks that threads wait for, and who owns them.
+
+A thread on a turnstile (TDI_LOCK) names its lock by ``td_blocked->ts_lockobj``
+(sys/kern/subr_turnstile.c). A thread asleep on an sx or lockmgr lock sleeps on the lock itself
+(``td_wchan``), with the lock's name as its wait message (sys/kern/kern_sx.c sx_chain(),
+sys/kern/kern_lock.c lockmgr_chain()). Lock words are decoded as in sys/sys/mutex.h, sx.h, rwlock.h
+and lockmgr.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hangdiag.live.memory import KernelMemory, Layout
+from hangdiag.live.structs import View, read_strings, read_views
+from hangdiag.model import Frame, LockFact
+
+# sys/sys/lock.h: LO_CLASSMASK and LO_CLASSSHIFT; the order is that of lock_classes[] in sys/kern/subr_lock.c.
+_CLASS_SHIFT, _CLASS_MASK = 24, 0x0F
+_CLASSES = ("spin mutex", "sleep mutex", "sx", "rm", "sleepable rm", "rw", "lockmgr")
+_FAMILY = {
+    "spin mutex": "mtx",
+    "sleep mutex": "mtx",
+    "sx": "sx",
+    "rw": "rw",
+    "lockmgr": "lockmgr",
+}
+_WORD = {"mtx": "mtx_lock", "sx": "sx_lock", "rw": "rw_lock", "lockmgr": "lk_lock"}
+# Threads are aligned beyond the flags (UMA_ALIGN), and the number of flag bits grew: try the narrower mask first.
+_FLAG_MASKS = {"mtx": (0x7,), "sx": (0xF, 0x1F), "rw": (0xF, 0x1F), "lockmgr": (0xF, 0x1F)}
+_SHARED = 0x1
+# An address is 64 bits; LK_KERNPROC is ((struct thread *)-1), a lock that no thread owns.
+_ALL_ONES = (1 << 64) - 1
+_FREEBSD_12 = 1_200_000
+
+
+@dataclass(frozen=True, slots=True)
+class LockedThread:
+    """What of a thread matters here: its address, tid, raw view and (named) frames."""
+
+    address: int
+    tid: int | None
+    view: View
+    state: str | None
+    frames: tuple[Frame, ...]
+
+
+def lock_class(flags: int) -> str | None:
+    """The class name that ddb prints for ``lo_flags``; None if it is none."""
+    index = flags >> _CLASS_SHIFT & _CLASS_MASK
+    return _CLASSES[index] if index < len(_CLASSES) else None
+
+
+def decode_word(
+    family: str, word: int, threads: Mapping[int, int | None], osreldate: int | None
+) -> tuple[str | None, int | None]:
+    """(state, owner's struct thread) of a lock word.
+
+    ``family`` is ``mtx``, ``sx``, ``rw`` or ``lockmgr``; ``threads`` maps known struct threads to tids. The
+    state is one of :class:`~hangdiag.model.LockFact`; the owner is None unless the lock is held exclusively.
+    """
+    if family == "mtx":
+        owner = word & ~0x7
+        if owner:
+            return "exclusive", owner
+        if osreldate is not None and osreldate < _FREEBSD_12:
+            # Until 11 MTX_UNOWNED is 4 and MTX_DESTROYED is MTX_CONTESTED | MTX_UNOWNED.
+            return ("destroyed" if word == 0x6 else "unlocked"), None
+        return ("destroyed" if word & 0x4 else "unlocked"), None
+    if word & _SHARED:
+        # The count of sharers stands above the flags: shift 5, 4 in older lockmgr and sx locks.
+        return ("shared" if word & ~0x1F or word & 0x10 else "unlocked"), None
+    if family in ("sx", "rw") and word & ~0x1F == 0:
+        return "destroyed", None
+    for mask in _FLAG_MASKS[family]:
+        if family == "lockmgr" and word | mask == _ALL_ONES:
+            return "kernproc", None
+        if word & ~mask in threads:
+            return "exclusive", word & ~mask
+    return "exclusive", word & ~_FLAG_MASKS[family][-1]
+
+
+def read_locks(
+    memory: KernelMemory,
+    layouts: dict[str, Layout],
+    threads: Sequence[LockedThread],
+    osreldate: int | None,
+    notes: list[str],
+) -> tuple[LockFact, ...]:
+    """One fact for each lock that a thread waits for, with its waiters and its owner."""
+    if "lock_object" not in layouts:
+        return ()
+    waiters = _on_turnstiles(memory, layouts, threads, notes)
+    wanted = set(waiters)
+    asleep = _asleep_candidates(threads)
+    objects = _read_objects(memory, layouts, sorted(wanted | set(asleep)))
+    names = read_strings(memory, (view.unsigned("lo_name") or 0 for view in objects.values()))
+    for address, sleepers in asleep.items():
+        view = objects.get(address)
+        if view is not None:
+            found = [thread for thread in sleepers if _sleeps_on_lock(thread, view)]
+            if found:
+                waiters.setdefault(address, []).extend(found)
+    tids = {thread.address: thread.tid for thread in threads}
+    words = _read_words(memory, layouts, {a: objects[a] for a in waiters if a in objects})
+    facts: list[LockFact] = []
+    for address in sorted(waiters):
+        view = objects.get(address)
+        if view is None:
+            notes.append(f"the lock at {address:#x} cannot be read")
+            facts.append(LockFact(address, waiters=_tids(waiters[address])))
+            continue
+        name = names.get(view.unsigned("lo_name") or 0)
+        kind = lock_class(view.unsigned("lo_flags") or 0)
+        state, owner = None, None
+        family = _FAMILY.get(kind or "")
+        if family is not None and address in words:
+            state, owner = decode_word(family, words[address], tids, osreldate)
+        if owner is not None and owner not in tids:
+            notes.append(f"the lock {name or hex(address)} is owned by {owner:#x}, which is no known thread")
+        facts.append(
+            LockFact(
+                address,
+                name,
+                kind,
+                state,
+                owner=tids.get(owner) if owner is not None else None,
+                owner_address=owner,
+                waiters=_tids(waiters[address]),
+            )
+        )
+    return tuple(facts)
+
+
+def _tids(threads: Sequence[LockedThread]) -> tuple[int, ...]:
+    return tuple(thread.tid for thread in threads if thread.tid is not None)
+
+
+def _on_turnstiles(
+    memory: KernelMemory, layouts: dict[str, Layout], threads: Sequence[LockedThread], notes: list[str]
+) -> dict[int, list[LockedThread]]:
+    waiters: dict[int, list[LockedThread]] = {}
+    # td_wantedlock (FreeBSD 15.1) also tells the lock that a running thread spins for.
+    blocked: list[tuple[LockedThread, int]] = []
+    for thread in threads:
+        wanted = thread.view.unsigned("td_wantedlock")
+        turnstile = thread.view.unsigned("td_blocked")
+        if wanted:
+            waiters.setdefault(wanted, []).append(thread)
+        elif turnstile and thread.state in ("lock", None):
+            blocked.append((thread, turnstile))
+    layout = layouts.get("turnstile")
+    if layout is None or not layout.has("ts_lockobj"):
+        if blocked:
+            notes.append("struct turnstile is not in the symbols: the locks of blocked threads are not known")
+        return waiters
+    views = read_views(memory, layout, [address for _, address in blocked])
+    for (thread, address), view in zip(blocked, views, strict=True):
+        lock = view.unsigned("ts_lockobj") if view is not None else None
+        if lock:
+            waiters.setdefault(lock, []).append(thread)
+        elif view is None:
+            notes.append(f"the turnstile of tid {thread.tid} at {address:#x} cannot be read")
+    return waiters
+
+
+def _asleep_candidates(threads: Sequence[LockedThread]) -> dict[int, list[LockedThread]]:
+    found: dict[int, list[LockedThread]] = {}
+    for thread in threads:
+        channel = thread.view.unsigned("td_wchan")
+        if channel and thread.state in ("sleeping", None):
+            found.setdefault(channel, []).append(thread)
+    return found
+
+
+def _read_objects(
+    memory: KernelMemory, layouts: dict[str, Layout], addresses: Sequence[int]
+) -> dict[int, View]:
+    views = read_views(memory, layouts["lock_object"], addresses)
+    return {address: view for address, view in zip(addresses, views, strict=True) if view is not None}
+
+
+def _sleeps_on_lock(thread: LockedThread, view: View) -> bool:
+    """True if the wait channel is an sx or lockmgr lock, and not any other object.
+
+    Its class must say so, and the wait message be the lock's own name (the same pointer). Buffer locks
+    sleep under messages of their own: there the stack must show that lockmgr put the thread to sleep.
+    """
+    kind = lock_class(view.unsigned("lo_flags") or 0)
+    if kind not in ("sx", "lockmgr") or not view.unsigned("lo_name"):
+        return False
+    if view.unsigned("lo_name") == thread.view.unsigned("td_wmesg"):
+        return True
+    functions = {frame.function for frame in thread.frames[:8]}
+    return kind == "lockmgr" and bool(functions & {"sleeplk", "lockmgr_xlock_hard", "lockmgr_slock_hard"})
+
+
+def _read_words(memory: KernelMemory, layouts: dict[str, Layout], objects: dict[int, View]) -> dict[int, int]:
+    """The lock word of each lock object (it is the first member of its lock)."""
+    places: dict[int, tuple[int, int]] = {}
+    for address, view in objects.items():
+        family = _FAMILY.get(lock_class(view.unsigned("lo_flags") or 0) or "")
+        layout = layouts.get(family or "")
+        if family is None or layout is None or not layout.has("lock_object", _WORD[family]):
+            continue
+        word = layout.fields[_WORD[family]]
+        places[address] = (address - layout.fields["lock_object"].offset + word.offset, word.size)
+    blocks = memory.read(list(places.values()))
+    order = "big" if memory.byte_order == "big" else "little"
+    return {
+        address: int.from_bytes(block, order)  # type: ignore[arg-type]
+        for address, block in zip(places, blocks, strict=True)
+        if block is not None
+    }

@@ -1,0 +1,289 @@
+"""A GDB/MI session: commands with tokens, sent in batches; answers matched by their token.
+
+pygdbmi parses the records, and that is all it is used for: its own ``write()`` takes 0.2 s of silence
+for the end of an answer, and so cuts long ones. Here an answer ends with its result record, or with
+an error: every wait has a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import termios
+import time
+import tty
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hangdiag.errors import DebuggerError
+from hangdiag.live import gate
+
+# Commands in flight: enough to hide the pipe's latency, few enough never to fill both pipes.
+_WINDOW = 64
+_CHUNK = 1 << 16
+_RESULT = re.compile(rb"(\d+)\^(done|running|connected|error|exit)")
+_MEMORY = re.compile(
+    rb'\d+\^done,memory=\[\{begin="0x[0-9a-f]+",offset="0x[0-9a-f]+",end="0x[0-9a-f]+",contents="([0-9a-f]*)"\}\]'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result record of one command, and what the console printed for it.
+
+    ``status`` is ``done``, ``connected``, ``running``, ``exit`` or ``error``; ``contents`` the bytes of a
+    plain ``-data-read-memory-bytes``, decoded here because such records are large.
+    """
+
+    status: str
+    payload: dict[str, Any] = field(default_factory=dict)
+    console: str = ""
+    contents: bytes | None = None
+
+    @property
+    def message(self) -> str:
+        """The error's text, on one line."""
+        return " ".join(str(self.payload.get("msg", "")).split())
+
+
+class Session:
+    """One MI conversation over a pair of file descriptors; every command passes the gate.
+
+    ``timeout`` is how long one answer may stay away, in seconds. Raises DebuggerError when the debugger
+    ends, or stays silent.
+    """
+
+    def __init__(self, reading: int, writing: int, timeout: float, process: subprocess.Popen[bytes] | None = None):
+        self._reading = reading
+        self._writing = writing
+        self.timeout = timeout
+        self.process = process
+        self._token = 0
+        self._buffer = b""
+        self._last_words: deque[str] = deque(maxlen=4)
+        self._owned: list[int] = []
+        os.set_blocking(writing, False)
+
+    def owns(self, *descriptors: int) -> None:
+        """Descriptors to close with the session."""
+        self._owned.extend(descriptors)
+
+    def ask(self, command: str, timeout: float | None = None) -> Answer:
+        """The answer to one command; the answer may be an error."""
+        return self.ask_many([command], timeout)[0]
+
+    def require(self, command: str, timeout: float | None = None) -> Answer:
+        """As :meth:`ask`, but an error answer is raised as DebuggerError."""
+        answer = self.ask(command, timeout)
+        if answer.status == "error":
+            raise DebuggerError(answer.message or f"the debugger refused {command}")
+        return answer
+
+    def ask_many(self, commands: Sequence[str], timeout: float | None = None) -> list[Answer]:
+        """The answers to ``commands``, in their order. All pass the gate before the first is sent."""
+        for command in commands:
+            gate.check(command)
+        limit = self.timeout if timeout is None else timeout
+        first = self._token + 1
+        self._token += len(commands)
+        lines = [f"{first + index}{command}\n".encode() for index, command in enumerate(commands)]
+        answers: list[Answer] = []
+        sent = 0
+        outgoing = b""
+        console: list[str] = []
+        deadline = time.monotonic() + limit
+        while len(answers) < len(commands):
+            if not outgoing and sent < len(lines) and sent - len(answers) < _WINDOW // 2:
+                until = min(len(lines), len(answers) + _WINDOW)
+                outgoing = b"".join(lines[sent:until])
+                sent = until
+            progressed = self._exchange(outgoing, deadline)
+            outgoing = outgoing[progressed:]
+            for line in self._lines():
+                answer = self._take(line, first + len(answers), console)
+                if answer is not None:
+                    answers.append(answer)
+                    console = []
+                    deadline = time.monotonic() + limit
+                    if len(answers) == len(commands):
+                        break
+        return answers
+
+    def _exchange(self, outgoing: bytes, deadline: float) -> int:
+        """Waits for input (or room for output) until ``deadline``; returns the bytes written."""
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise DebuggerError(
+                f"the debugger gave no answer in time{self._heard()}; is the target alive? a larger --timeout waits longer"
+            )
+        try:
+            readable, writable, _ = select.select(
+                [self._reading], [self._writing] if outgoing else [], [], min(remaining, 1.0)
+            )
+            written = os.write(self._writing, outgoing[:_CHUNK]) if writable else 0
+        except BlockingIOError:
+            written = 0
+        except OSError as error:
+            raise DebuggerError(f"the debugger has gone away{self._heard()}") from error
+        if readable:
+            try:
+                data = os.read(self._reading, _CHUNK)
+            except OSError:
+                # A pty whose other side is closed.
+                data = b""
+            if not data:
+                raise DebuggerError(f"the debugger has gone away{self._heard()}")
+            self._buffer += data
+        return written
+
+    def _lines(self) -> Iterator[bytes]:
+        while True:
+            end = self._buffer.find(b"\n")
+            if end < 0:
+                return
+            line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+            yield line.rstrip(b"\r")
+
+    def _take(self, line: bytes, expected: int, console: list[str]) -> Answer | None:
+        """The answer that ``line`` completes; console output is added to ``console``."""
+        result = _RESULT.match(line)
+        if result is None:
+            self._note(line, console)
+            return None
+        token = int(result.group(1))
+        if token < expected:
+            # Of a command that was given up.
+            return None
+        memory = _MEMORY.fullmatch(line)
+        if memory is not None:
+            return Answer("done", contents=bytes.fromhex(memory.group(1).decode()))
+        record = _parse(line)
+        payload = record.get("payload")
+        return Answer(
+            result.group(2).decode(), payload if isinstance(payload, dict) else {}, "".join(console)
+        )
+
+    def _note(self, line: bytes, console: list[str]) -> None:
+        if line[:1] in (b"~", b"&", b"@"):
+            text = str(_parse(line).get("payload") or "")
+            if line[:1] == b"~":
+                console.append(text)
+            if text.strip() and line[:1] != b"@":
+                self._last_words.append(" ".join(text.split()))
+        elif line[:1] not in (b"*", b"+", b"=", b"(") and line.strip():
+            self._last_words.append(" ".join(line.decode("utf-8", "replace").split()))
+
+    def _heard(self) -> str:
+        return f" (last words: {' / '.join(self._last_words)[-300:]})" if self._last_words else ""
+
+    @property
+    def last_words(self) -> str:
+        """What the debugger printed last, on one line."""
+        return " / ".join(self._last_words)
+
+    def kill(self) -> None:
+        """Ends the debugger at once.
+
+        SIGKILL and nothing gentler: a gdb that is asked to quit kills or resumes its target.
+        """
+        process = self.process
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
+        self.close()
+
+    def close(self) -> None:
+        """Closes what the session owns; the debugger's own end is the caller's matter."""
+        process = self.process
+        if process is not None:
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+        for descriptor in self._owned:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._owned.clear()
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    from pygdbmi.gdbmiparser import parse_response
+
+    try:
+        return dict(parse_response(line.decode("utf-8", "replace")))
+    except Exception as error:  # pygdbmi raises whatever its parser ran into
+        raise DebuggerError(f"the debugger sent a record that cannot be read: {line[:80]!r}") from error
+
+
+def find_debugger(name: str | None, wanted: Sequence[str]) -> str:
+    """The path of the debugger: ``name`` if given, else the first of ``wanted`` that is installed."""
+    for candidate in [name] if name else wanted:
+        path = shutil.which(candidate)
+        if path is not None:
+            return path
+    if name:
+        raise DebuggerError(f"{name}: no such debugger; install it (pkg install gdb) or name another with --gdb")
+    raise DebuggerError(f"no {' or '.join(wanted)} is installed; install it (pkg install gdb) or name one with --gdb")
+
+
+def launch(debugger: str, arguments: Sequence[str], timeout: float) -> Session:
+    """Starts ``debugger`` with MI on its pipes.
+
+    It gets a session of its own, so that a Ctrl-C on the terminal reaches only hangdiag: gdb would take
+    it as an order to stop the target.
+    """
+    process = _start([debugger, "-nx", "-q", "--interpreter=mi3", *arguments], debugger)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return Session(process.stdout.fileno(), process.stdin.fileno(), timeout, process)
+
+
+def launch_kgdb(debugger: str, arguments: Sequence[str], timeout: float) -> Session:
+    """Starts kgdb, which takes no ``--interpreter``, and has it speak MI on a pty (``new-ui``)."""
+    session, path = open_pty(timeout)
+    process = _start([debugger, "-q", *arguments], debugger)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    session.process = process
+    os.set_blocking(process.stdout.fileno(), False)
+    process.stdin.write(gate.check_typed(f"new-ui mi3 {path}").encode() + b"\n")
+    process.stdin.flush()
+    return session
+
+
+def _start(command: Sequence[str], debugger: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "LC_ALL": "C", "TERM": "dumb", "DEBUGINFOD_URLS": ""}
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+            bufsize=0,
+        )
+    except OSError as error:
+        raise DebuggerError(f"{debugger}: cannot be started: {error.strerror}; name another with --gdb") from error
+
+
+def open_pty(timeout: float) -> tuple[Session, str]:
+    """A session on a new pty, and the pty's path for ``new-ui mi3 PATH``."""
+    master, slave = pty.openpty()
+    # Raw: no echo, no translation of line ends, no line length limit.
+    tty.setraw(slave, termios.TCSANOW)
+    path = os.ttyname(slave)
+    session = Session(master, master, timeout)
+    # Our own open slave keeps the pty alive until the debugger has opened it.
+    session.owns(master, slave)
+    return session, path

@@ -1,0 +1,141 @@
+"""Walks the kernel's lists of processes and threads.
+
+``allproc`` is a LIST of ``struct proc``, each with a TAILQ of ``struct thread`` (sys/sys/proc.h). The
+kernel may run while it is read and its memory may be corrupted, so every list is bounded, a list that
+closes on itself is cut, and a thread that no longer belongs to its process ends that process' list.
+What was left out is said in the notes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hangdiag.live.memory import KernelMemory, Layout
+from hangdiag.live.structs import View, read_views
+
+MAXIMUM_PROCESSES = 100_000
+MAXIMUM_THREADS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class RawProcess:
+    """One ``struct proc`` and its threads, as read."""
+
+    view: View
+    threads: tuple[View, ...]
+
+    @property
+    def pid(self) -> int:
+        return self.view.signed("p_pid") or 0
+
+
+def walk_processes(
+    memory: KernelMemory, layouts: dict[str, Layout], allproc: int, notes: list[str]
+) -> list[RawProcess]:
+    """All processes and their threads, in the order of ``allproc``.
+
+    ``allproc`` is the address of the list's head. Adds a line to ``notes`` for everything skipped.
+    """
+    processes = _follow_processes(memory, layouts["proc"], allproc, notes)
+    threads = _follow_threads(memory, layouts["thread"], processes, notes)
+    return [RawProcess(view, tuple(found)) for view, found in zip(processes, threads, strict=True)]
+
+
+def _follow_processes(memory: KernelMemory, layout: Layout, allproc: int, notes: list[str]) -> list[View]:
+    first = memory.read([(allproc, memory.pointer_size)])[0]
+    if first is None:
+        notes.append(f"the list of processes at {allproc:#x} cannot be read")
+        return []
+    address = int.from_bytes(first, "big" if memory.byte_order == "big" else "little")
+    seen: set[int] = set()
+    found: list[View] = []
+    while address:
+        if address in seen:
+            notes.append(f"the list of processes runs in a circle at {address:#x}: stopped after {len(found)}")
+            break
+        if len(found) >= MAXIMUM_PROCESSES:
+            notes.append(f"more than {MAXIMUM_PROCESSES} processes: the rest was skipped")
+            break
+        seen.add(address)
+        view = read_views(memory, layout, [address])[0]
+        if view is None:
+            notes.append(
+                f"the list of processes is broken after {len(found)}: {address:#x} cannot be read"
+            )
+            break
+        found.append(view)
+        address = view.unsigned("p_list.le_next") or 0
+    return found
+
+
+def _follow_threads(
+    memory: KernelMemory, layout: Layout, processes: list[View], notes: list[str]
+) -> list[list[View]]:
+    # All processes' lists advance together, one thread each a round: round trips grow with the
+    # longest list, not with the number of threads.
+    found: list[list[View]] = [[] for _ in processes]
+    pending = [
+        (index, first)
+        for index, view in enumerate(processes)
+        if (first := view.unsigned("p_threads.tqh_first") or 0)
+    ]
+    seen: set[int] = set()
+    while pending:
+        views = read_views(memory, layout, [address for _, address in pending])
+        following: list[tuple[int, int]] = []
+        for (index, address), view in zip(pending, views, strict=True):
+            process = processes[index]
+            pid = process.signed("p_pid")
+            if address in seen:
+                notes.append(f"the list of threads of pid {pid} runs in a circle at {address:#x}")
+                continue
+            seen.add(address)
+            if view is None:
+                notes.append(
+                    f"the list of threads of pid {pid} is broken after {len(found[index])}:"
+                    f" {address:#x} cannot be read"
+                )
+                continue
+            owner = view.unsigned("td_proc")
+            if owner is not None and owner != process.address:
+                notes.append(
+                    f"thread {address:#x} in the list of pid {pid} belongs to another process (freed while"
+                    " it was read?): the rest of the list was skipped"
+                )
+                continue
+            found[index].append(view)
+            next_address = view.unsigned("td_plist.tqe_next") or 0
+            if next_address:
+                following.append((index, next_address))
+        if len(seen) >= MAXIMUM_THREADS:
+            notes.append(f"more than {MAXIMUM_THREADS} threads: the rest was skipped")
+            break
+        pending = following
+    return found
+
+
+# sys/sys/proc.h, unchanged from 12 to 15: enum td_states and the TDI_ bits of td_inhibitors.
+_STATES = {0: "inactive", 2: "runnable", 3: "runnable", 4: "running"}
+_INHIBITED = 1
+_INHIBITORS = ((0x8, "lock"), (0x2, "sleeping"), (0x10, "iwait"), (0x1, "suspended"), (0x4, "swapped"))
+_TDF_SINTR = 0x8
+
+
+def thread_state(view: View) -> str | None:
+    """The state of a thread in the words of :class:`hangdiag.model.Thread`."""
+    state = view.unsigned("td_state")
+    if state is None:
+        return "sleeping" if view.unsigned("td_wchan") else None
+    if state != _INHIBITED:
+        return _STATES.get(state)
+    inhibitors = view.unsigned("td_inhibitors") or 0
+    for bit, name in _INHIBITORS:
+        if inhibitors & bit:
+            return name
+    return None
+
+
+def sleeps_interruptibly(view: View) -> bool | None:
+    """True where TDF_SINTR is set, that is for an S sleep (ps(1)); None if the flags were not read."""
+    flags = view.unsigned("td_flags")
+    return None if flags is None else bool(flags & _TDF_SINTR)

@@ -1,0 +1,273 @@
+"""Unwinds kernel stacks by their frame pointers, through trap frames.
+
+FreeBSD's kernels are built with frame pointers, and ddb unwinds the same way (sys/amd64/amd64/db_trace.c,
+sys/arm64/arm64/db_trace.c). All stacks advance together, one frame a round, and what the next step needs
+is asked for in one batch: neither threads nor frames cost a round trip of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hangdiag.live.memory import KernelMemory, Layout, Name, Registers
+from hangdiag.live.structs import View
+from hangdiag.model import Frame
+
+MAXIMUM_DEPTH = 128
+_FIRST_READ = 4096
+_PAGE = 4096
+
+# amd64: the assembler's entry points, between which and the C code they call lies a trap frame.
+_AMD64_ENTRY = re.compile(
+    r"calltrap|nmi_calltrap|mchk_calltrap|fork_trampoline|fast_syscall_common|int0x80_syscall_common|X[a-z]\w*"
+)
+_AMD64_LAST = re.compile(r"fork_trampoline|fast_syscall_common|int0x80_syscall\w*|Xfast_syscall\w*|Xint0x80_\w*")
+_ARM64_ENTRY = re.compile(r"handle_(?:el[01]h?_\w+|serror|empty_exception)")
+_ARM64_LAST = re.compile(r"fork_trampoline|handle_el0_\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stack to unwind: where it starts, and the thread's kernel stack from ``low`` up to ``high``."""
+
+    registers: Registers
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """An unwound stack.
+
+    ``own`` is false if no frame of it lies on the thread's kernel stack; ``complete`` is true if it
+    ended where stacks end (at an entry point or a zero frame pointer), false if it broke off.
+    """
+
+    frames: tuple[Frame, ...]
+    own: bool
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What differs between architectures; ``kernel_half``: kernel addresses have the top bit set."""
+
+    pointer_size: int
+    byte_order: Literal["little", "big"]
+    trapframe: Layout | None
+    arm64: bool
+    kernel_half: bool
+
+    @property
+    def entry(self) -> re.Pattern[str]:
+        return _ARM64_ENTRY if self.arm64 else _AMD64_ENTRY
+
+    @property
+    def last(self) -> re.Pattern[str]:
+        return _ARM64_LAST if self.arm64 else _AMD64_LAST
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One stack in progress.
+
+    ``exact`` says that ``pc`` is no return address (the innermost frame, an interrupted one);
+    ``callee`` is the address of the frame record that led here; ``need`` is memory to read first.
+    """
+
+    job: Job
+    pc: int
+    fp: int
+    exact: bool = True
+    named: bool = False
+    callee: int | None = None
+    frames: list[Frame] = field(default_factory=list)
+    blocks: list[tuple[int, bytes]] = field(default_factory=list)
+    need: tuple[int, int] | None = None
+    refused: set[int] = field(default_factory=set)
+    own: bool = False
+    done: bool = False
+    complete: bool = False
+
+    def end(self, complete: bool) -> None:
+        self.done, self.complete = True, complete
+
+    @property
+    def lookup(self) -> int:
+        # A call may be its function's last instruction (panic() never returns): the return address
+        # then belongs to the next function, and only the address before it to the caller.
+        return self.pc if self.exact else self.pc - 1
+
+
+def unwind(
+    memory: KernelMemory,
+    layouts: dict[str, Layout],
+    jobs: list[Job],
+    names: dict[int, Name],
+    kernel_half: bool,
+) -> list[Stack]:
+    """Unwinds every job; frames are innermost first and named as ddb and procstat name them.
+
+    ``names`` is a cache that is filled. With ``kernel_half``, an address in the lower half of the
+    address space ends a stack (it is the user's).
+    """
+    pcb = layouts.get("pcb")
+    machine = _Machine(
+        memory.pointer_size,
+        "big" if memory.byte_order == "big" else "little",
+        layouts.get("trapframe"),
+        pcb is not None and pcb.has("pcb_x"),
+        kernel_half,
+    )
+    walks = [_start(job, machine) for job in jobs]
+    asked = set(names)
+    for _ in range(MAXIMUM_DEPTH * 4):
+        active = [walk for walk in walks if not walk.done]
+        if not active:
+            break
+        _read_needed(memory, active)
+        wanted = {walk.lookup for walk in active if not walk.named} - asked
+        if wanted:
+            asked |= wanted
+            names.update(memory.names(sorted(wanted)))
+        for walk in active:
+            _advance(walk, names, machine)
+    return [Stack(tuple(walk.frames), walk.own, walk.complete) for walk in walks]
+
+
+def _start(job: Job, machine: _Machine) -> _Walk:
+    walk = _Walk(job, _canonical(job.registers.pc, machine), job.registers.fp)
+    if job.low <= job.registers.sp < job.high:
+        walk.own = True
+        # The used part lies above the stack pointer, and most stacks are shorter than the first read.
+        begin = job.registers.sp & ~7
+        walk.need = (begin, min(job.high - begin, _FIRST_READ))
+    return walk
+
+
+def _read_needed(memory: KernelMemory, walks: list[_Walk]) -> None:
+    needing = [(walk, walk.need) for walk in walks if walk.need is not None]
+    blocks = memory.read([need for _, need in needing]) if needing else []
+    for (walk, (begin, length)), block in zip(needing, blocks, strict=True):
+        walk.need = None
+        if block is None:
+            walk.refused.update(range(begin // _PAGE, (begin + length - 1) // _PAGE + 1))
+        else:
+            walk.blocks.append((begin, block))
+
+
+def _canonical(address: int, machine: _Machine) -> int:
+    # arm64 may sign return addresses in their upper bits (PAC); bit 55 tells the kernel's half.
+    if machine.arm64 and machine.kernel_half and address >> 55 & 1:
+        return address | 0xFFFF << 48
+    return address
+
+
+def _advance(walk: _Walk, names: dict[int, Name], machine: _Machine) -> None:
+    """Names the current frame, then moves to its caller, or says which memory that needs."""
+    if not walk.named and not _name_frame(walk, names, machine):
+        return
+    function = walk.frames[-1].function
+    if not walk.exact and machine.entry.fullmatch(function):
+        if machine.last.fullmatch(function):
+            walk.end(complete=True)
+        else:
+            _through_trap(walk, machine)
+        return
+    if walk.fp == 0:
+        walk.end(complete=True)
+        return
+    size = machine.pointer_size
+    record = _load(walk, walk.fp, 2 * size)
+    if record is None:
+        return
+    if walk.job.low <= walk.fp < walk.job.high:
+        walk.own = True
+    _move(
+        walk,
+        pc=_canonical(int.from_bytes(record[size:], machine.byte_order), machine),
+        fp=int.from_bytes(record[:size], machine.byte_order),
+    )
+
+
+def _name_frame(walk: _Walk, names: dict[int, Name], machine: _Machine) -> bool:
+    """Appends the current frame; ends the walk and returns False where its address has no name."""
+    name = names.get(walk.lookup)
+    if name is None or (machine.kernel_half and not walk.pc >> 63):
+        walk.end(complete=False)
+        return False
+    offset = name.offset if walk.exact else name.offset + 1
+    walk.frames.append(
+        Frame(name.function, offset, name.module, name.file, name.line, address=walk.pc)
+    )
+    walk.named = True
+    if len(walk.frames) >= MAXIMUM_DEPTH:
+        walk.end(complete=False)
+        return False
+    return True
+
+
+def _move(walk: _Walk, pc: int, fp: int) -> None:
+    """On to the caller by the frame record at ``walk.fp``."""
+    low, high = walk.job.low, walk.job.high
+    callee = walk.fp
+    if pc == 0:
+        walk.end(complete=True)
+        return
+    if low <= callee < high and low <= fp <= callee:
+        # Callers lie above on a stack: a chain that turns back is garbage.
+        fp = 0
+    walk.pc, walk.fp, walk.callee, walk.exact, walk.named = pc, fp, callee, False, False
+
+
+def _through_trap(walk: _Walk, machine: _Machine) -> None:
+    """On to the interrupted function, whose registers the entry point saved in a ``struct trapframe``.
+
+    On amd64 it lies right above the frame record of the C function that the entry point called
+    (db_nextframe()); on arm64 right below the entry point's own (db_stack_trace_cmd()).
+    """
+    layout = machine.trapframe
+    if layout is None or walk.callee is None:
+        walk.end(complete=False)
+        return
+    base = walk.fp - layout.size if machine.arm64 else walk.callee + 2 * machine.pointer_size
+    data = _load(walk, base, layout.size)
+    if data is None:
+        return
+    view = View(layout, base, data, machine.byte_order)
+    if machine.arm64:
+        pc, fp = view.unsigned("tf_elr"), _register(view, "tf_x", 29, machine)
+    else:
+        pc, fp = view.unsigned("tf_rip"), view.unsigned("tf_rbp")
+        if (view.unsigned("tf_cs") or 0) & 3:
+            # Trapped from user mode: that is where the kernel's stack begins.
+            walk.end(complete=True)
+            return
+    if not pc:
+        walk.end(complete=True)
+        return
+    walk.pc, walk.fp, walk.callee, walk.exact, walk.named = _canonical(pc, machine), fp or 0, None, True, False
+
+
+def _register(view: View, member: str, index: int, machine: _Machine) -> int | None:
+    data = view.raw(member)
+    if data is None or len(data) < (index + 1) * 8:
+        return None
+    return int.from_bytes(data[index * 8 : index * 8 + 8], machine.byte_order)
+
+
+def _load(walk: _Walk, address: int, length: int) -> bytes | None:
+    """Memory at ``address``; None if it must be read first (``walk.need``) or cannot be (the walk ends)."""
+    for begin, block in reversed(walk.blocks):
+        offset = address - begin
+        if 0 <= offset and offset + length <= len(block):
+            return block[offset : offset + length]
+    if address <= 0 or address % 8 or address >> 64 or address // _PAGE in walk.refused:
+        walk.end(complete=False)
+        return None
+    low, high = walk.job.low, walk.job.high
+    limit = high if low <= address < high else (address // _PAGE + 1) * _PAGE
+    walk.need = (address, max(length, min(limit - address, _FIRST_READ)))
+    return None

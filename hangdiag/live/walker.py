@@ -1,0 +1,258 @@
+"""The kernel walker: from memory, symbols and layouts to a Capture. It knows no debugger.
+
+It reads in bulk: whole lists advance one element a round, stacks one frame a round, and everything that
+a round needs is one question. See :mod:`hangdiag.live.memory` for what it stands on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hangdiag.errors import DebuggerError
+from hangdiag.live import host as host_facts
+from hangdiag.live import layouts as wanted
+from hangdiag.live import vms as vm_reader
+from hangdiag.live.locks import LockedThread, read_locks
+from hangdiag.live.memory import KernelMemory, Layout, Name, Registers
+from hangdiag.live.registers import oncpu, thread_registers
+from hangdiag.live.structs import View, read_numbers, read_strings
+from hangdiag.live.threads import RawProcess, sleeps_interruptibly, thread_state, walk_processes
+from hangdiag.live.unwind import Job, Stack, unwind
+from hangdiag.model import Capture, Frame, Process, Source, Thread, VirtualMachine
+
+_PAGE_SIZE = 4096
+_DEFAULT_STACK_PAGES = 4
+# What the kernel's own debugger looks like on the stack of the thread that it interrupted.
+_DEBUGGER_FUNCTIONS = frozenset({"kdb_enter", "kdb_trap", "kdb_alt_break_internal", "db_trap", "gdb_trap"})
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    """Reports nothing."""
+
+
+def walk(memory: KernelMemory, path: str = "live", progress: Progress = _silent) -> Capture:
+    """Reads the kernel once.
+
+    ``path`` names the source in the capture; ``progress`` is told (step, done, total). What had to be
+    skipped stands in the host's facts under ``skipped``. Raises DebuggerError if the symbols cannot tell
+    the kernel's threads, or if ``memory`` fails.
+    """
+    notes: list[str] = []
+    progress("layouts", 0, 1)
+    layouts, symbols = ask(memory)
+    progress("processes", 0, 1)
+    vms_before = vm_reader.read_vms(memory, layouts, symbols, notes)
+    processes = walk_processes(memory, layouts, symbols["allproc"], notes)
+    views = [view for process in processes for view in process.threads]
+    if not views:
+        raise DebuggerError(
+            f"no thread can be read from allproc: {'; '.join(notes) or 'it is empty'};"
+            " give the kernel.full of the kernel that runs with --symbols"
+        )
+    progress("stacks", 0, len(views))
+    registers = thread_registers(memory, layouts, symbols, views)
+    names: dict[int, Name] = {}
+    stacks = _unwind_all(memory, layouts, symbols, views, registers, names)
+    progress("stacks", len(views), len(views))
+    threads = _build_threads(memory, layouts, symbols, processes, stacks)
+    arguments = host_facts.read_arguments(
+        memory,
+        layouts,
+        {process.pid: pointer for process in processes if (pointer := process.view.unsigned("p_args") or 0)},
+    )
+    progress("locks", 0, 1)
+    numbers = read_numbers(memory, {"osreldate": (symbols["osreldate"], 4)}) if "osreldate" in symbols else {}
+    locks = read_locks(
+        memory,
+        layouts,
+        [
+            LockedThread(view.address, thread.tid, view, thread.state, thread.frames)
+            for view, thread in zip(views, threads, strict=True)
+        ],
+        numbers.get("osreldate"),
+        notes,
+    )
+    machines = _read_machines(memory, layouts, symbols, vms_before, threads, arguments, names, notes)
+    _note_nameless_modules(memory, layouts, symbols, processes, threads, notes)
+    facts = tuple(("skipped", note) for note in notes)
+    return Capture(
+        sources=(Source(path=path, format="kgdb", lines=0),),
+        host=host_facts.read_host(memory, layouts, symbols, facts),
+        processes=tuple(
+            Process(
+                process.pid,
+                process.view.text("p_comm") or None,
+                arguments.get(process.pid),
+                process.view.address,
+            )
+            for process in processes
+        ),
+        threads=threads,
+        locks=locks,
+        vms=machines,
+    )
+
+
+def ask(memory: KernelMemory) -> tuple[dict[str, Layout], dict[str, int]]:
+    """The layouts and symbols of this kernel; raises DebuggerError if the threads cannot be found by them."""
+    symbols = memory.symbols(wanted.SYMBOLS)
+    if "allproc" not in symbols:
+        raise DebuggerError(
+            "the symbols have no allproc: this is no FreeBSD kernel, or it is stripped;"
+            " give its kernel.full or kernel.debug with --symbols"
+        )
+    layouts = memory.layouts(wanted.QUESTIONS)
+    needed = {"proc": ("p_list.le_next", "p_threads.tqh_first"), "thread": ("td_plist.tqe_next",)}
+    for name, members in needed.items():
+        if name not in layouts or not layouts[name].has(*members):
+            raise DebuggerError(
+                f"the symbols do not describe struct {name}: they lack debug information;"
+                " give the kernel.full or kernel.debug of this kernel with --symbols"
+            )
+    return layouts, symbols
+
+
+def _unwind_all(
+    memory: KernelMemory,
+    layouts: dict[str, Layout],
+    symbols: dict[str, int],
+    views: list[View],
+    registers: list[Registers | None],
+    names: dict[int, Name],
+) -> list[Stack | None]:
+    jobs: list[Job] = []
+    indexes: list[int] = []
+    for index, (view, found) in enumerate(zip(views, registers, strict=True)):
+        if found is None:
+            continue
+        low = view.unsigned("td_kstack") or 0
+        pages = view.unsigned("td_kstack_pages") or _DEFAULT_STACK_PAGES
+        jobs.append(Job(found, low, low + min(pages, 64) * _PAGE_SIZE))
+        indexes.append(index)
+    kernel_half = bool(symbols["allproc"] >> (8 * memory.pointer_size - 1))
+    stacks: list[Stack | None] = [None] * len(views)
+    for index, stack in zip(indexes, unwind(memory, layouts, jobs, names, kernel_half), strict=True):
+        stacks[index] = stack
+    return stacks
+
+
+def _build_threads(
+    memory: KernelMemory,
+    layouts: dict[str, Layout],
+    symbols: dict[str, int],
+    processes: list[RawProcess],
+    stacks: list[Stack | None],
+) -> tuple[Thread, ...]:
+    views = [view for process in processes for view in process.threads]
+    strings = read_strings(
+        memory,
+        (view.unsigned(name) or 0 for view in views for name in ("td_wmesg", "td_lockname")),
+    )
+    clock = read_numbers(memory, {name: (symbols[name], 4) for name in ("ticks", "hz") if name in symbols})
+    built: list[Thread] = []
+    index = 0
+    for process in processes:
+        command = process.view.text("p_comm") or None
+        pid = process.view.signed("p_pid")
+        for view in process.threads:
+            built.append(_build_thread(view, pid, command, strings, clock, stacks[index]))
+            index += 1
+    return tuple(built)
+
+
+def _build_thread(
+    view: View,
+    pid: int | None,
+    command: str | None,
+    strings: dict[int, str],
+    clock: dict[str, int],
+    stack: Stack | None,
+) -> Thread:
+    state = thread_state(view)
+    asleep = state in ("sleeping", "suspended", None) and bool(view.unsigned("td_wchan"))
+    frames = stack.frames if stack is not None else ()
+    return Thread(
+        pid=pid,
+        tid=view.signed("td_tid"),
+        address=view.address,
+        command=command,
+        name=view.text("td_name") or None,
+        state=state,
+        interruptible=sleeps_interruptibly(view) if state == "sleeping" else None,
+        wmesg=strings.get(view.unsigned("td_wmesg") or 0) if asleep else None,
+        wchan=(view.unsigned("td_wchan") or None) if asleep else None,
+        lock=strings.get(view.unsigned("td_lockname") or 0) if state == "lock" else None,
+        cpu=oncpu(view) if state == "running" else None,
+        since=_since(view, clock),
+        frames=frames,
+        stack_of_debugger=_is_debuggers(frames),
+    )
+
+
+def _since(view: View, clock: dict[str, int]) -> float | None:
+    """Seconds since the thread last gave up its CPU (td_swvoltick, td_swinvoltick; sys/kern/kern_synch.c)."""
+    if "ticks" not in clock or clock.get("hz", 0) <= 0:
+        return None
+    ages = []
+    for name in ("td_swvoltick", "td_swinvoltick"):
+        tick = view.unsigned(name)
+        if tick:
+            # ticks is an int that wraps.
+            age = (clock["ticks"] - tick) & 0xFFFFFFFF
+            if age < 1 << 31:
+                ages.append(age)
+    return min(ages) / clock["hz"] if ages else None
+
+
+def _is_debuggers(frames: tuple[Frame, ...]) -> bool:
+    return any(frame.function in _DEBUGGER_FUNCTIONS for frame in frames)
+
+
+def _read_machines(
+    memory: KernelMemory,
+    layouts: dict[str, Layout],
+    symbols: dict[str, int],
+    before: list[vm_reader.RawVm],
+    threads: tuple[Thread, ...],
+    arguments: dict[int, str],
+    names: dict[int, Name],
+    notes: list[str],
+) -> tuple[VirtualMachine, ...]:
+    # Read again after the threads: a rendezvous that ended between the two readings is no deadlock,
+    # and its sets belong to no single instant.
+    after = vm_reader.read_vms(memory, layouts, symbols, []) if before else []
+    functions = sorted({pointer for raw in after if (pointer := raw.vm.unsigned("rendezvous_func"))} - set(names))
+    if functions:
+        names.update(memory.names(functions))
+    earlier = {raw.vm.address: raw for raw in before}
+    built: list[VirtualMachine] = []
+    for raw in after:
+        machine = vm_reader.build_vm(raw, names, threads, vm_reader.find_pid(raw, threads, arguments))
+        first = earlier.get(raw.vm.address)
+        if first is not None and vm_reader.moved(first, raw):
+            notes.append(f"the rendezvous of VM {machine.name} moved on while it was read")
+            machine = vm_reader.without_rendezvous(machine)
+        built.append(machine)
+    return tuple(built)
+
+
+def _note_nameless_modules(
+    memory: KernelMemory,
+    layouts: dict[str, Layout],
+    symbols: dict[str, int],
+    processes: list[RawProcess],
+    threads: tuple[Thread, ...],
+    notes: list[str],
+) -> None:
+    """Says so when vmm is loaded as a module and its symbols are not: then no VM can be read."""
+    if any(name in symbols for name in wanted.VM_LIST) and "vm" in layouts:
+        return
+    modules = host_facts.read_modules(memory, layouts, symbols, notes)
+    for module in modules:
+        if module.name == "vmm.ko":
+            notes.append(
+                f"vmm.ko is loaded at {module.address:#x}, but its symbols are not: VMs and vmm's frames are"
+                " missing; give the folder of vmm.ko.debug with --kld-path"
+            )

@@ -1,0 +1,99 @@
+"""What each thread waits for: the rules applied to a capture's threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hangdiag.knowledge import Matcher, WaitRule
+from hangdiag.model import Capture, Thread
+
+#: A state that ddb or ps tells when no rule fits.
+_KIND_OF_STATE = {
+    "running": "running",
+    "runnable": "runnable",
+    "sleeping": "sleep",
+    "lock": "lock",
+    "iwait": "work",
+    "suspended": "stopped",
+    "swapped": "sleep",
+    "zombie": "stopped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a thread waits for.
+
+    ``alternatives`` are other kinds that the evidence allows as well. ``vcpu`` is the id of the
+    vCPU whose own thread this is. ``by`` says what it was recognised by: wmesg, stack, state.
+    """
+
+    kind: str
+    title: str
+    rule: WaitRule | None = None
+    mode: str = "any"
+    via: str | None = None
+    idle: bool = False
+    alternatives: tuple[str, ...] = ()
+    by: str = ""
+
+    @property
+    def holders(self) -> str | None:
+        """The resolver that knows who must act."""
+        return self.rule.holders if self.rule is not None else None
+
+    @property
+    def on_cpu(self) -> bool:
+        """Can the thread run by itself?"""
+        return self.kind in ("running", "runnable")
+
+
+def classify(capture: Capture, matcher: Matcher) -> tuple[Wait, ...]:
+    """The wait of every thread, in the capture's order."""
+    return tuple([classify_thread(thread, matcher) for thread in capture.threads])
+
+
+def classify_thread(thread: Thread, matcher: Matcher) -> Wait:
+    """The wait of one thread."""
+    if thread.stack_of_debugger:
+        # its stack is not its own: only what ps told counts
+        thread = Thread(
+            thread.pid, thread.tid, thread.address, thread.command, thread.name, thread.state, thread.interruptible,
+            thread.wmesg, thread.wmesg_cut, thread.wchan, thread.lock, thread.cpu,
+        )  # fmt: skip
+    match = matcher.find(thread)
+    functions = [frame.function for frame in thread.frames]
+    via = matcher.via(functions)
+    if match is None:
+        return _without_rule(thread, functions, via, matcher)
+    rule = match.rule
+    by = " and ".join(
+        word for word, used in (("wmesg", match.by_wmesg), ("stack", match.pattern is not None)) if used
+    )
+    return Wait(
+        rule.kind,
+        rule.title,
+        rule,
+        rule.mode,
+        rule.via or via,
+        rule.idle,
+        () if match.by_wmesg else rule.alternatives,
+        by or "name and state",
+    )
+
+
+def _without_rule(thread: Thread, functions: list[str], via: str | None, matcher: Matcher) -> Wait:
+    words = matcher.words
+    if thread.lock is not None:
+        return Wait("lock", f"lock {thread.lock}", via=via, by="lock chain")
+    if functions and functions[0] not in words.switch | words.queue and thread.state in (None, "running"):
+        if functions[0] in words.primitives:
+            return Wait("sleep", "asleep, for an unknown reason", via=via, by="stack")
+        return Wait("running", "on a CPU", via=via, by="stack")
+    kind = _KIND_OF_STATE.get(thread.state or "")
+    if kind in (None, "sleep") and (thread.wmesg is not None or functions):
+        wmesg = f' "{thread.wmesg}"' if thread.wmesg else ""
+        return Wait("sleep", f"asleep{wmesg}, reason unknown", via=via, by="wmesg" if wmesg else "stack")
+    if kind is None:
+        return Wait("unknown", "nothing is known of it", via=via)
+    return Wait(kind, kind, via=via, idle=kind == "work", by="state")

@@ -1,0 +1,90 @@
+"""The sentences of findings: short, in FreeBSD's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from hangdiag.holders import Need, Scene
+
+
+def name(scene: Scene, index: int) -> str:
+    """What a thread is called in a sentence: its name, its process, else its tid."""
+    thread = scene.capture.threads[index]
+    machine = scene.machine_of.get(index)
+    if machine is not None:
+        for vcpu, member in machine.vcpus.items():
+            if member == index:
+                return f"vcpu {vcpu}"
+    title = thread.name or thread.command
+    if title and thread.command and title != thread.command:
+        title = f"{thread.command}/{title}"
+    if title is None:
+        return f"tid {thread.tid}" if thread.tid is not None else "a thread"
+    return title if thread.tid is None else f"{title} (tid {thread.tid})"
+
+
+def listed(words: Sequence[str], most: int = 6) -> str:
+    """``a, b and c``; the rest of a long list is counted."""
+    if len(words) > most:
+        return f"{', '.join(words[: most - 1])} and {len(words) - most + 1} more"
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def names(scene: Scene, indices: Iterable[int], most: int = 6) -> str:
+    """The names of threads, with the VM's where all are vCPUs of one."""
+    members = list(indices)
+    machines = {machine.number: machine for index in members if (machine := scene.machine_of.get(index)) is not None}
+    text = listed([name(scene, index) for index in members], most)
+    all_vcpus = all(index in machine.vcpus.values() for machine in machines.values() for index in members)
+    if len(machines) == 1 and all_vcpus:
+        text += f" of {next(iter(machines.values())).label}"
+    return text
+
+
+def deadlock(scene: Scene, core: Sequence[int], certainty: str) -> str:
+    """The summary of a deadlock."""
+    if len(core) == 1:
+        return f"{names(scene, core)} waits for itself"
+    verb = {"proven": "wait", "likely": "very probably wait", "possible": "may wait"}[certainty]
+    return f"{names(scene, core)} {verb} for each other"
+
+
+def blocked(
+    scene: Scene, needs: Mapping[int, Need], verdict: str, causes: Sequence[int], members: Sequence[int]
+) -> str:
+    """The summary of a finding without a cycle."""
+    what = listed(list(dict.fromkeys(needs[index].resource.label for index in members)), 3)
+    waits = "wait" if len(members) > 1 else "waits"
+    who = names(scene, members)
+    if not causes:
+        return f"{who} {waits} for {what}; who must act is not shown"
+    doing = listed([f"{name(scene, cause)} ({scene.waits[cause].title})" for cause in causes], 4)
+    if verdict == "contention":
+        return f"{who} {waits} for {what}, behind {doing}, which can go on"
+    if verdict == "inconclusive":
+        return f"{who} {waits} for {what}; not all who must act are shown"
+    return f"{who} {waits} for {what}, and that for {doing}"
+
+
+def suspicious(scene: Scene, verdict: str, members: Sequence[int]) -> str:
+    """The summary for waits that are never normal."""
+    title = scene.waits[members[0]].title
+    return f"{names(scene, members)}: {title}"
+
+
+def inconclusive(scene: Scene, dark: Sequence[int]) -> str:
+    """Too little is known."""
+    return f"nothing shown waits for another thread, but what {names(scene, dark)} wait{'s' if len(dark) == 1 else ''} for is not known"
+
+
+def no_hang(scene: Scene) -> str:
+    """Nothing wrong was found."""
+    if scene.machines:
+        idle = all(
+            scene.waits[index].idle for machine in scene.machines for index in machine.vcpus.values()
+        )
+        if idle and any(machine.vcpus for machine in scene.machines):
+            return "no thread waits for another one; the vCPUs are halted, as an idle guest's are"
+    return "no thread waits for another one in the kernel"
