@@ -19,7 +19,6 @@ from hangdiag.waits import classify
 
 #: Kinds of wait that end without help from another thread of the capture, or are noticed by its waker.
 _CAN_MOVE = frozenset({"running", "runnable", "vcpu-halt"})
-_STARTS_RENDEZVOUS = frozenset({"vm_smp_rendezvous", "vioapic_write", "vioapic_mmio_rw", "vioapic_mmio_write", "vm_handle_ipi"})
 _GRAVITY = {verdict: number for number, verdict in enumerate(VERDICTS)}
 _SURENESS = {"proven": 0, "likely": 1, "possible": 2}
 
@@ -44,7 +43,8 @@ def diagnose(capture: Capture, knowledge: Knowledge, matcher: Matcher | None = N
     findings = tuple(
         next_steps(with_known_bug(finding, scene, knowledge), scene, needs) for finding in found
     )
-    return Diagnosis(capture, waits, scene.machines, needs, resources, resource_of, edges, findings)
+    activities = {index: wording.activity(scene, index, knowledge) for index in needs}
+    return Diagnosis(scene, needs, activities, resources, resource_of, edges, findings)
 
 
 def _number_resources(needs: Mapping[int, Need]) -> tuple[tuple[Resource, ...], dict[int, int]]:
@@ -92,7 +92,7 @@ def _deadlocks(scene: Scene, needs: Mapping[int, Need]) -> list[Finding]:
 
 def _deadlock(scene: Scene, needs: Mapping[int, Need], core: list[int], victims: list[int], certainty: str) -> Finding:
     edges = {index: [holder.thread for holder in needs[index].holders] for index in core}
-    initiators = [index for index in (*core, *victims) if _starts_rendezvous(scene, index)]
+    initiators = [index for index in (*core, *victims) if wording.starts_rendezvous(scene, index)]
     initiator = initiators[0] if initiators else None
     begin = initiator if initiator in edges else next((i for i in core if scene.waits[i].kind == "rendezvous"), core[0])
     cycle = graph.shortest_cycle(begin, core, edges)
@@ -111,12 +111,6 @@ def _deadlock(scene: Scene, needs: Mapping[int, Need], core: list[int], victims:
         initiator=initiator,
         reasons=_reasons(scene, needs, core),
         evidence=tuple(sorted(evidence)),
-    )
-
-
-def _starts_rendezvous(scene: Scene, index: int) -> bool:
-    return scene.waits[index].kind == "rendezvous" and any(
-        frame.function in _STARTS_RENDEZVOUS for frame in scene.capture.threads[index].frames
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hangdiag.holders import Machine, Need, Resource
+from hangdiag.holders import Machine, Need, Resource, Scene
 from hangdiag.knowledge.model import BugRule
 from hangdiag.model import Capture, Where
 from hangdiag.waits import Wait
@@ -60,16 +60,33 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A capture with everything concluded from it. Findings come gravest first, at least one."""
+    """A capture with everything concluded from it. Findings come gravest first, at least one.
 
-    capture: Capture
-    waits: tuple[Wait, ...]
-    machines: tuple[Machine, ...]
+    ``activities`` says in words what each thread that waits for others was doing.
+    """
+
+    scene: Scene
     needs: dict[int, Need]
+    activities: dict[int, str]
     resources: tuple[Resource, ...]
     resource_of: dict[int, int]
     edges: tuple[Edge, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def capture(self) -> Capture:
+        """What was read."""
+        return self.scene.capture
+
+    @property
+    def waits(self) -> tuple[Wait, ...]:
+        """The wait of every thread, in the capture's order."""
+        return self.scene.waits
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """The VMs found."""
+        return self.scene.machines
 
     @property
     def verdict(self) -> str:

@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from hangdiag.holders import Need, Scene
+from hangdiag.knowledge import Knowledge
+from hangdiag.readers.stacks import number
+
+_STARTS_RENDEZVOUS = {
+    "vm_smp_rendezvous": "",
+    "vioapic_write": "I/O APIC write",
+    "vioapic_mmio_rw": "I/O APIC write",
+    "vioapic_mmio_write": "I/O APIC write",
+    "vm_handle_ipi": "INIT IPI",
+}
 
 
 def name(scene: Scene, index: int) -> str:
@@ -41,6 +51,44 @@ def names(scene: Scene, indices: Iterable[int], most: int = 6) -> str:
     if len(machines) == 1 and all_vcpus:
         text += f" of {next(iter(machines.values())).label}"
     return text
+
+
+def starts_rendezvous(scene: Scene, index: int) -> bool:
+    """Did this thread start the rendezvous that it waits in?"""
+    return scene.waits[index].kind == "rendezvous" and any(
+        frame.function in _STARTS_RENDEZVOUS for frame in scene.capture.threads[index].frames
+    )
+
+
+def activity(scene: Scene, index: int, knowledge: Knowledge) -> str:
+    """What the thread was doing when it began to wait: ``I/O APIC write, started the rendezvous``."""
+    wait = scene.waits[index]
+    frames = scene.capture.threads[index].frames
+    if wait.kind == "rendezvous":
+        for frame in reversed(frames):
+            what = _STARTS_RENDEZVOUS.get(frame.function)
+            if what:
+                return f"{what}: started the rendezvous"
+        return "started the rendezvous" if starts_rendezvous(scene, index) else "joined the rendezvous"
+    if wait.kind == "vcpu-state":
+        asked = ioctl_name(scene, index, knowledge)
+        what = f"ioctl {asked}" if asked else {"destroy": "destroys the VM"}.get(wait.via or "", "ioctl")
+        if any(frame.function == "vcpu_lock_all" for frame in frames):
+            return f"{what}: locks all vCPUs"
+        return f"{what}: waits until a vCPU is idle"
+    return wait.title
+
+
+def ioctl_name(scene: Scene, index: int, knowledge: Knowledge) -> str | None:
+    """The vmm ioctl in the arguments of the thread's stack: group 'v', number in the low byte (sys/ioccom.h)."""
+    for frame in scene.capture.threads[index].frames:
+        if frame.function in ("vmmdev_ioctl", "vmmdev_machdep_ioctl", "fo_ioctl", "kern_ioctl", "vn_ioctl", "devfs_ioctl_f"):
+            for argument in ("cmd", "com"):
+                command = number((frame.argument(argument) or "").split(" ")[0])
+                if command is not None and command >> 8 & 0xFF == ord("v"):
+                    known = (ioctl.name for ioctl in knowledge.ioctls if ioctl.number == command & 0xFF)
+                    return next(known, f"v/{command & 0xFF}")
+    return None
 
 
 def deadlock(scene: Scene, core: Sequence[int], certainty: str) -> str:

@@ -23,12 +23,14 @@ _SYMBOL = rf"(?:'[\w.-]{{1,64}}\.c'::)?{_WORD}"
 _TYPE = rf"(?:struct {_WORD}|{_WORD})"
 # A C string of MI or a path of the command line: no quote, backslash or control character inside.
 _PATH = r"""[^"'\\\x00-\x1f\x7f|;`$<>*?\s-][^"'\\\x00-\x1f\x7f|;`$<>*?]{0,1023}"""
+# Outside of quotes a path ends at the first blank.
+_FILE = r"/[\w./+,:@%=~-]{1,1023}"
 _PLACE = r"(?:(?:\[[0-9a-fA-F:.]+\]|[\w.-]{1,253}):\d{1,5}|/dev/[\w./-]{1,120})"
 
 _EXPRESSIONS = (
     rf"sizeof\({_TYPE}\)",
     rf"sizeof\({_SYMBOL}\)",
-    rf"sizeof\(void \*\)",
+    r"sizeof\(void \*\)",
     rf"sizeof\(\(\(struct {_WORD} \*\)0\)->{_MEMBER}(?:\[0\])?\)",
     rf"\(unsigned long\)&\(\(struct {_WORD} \*\)0\)->{_MEMBER}",
     rf"\(unsigned long\)&{_SYMBOL}",
@@ -56,8 +58,8 @@ _CONSOLE = (
     r"help target (?:vmcore|remote|core)",
     r"thread apply all bt",
     r"thread apply (?:\d{1,6} ){1,400}bt",
-    rf"add-symbol-file {_PATH} {_NUMBER}",
-    rf"target vmcore {_PATH}",
+    rf"add-symbol-file {_FILE} {_NUMBER}(?: -s \.[\w.$-]{{1,60}} {_NUMBER}){{0,60}}",
+    rf"target vmcore {_FILE}",
 )
 _COMMANDS = (
     *(rf"-gdb-set {setting}" for setting in _SETTINGS),

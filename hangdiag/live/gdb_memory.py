@@ -17,6 +17,7 @@ _NUMBER = re.compile(r"\d+|0x[0-9a-f]+")
 _SYMBOL_LINE = re.compile(
     r"(?P<function>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)(?: of (?P<object>.+))?"
 )
+_CODE = re.compile(r"\.(?:text|init|plt|iplt)\b|\.text")
 _SOURCE_LINE = re.compile(r'Line (\d+) of "((?:[^"\\]|\\.)*)"')
 _CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)", re.IGNORECASE)
 # A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
@@ -220,7 +221,8 @@ def _number(answer: Answer) -> int | None:
 
 def _name(symbol: str, source: str) -> Name | None:
     match = _SYMBOL_LINE.fullmatch(symbol.strip())
-    if match is None:
+    if match is None or not _CODE.match(match.group("section")):
+        # What lies in no code is no return address.
         return None
     line = _SOURCE_LINE.match(source)
     module = match.group("object")

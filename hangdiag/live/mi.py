@@ -68,6 +68,7 @@ class Session:
         self.process = process
         self._token = 0
         self._buffer = b""
+        self._unfinished = b""
         self._last_words: deque[str] = deque(maxlen=4)
         self._owned: list[int] = []
         os.set_blocking(writing, False)
@@ -79,6 +80,14 @@ class Session:
     def ask(self, command: str, timeout: float | None = None) -> Answer:
         """The answer to one command; the answer may be an error."""
         return self.ask_many([command], timeout)[0]
+
+    def wait_for_prompt(self, timeout: float) -> None:
+        """Waits until the debugger has opened our side and prints its first prompt."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self._exchange(b"", deadline)
+            if any(line.startswith(b"(gdb)") for line in self._lines()):
+                return
 
     def require(self, command: str, timeout: float | None = None) -> Answer:
         """As :meth:`ask`, but an error answer is raised as DebuggerError."""
@@ -97,16 +106,16 @@ class Session:
         lines = [f"{first + index}{command}\n".encode() for index, command in enumerate(commands)]
         answers: list[Answer] = []
         sent = 0
-        outgoing = b""
+        # The rest of a line that an interrupted call had begun to send goes first.
+        outgoing, self._unfinished = self._unfinished, b""
         console: list[str] = []
         deadline = time.monotonic() + limit
         while len(answers) < len(commands):
-            if not outgoing and sent < len(lines) and sent - len(answers) < _WINDOW // 2:
+            if len(outgoing) < _CHUNK and sent < len(lines) and sent - len(answers) < _WINDOW // 2:
                 until = min(len(lines), len(answers) + _WINDOW)
-                outgoing = b"".join(lines[sent:until])
+                outgoing += b"".join(lines[sent:until])
                 sent = until
-            progressed = self._exchange(outgoing, deadline)
-            outgoing = outgoing[progressed:]
+            outgoing = outgoing[self._exchange(outgoing, deadline) :]
             for line in self._lines():
                 answer = self._take(line, first + len(answers), console)
                 if answer is not None:
@@ -115,6 +124,7 @@ class Session:
                     deadline = time.monotonic() + limit
                     if len(answers) == len(commands):
                         break
+        self._unfinished = b""
         return answers
 
     def _exchange(self, outgoing: bytes, deadline: float) -> int:
@@ -124,13 +134,17 @@ class Session:
             raise DebuggerError(
                 f"the debugger gave no answer in time{self._heard()}; is the target alive? a larger --timeout waits longer"
             )
+        readable: list[int] = []
+        written = 0
         try:
             readable, writable, _ = select.select(
                 [self._reading], [self._writing] if outgoing else [], [], min(remaining, 1.0)
             )
-            written = os.write(self._writing, outgoing[:_CHUNK]) if writable else 0
+            if writable:
+                written = os.write(self._writing, outgoing[:_CHUNK])
+                self._remember(outgoing, written)
         except BlockingIOError:
-            written = 0
+            pass
         except OSError as error:
             raise DebuggerError(f"the debugger has gone away{self._heard()}") from error
         if readable:
@@ -143,6 +157,13 @@ class Session:
                 raise DebuggerError(f"the debugger has gone away{self._heard()}")
             self._buffer += data
         return written
+
+    def _remember(self, outgoing: bytes, written: int) -> None:
+        # Ctrl-C may end the call at any time: what was begun must be finished before the next command.
+        if outgoing[written - 1 : written] == b"\n" or written == 0:
+            self._unfinished = b""
+        else:
+            self._unfinished = outgoing[written : outgoing.find(b"\n", written) + 1]
 
     def _lines(self) -> Iterator[bytes]:
         while True:

@@ -19,7 +19,10 @@ _PROCESS = re.compile(
     r"(?P<rest> .*|)\Z"
 )
 _THREAD = re.compile(r" {0,4}(?P<tid>\d{4,7}) {10,20}(?P<state>[A-Z?][A-Za-z?]{0,7})(?P<rest> .*|)\Z")
-_REST = re.compile(r"  ?(?P<lock>\*)?(?P<wmesg>.{0,8}?) ?(?P<wchan>0x[0-9a-f]+|0)? +(?P<cmd>\S.*?)\s*\Z")
+# the message may hold blanks ("lab sx "); "CPU 1" stands in its place without a channel
+_REST = re.compile(
+    r"\s+(?:(?P<lock>\*)?(?P<wmesg>\S.{0,40}?)\s+(?P<wchan>0x[0-9a-f]+)|(?P<cpu>CPU\s+\d+))?\s+(?P<cmd>\S.*?)\s*\Z"
+)
 _CPU = re.compile(r"CPU\s+(\d+)\Z")
 _STATES = {"Run": "running", "RunQ": "runnable", "CanRun": "runnable", "Inactv": "inactive", "I": "iwait"}
 _PROC_HEADER = re.compile(r"Process (?P<pid>\d+) \((?P<name>.*)\) at (?P<address>0x[0-9a-f]+):")
@@ -70,7 +73,7 @@ def _thread(
     rest = _REST.match(found.group("rest"))
     if rest is None:
         return Thread(pid, tid, command=command, state=state, interruptible=interruptible, where=(where,))
-    wmesg = rest.group("wmesg").strip() or None
+    wmesg = rest.group("wmesg") or rest.group("cpu")
     name = _bare(rest.group("cmd"))
     if tid is None:
         # the name of a process' only thread stands where its command would

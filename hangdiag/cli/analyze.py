@@ -1,0 +1,82 @@
+"""``hangdiag analyze``: from pasted traces to findings."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Verdict = Enum(  # type: ignore[misc]
+    "Verdict",
+    {
+        name.replace("-", "_"): name
+        for name in (
+            "deadlock", "memory-starvation", "io-stall", "spin", "blocked", "contention", "inconclusive", "no-hang",
+        )
+    },
+    type=str,
+)  # fmt: skip
+
+
+class Format(str, Enum):
+    """Forms of the report."""
+
+    text = "text"
+    json = "json"
+
+
+def analyze(
+    files: Annotated[Optional[list[str]], typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False)] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="Form of the report.")] = Format.text,
+    all_threads: Annotated[bool, typer.Option("--all", "-a", help="Show every thread.")] = False,
+    vm: Annotated[Optional[str], typer.Option(help="Show only this VM.", metavar="NAME")] = None,
+    pid: Annotated[Optional[int], typer.Option(help="Show only this process.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line: the gravest finding.")] = False,
+    strict: Annotated[bool, typer.Option(help="Exit 3 if a line that looks like part of a trace was not read.")] = False,
+    fail_on: Annotated[Optional[Verdict], typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False)] = None,
+    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+) -> None:
+    """Say what every thread waits for, and prove or rule out a deadlock."""
+    from hangdiag.cli import common
+    from hangdiag.errors import InputError
+    from hangdiag.knowledge.model import VERDICTS
+
+    diagnoses, _ = common.load(files or [], rules or [])
+    if format is Format.json:
+        from hangdiag.report.json import as_json
+
+        common.write(as_json(diagnoses))
+    else:
+        show(diagnoses, all_threads, vm, pid, quiet)
+    if strict:
+        missed = [item for one in diagnoses for item in one.capture.unread if item.trace_like]
+        if missed:
+            source = diagnoses[0].capture.sources[missed[0].where.source].path
+            raise InputError(f"{source}:{missed[0].where.first}: looks like a trace but was not read; report the line to hangdiag")
+    if fail_on is not None and any(
+        VERDICTS.index(finding.verdict) <= VERDICTS.index(fail_on.value) for one in diagnoses for finding in one.findings
+    ):
+        raise typer.Exit(1)
+
+
+def show(diagnoses, all_threads: bool, vm: str | None, pid: int | None, quiet: bool) -> None:  # type: ignore[no-untyped-def]
+    """Print the terminal report, coloured where the terminal can."""
+    from hangdiag.cli import common
+    from hangdiag.report import terminal
+
+    if quiet:
+        common.write("".join(terminal.quiet_line(one) + "\n" for one in diagnoses))
+        return
+    options = terminal.Options(common.terminal_width(), all_threads, vm, pid, common.speaks_unicode())
+    lines = terminal.render(diagnoses, options)
+    if not common.wants_colour():
+        common.write(terminal.plain(lines))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=options.width, highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*[(text, style) for style, text in line]))

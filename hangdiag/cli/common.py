@@ -1,0 +1,65 @@
+"""What the commands share: reading inputs, loading rules, writing output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from hangdiag.errors import UsageError
+from hangdiag.findings import Diagnosis
+from hangdiag.knowledge import Knowledge
+
+
+def load(paths: Sequence[str], rules: Sequence[Path] = ()) -> tuple[tuple[Diagnosis, ...], Knowledge]:
+    """Read ``paths`` (``-`` or nothing: standard input) and diagnose each capture in them.
+
+    Raises :class:`hangdiag.errors.HangdiagError`.
+    """
+    from hangdiag.diagnose import diagnose
+    from hangdiag.knowledge import Matcher, load_knowledge
+    from hangdiag.readers.files import read_paths
+
+    stdin: BinaryIO | None = None
+    if not paths:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("no input; give a file, or pipe a trace into hangdiag (see hangdiag --help)")
+        paths = ["-"]
+    if "-" in paths:
+        stdin = sys.stdin.buffer
+    captures = read_paths(paths, stdin)
+    knowledge = load_knowledge(rules)
+    matcher = Matcher(knowledge)
+    return tuple(diagnose(capture, knowledge, matcher) for capture in captures), knowledge
+
+
+def terminal_width() -> int:
+    """Columns to use: those of the terminal, 80 in a pipe, never less than 40."""
+    if os.environ.get("COLUMNS", "").isdigit():
+        return max(int(os.environ["COLUMNS"]), 40)
+    try:
+        return min(max(os.get_terminal_size(sys.stdout.fileno()).columns, 40), 120)
+    except (OSError, ValueError):
+        return 80
+
+
+def wants_colour() -> bool:
+    """Is standard output a terminal that may be coloured (https://no-color.org)?"""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+
+
+def speaks_unicode() -> bool:
+    """Can standard output show box characters?"""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+
+def write(text: str) -> None:
+    """Write to standard output whatever its encoding; what it cannot show is escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
+    sys.stdout.flush()

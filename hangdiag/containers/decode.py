@@ -1,0 +1,76 @@
+"""From bytes to text: which encoding, or not text at all."""
+
+from __future__ import annotations
+
+import codecs
+
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_MAGICS = (
+    (b"\x7fELF", "an ELF file (a program or a kernel core dump)"),
+    (b"minidump FreeBSD", "a kernel core dump"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-zip archive"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"SQLite format 3", "a database"),
+)
+#: Control characters that text has: tab, newline, CR, form feed, backspace, bell, escape, NUL.
+_TEXT_CONTROLS = frozenset(b"\t\n\r\f\b\a\x1b\x00")
+_CONTROLS = bytes(code for code in range(32) if code not in _TEXT_CONTROLS)
+#: How many bytes decide whether this is text.
+SNIFFED = 1 << 16
+
+
+def describe_binary(head: bytes) -> str | None:
+    """What kind of binary file begins with ``head``, or None for text."""
+    for magic, what in _MAGICS:
+        if head.startswith(magic):
+            return what
+    if any(head.startswith(bom) for bom, _ in _BOMS) or _guess_utf16(head):
+        return None
+    head = head[:SNIFFED]
+    if not head:
+        return None
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    # logs of serial lines hold NULs and noise, but they are mostly text
+    if controls > len(head) * 0.05 or head.count(0) > len(head) * 0.5:
+        return "a binary file"
+    return None
+
+
+def _guess_utf16(head: bytes) -> str | None:
+    """``utf-16-le`` or ``-be`` for text in it without a byte order mark."""
+    sample = head[:2048]
+    pairs = len(sample) // 2
+    if pairs < 8:
+        return None
+    for name, zeros, letters in (("utf-16-le", sample[1::2], sample[::2]), ("utf-16-be", sample[::2], sample[1::2])):
+        if zeros.count(0) > pairs * 0.9 and letters.count(0) < pairs * 0.05:
+            return name
+    return None
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding of text that begins with ``head``."""
+    for bom, name in _BOMS:
+        if head.startswith(bom):
+            return name
+    return _guess_utf16(head) or "utf-8"
+
+
+def decode(data: bytes) -> tuple[str, int]:
+    """The text and how many characters of it stand for bytes that were no valid text."""
+    name = encoding_of(data[:SNIFFED])
+    try:
+        return data.decode(name), 0
+    except UnicodeDecodeError:
+        text = data.decode(name, "replace")
+    genuine = data.count("\ufffd".encode()) if name.startswith("utf-8") else 0
+    return text, max(text.count("\ufffd") - genuine, 1)

@@ -1,0 +1,241 @@
+"""A debugger connected to its target, and how to leave both as they were found.
+
+Which way of leaving is right depends on the stub. QEMU's and ``bhyve -G`` stop the machine when gdb
+connects and let it run when gdb detaches. FreeBSD's own stub (sys/gdb/gdb_main.c) answers only a kernel that
+sits in its debugger, and continues it on detach and on kill: there gdb must just hang up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hangdiag.errors import DebuggerError
+from hangdiag.live import gate, mi
+from hangdiag.live.gdb_memory import GdbMemory, check_pointers, cpu_threads
+from hangdiag.live.host import read_version
+from hangdiag.live.options import Options
+
+Say = Callable[[str], None]
+
+_LEAVING_TIMEOUT = 5.0
+# The packet D (detach) of the remote protocol, with its checksum.
+_DETACH_PACKET = b"+$D#44"
+_SETTINGS = (
+    "confirm off",
+    "pagination off",
+    "height 0",
+    "width 0",
+    "auto-load off",
+    "debuginfod enabled off",
+    "stack-cache off",
+    "code-cache off",
+    "may-write-registers off",
+    "may-write-memory off",
+    "may-insert-breakpoints off",
+    "may-insert-tracepoints off",
+    "may-insert-fast-tracepoints off",
+    "may-call-functions off",
+)
+
+
+@dataclass(slots=True)
+class Target:
+    """A session and what leaving it takes.
+
+    ``resume`` is true when our connecting stopped a target that must run again; ``unknown`` while the
+    stub's kind is not known yet.
+    """
+
+    session: mi.Session
+    options: Options
+    connected: bool = False
+    resume: bool = False
+    unknown: bool = False
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+    def leave(self) -> None:
+        """Lets go of the target as it was found. Never raises and never hangs: every step has a deadline."""
+        if self.options.way == "ui":
+            # The session is the user's: gdb drops the second interface when its terminal goes away.
+            self.session.close()
+            return
+        orderly = False
+        if self.connected:
+            command = "-target-detach" if self.resume else "-target-disconnect"
+            with contextlib.suppress(DebuggerError):
+                orderly = self.session.ask(command, _LEAVING_TIMEOUT).status != "error"
+        if orderly or not self.connected:
+            self._quit()
+        self.session.kill()
+        if self.options.way == "remote" and not orderly and (self.resume or (self.unknown and self.options.stop)):
+            release(self.options.place)
+
+    def _quit(self) -> None:
+        with contextlib.suppress(DebuggerError):
+            self.session.ask("-gdb-exit", 2.0)
+        process = self.session.process
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=2.0)
+
+
+def release(place: str) -> bool:
+    """Lets a stub's target run again after the debugger has died: sends it the packet that detaches.
+
+    Returns whether the stub said OK. Only HOST:PORT can be reached this way.
+    """
+    host, _, port = place.rpartition(":")
+    if not port.isdigit() or place.startswith("/"):
+        return False
+    deadline = time.monotonic() + _LEAVING_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout=1.0) as stub:
+                stub.sendall(_DETACH_PACKET)
+                stub.settimeout(1.0)
+                return b"OK" in stub.recv(64)
+        except OSError:
+            # The stub may need a moment to see that the debugger has gone.
+            time.sleep(0.1)
+    return False
+
+
+def start(options: Options, say: Say) -> Target:
+    """Starts the debugger, loads symbols and connects. Raises DebuggerError; nothing is left behind then."""
+    if options.way == "ui":
+        return _join(options, say)
+    wanted = {"kernel": ("kgdb",), "core": ("kgdb", "gdb"), "remote": ("gdb", "kgdb")}[options.way]
+    debugger = mi.find_debugger(options.gdb, wanted)
+    if "kgdb" in debugger.rsplit("/", 1)[-1]:
+        # Not given to kgdb itself: it would open the core before the settings are made.
+        session = mi.launch_kgdb(debugger, options.gdb_arguments, options.timeout)
+    else:
+        session = mi.launch(debugger, options.gdb_arguments, options.timeout)
+    target = Target(session, options)
+    try:
+        _prepare(session, options)
+        version = _file_version(session)
+        _connect(target, say)
+        _compare_versions(session, version)
+    except BaseException:
+        target.leave()
+        raise
+    return target
+
+
+def _join(options: Options, say: Say) -> Target:
+    session, path = mi.open_pty(options.timeout)
+    say(f"type this line in the open kgdb session:  new-ui mi3 {path}")
+    target = Target(session, options)
+    try:
+        session.wait_for_prompt(max(options.timeout, 120.0))
+        check_pointers(session)
+    except BaseException:
+        session.close()
+        raise
+    return target
+
+
+def _prepare(session: mi.Session, options: Options) -> None:
+    """Settings, the ABI, symbols: all before there is a target."""
+    session.ask_many([f"-gdb-set {setting}" for setting in _SETTINGS])
+    shown = session.ask('-interpreter-exec console "show osabi"').console
+    if '"FreeBSD' not in shown.split("default OS ABI", 1)[-1]:
+        # A gdb without FreeBSD's ABI cuts a kernel's pointers to 32 bits, silently. "none" prevents that;
+        # it also makes ELF cores unreadable.
+        session.require(f"-gdb-set osabi {'GNU/Linux' if options.way == 'core' else 'none'}")
+    if options.sysroot is not None:
+        session.require(f"-gdb-set sysroot {gate.quoted(options.sysroot)}")
+    symbols = options.symbols or (options.place if options.way == "kernel" else None)
+    if symbols is None:
+        raise DebuggerError("no symbols: give the kernel.full or kernel.debug of the target with --symbols")
+    answer = session.ask(f'-file-exec-and-symbols "{gate.quoted(symbols)}"', max(options.timeout, 120.0))
+    if answer.status == "error":
+        raise DebuggerError(f"{symbols}: {answer.message}; give the target's kernel.full with --symbols")
+    check_pointers(session)
+    if not GdbMemory(session).symbols(["allproc"]):
+        raise DebuggerError(
+            f"{symbols} has no symbol allproc: it is stripped or no FreeBSD kernel;"
+            " give the target's kernel.full or kernel.debug with --symbols"
+        )
+
+
+def _connect(target: Target, say: Say) -> None:
+    options, session = target.options, target.session
+    if options.way == "remote":
+        _connect_remote(target, say)
+        return
+    core = "/dev/mem" if options.way == "kernel" else options.place
+    has_vmcore = session.ask('-interpreter-exec console "help target vmcore"').status != "error"
+    if has_vmcore:
+        answer = session.ask(f'-interpreter-exec console "target vmcore {gate.quoted(core)}"')
+    elif options.way == "core":
+        answer = session.ask(f'-target-select core "{gate.quoted(core)}"')
+    else:
+        raise DebuggerError("this gdb has no target vmcore; use FreeBSD's kgdb (pkg install gdb) with --gdb")
+    if answer.status == "error":
+        hint = "" if has_vmcore else " (FreeBSD's minidumps need kgdb: --gdb kgdb)"
+        raise DebuggerError(f"{core}: {answer.message or session.last_words}{hint}")
+    target.connected = True
+
+
+def _connect_remote(target: Target, say: Say) -> None:
+    options, session = target.options, target.session
+    patience = max(1, min(int(options.timeout), 600))
+    session.ask_many(
+        ["-gdb-set tcp auto-retry off", f"-gdb-set tcp connect-timeout {patience}", f"-gdb-set remotetimeout {patience}"]
+    )
+    target.unknown = True
+    # gdb asks some questions three times before it gives up.
+    answer = session.ask(f"-target-select remote {options.place}", 3.0 * options.timeout)
+    if answer.status == "error":
+        target.unknown = False
+        raise DebuggerError(f"{options.place}: {answer.message}; is a gdb stub listening there?")
+    target.connected = True
+    target.resume = bool(cpu_threads(session.ask("-thread-info")))
+    target.unknown = False
+    if not target.resume:
+        return
+    if _in_debugger(session):
+        say("the kernel sits in its debugger; its machine is stopped while it is read, and resumed afterwards")
+    elif options.stop:
+        say("the target was running; it is stopped while it is read, and resumed afterwards")
+    else:
+        raise DebuggerError(
+            f"{options.place}: the target was running: connecting stopped it for a moment, and it was resumed;"
+            " give --stop to have it stopped while it is read"
+        )
+
+
+def _in_debugger(session: mi.Session) -> bool:
+    memory = GdbMemory(session)
+    place = memory.symbols(["kdb_active"]).get("kdb_active")
+    block = memory.read([(place, 1)])[0] if place else None
+    return bool(block and block[0])
+
+
+def _file_version(session: mi.Session) -> str | None:
+    """``version`` as the symbols' file has it, read while there is no target."""
+    memory = GdbMemory(session)
+    return read_version(memory, memory.symbols(["version"]))
+
+
+def _compare_versions(session: mi.Session, of_file: str | None) -> None:
+    """Raises DebuggerError unless the symbols are those of the kernel that runs."""
+    memory = GdbMemory(session)
+    of_kernel = read_version(memory, memory.symbols(["version"]))
+    if of_file and of_kernel is None:
+        raise DebuggerError(
+            f"the kernel's version cannot be read where the symbols ({of_file.strip('� ')}) say;"
+            " give the kernel.full of the kernel that runs with --symbols"
+        )
+    if of_file and of_kernel and of_file != of_kernel:
+        raise DebuggerError(
+            f"the symbols are those of {of_file.strip('� ')!r}, but {of_kernel.strip('� ')[:100]!r} runs;"
+            " give the kernel.full of the kernel that runs with --symbols"
+        )

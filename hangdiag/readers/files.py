@@ -1,0 +1,91 @@
+"""From what the user named on the command line to captures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import BinaryIO
+
+from hangdiag.containers import Item, Limits, decode, open_items
+from hangdiag.containers.decode import describe_binary
+from hangdiag.errors import InputError
+from hangdiag.model import Capture, Source, Unread, Where
+from hangdiag.readers.draft import Draft
+from hangdiag.readers.scan import read_source
+
+#: A saved capture (``hangdiag attach --save``) begins so, blanks aside.
+_SAVED = '{"schema":"hangdiag-capture/'
+_ADVICE = "give the output of 'procstat -kk -a', of ddb's 'alltrace' or of kgdb's 'thread apply all bt'"
+
+
+def read_paths(paths: Sequence[str], stdin: BinaryIO | None, limits: Limits | None = None) -> tuple[Capture, ...]:
+    """Read files, directories, archives and (``-``) standard input: one capture for each instant.
+
+    Raises InputError, one line ``PATH: what is wrong; what to do``, when something cannot be
+    read or nothing in all of it was recognised.
+    """
+    limits = limits if limits is not None else Limits()
+    draft = Draft()
+    saved: list[Capture] = []
+    for path in paths:
+        for item in open_items(path, stdin, limits):
+            _read_item(draft, saved, item)
+    captures = [capture for capture in draft.captures() if draft.sources]
+    if not any(_has_content(capture) for capture in captures):
+        if not saved:
+            _complain(paths, draft)
+        captures = []
+    return (*captures, *saved)
+
+
+def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
+    what = describe_binary(item.head)
+    if what is not None:
+        if item.named:
+            raise InputError(f"{item.path}: {what}, not text; {_ADVICE}")
+        _note_skipped(draft, item, what)
+        return
+    if not item.head:
+        if item.named:
+            raise InputError(f"{item.path}: an empty file; {_ADVICE}")
+        draft.sources.append(Source(item.path, None, 0, container=item.container))
+        return
+    data = item.read()
+    text, replaced = decode(data)
+    if "".join(text[:60].split()).startswith(_SAVED):
+        saved.append(_load(text, item.path))
+        return
+    digest = hashlib.sha256(data).hexdigest()
+    del data
+    if not text.strip("\x00 \t\r\n\ufeff") and item.named:
+        raise InputError(f"{item.path}: nothing but blanks in it; {_ADVICE}")
+    number = len(draft.sources)
+    source = read_source(draft, text, item.path, item.container, replaced)
+    draft.sources[number] = replace(source, sha256=digest)
+
+
+def _note_skipped(draft: Draft, item: Item, what: str) -> None:
+    """A member that is no text is named among what was not read."""
+    number = len(draft.sources)
+    draft.sources.append(Source(item.path, None, 0, container=item.container))
+    draft.unread.append(Unread(Where(number, 1, 1), what))
+
+
+def _load(text: str, path: str) -> Capture:
+    from hangdiag import savefile
+
+    try:
+        return savefile.load(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged saved capture ({error}); save it again") from None
+
+
+def _has_content(capture: Capture) -> bool:
+    return bool(capture.threads or capture.locks or capture.vms)
+
+
+def _complain(paths: Sequence[str], draft: Draft) -> None:
+    name = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    lines = sum(source.lines for source in draft.sources)
+    raise InputError(f"{name}: no thread recognised in {lines} {'line' if lines == 1 else 'lines'}; {_ADVICE}")

@@ -1,0 +1,315 @@
+"""The terminal report: plain lines that fit 80 columns, styled only where the terminal can.
+
+The layout is made here as (style, text) pieces; rich is asked only when there is a colour
+to show, so that a pipe does not pay for it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hangdiag import wording
+from hangdiag.findings import Diagnosis, Finding
+from hangdiag.model import Thread, Where
+
+Piece = tuple[str, str]
+Line = list[Piece]
+
+_STYLES = {"deadlock": "bold red", "blocked": "bold yellow", "contention": "yellow", "no-hang": "bold green"}
+_BRANCH = {True: ("└─ ", "   "), False: ("+- ", "   ")}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to print: ``width`` columns; every thread if ``everything``; only threads of ``pid`` or VM ``vm``."""
+
+    width: int = 80
+    everything: bool = False
+    vm: str | None = None
+    pid: int | None = None
+    unicode: bool = True
+
+
+def quiet_line(diagnosis: Diagnosis) -> str:
+    """The gravest finding in one line."""
+    finding = diagnosis.findings[0]
+    bug = f"; known bug {finding.known_bug.rule.id}" if finding.known_bug is not None else ""
+    return f"{_heading(finding)}: {finding.summary}{bug}"
+
+
+def render(diagnoses: Sequence[Diagnosis], options: Options) -> list[Line]:
+    """The whole report as lines of styled pieces."""
+    lines: list[Line] = []
+    for number, diagnosis in enumerate(diagnoses):
+        if number:
+            lines.append([])
+        if len(diagnoses) > 1:
+            lines.append([("bold", f"Capture {number + 1} of {len(diagnoses)}")])
+        lines += _Report(diagnosis, options).lines()
+    return lines
+
+
+def plain(lines: Iterable[Line]) -> str:
+    """Lines as text without styles."""
+    return "".join("".join(text for _, text in line).rstrip() + "\n" for line in lines)
+
+
+def escape(text: str) -> str:
+    """Text of the capture made harmless for a terminal: no control characters."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
+def _heading(finding: Finding) -> str:
+    if finding.verdict == "no-hang":
+        return "NO HANG FOUND"
+    return f"{finding.verdict.upper().replace('-', ' ')} ({finding.certainty})"
+
+
+class _Report:
+    """One diagnosis being laid out."""
+
+    def __init__(self, diagnosis: Diagnosis, options: Options) -> None:
+        self.diagnosis = diagnosis
+        self.scene = diagnosis.scene
+        self.threads = diagnosis.capture.threads
+        self.options = options
+        self.out: list[Line] = []
+
+    def lines(self) -> list[Line]:
+        self._head()
+        findings = [finding for finding in self.diagnosis.findings if self._shown(finding)]
+        for finding in findings:
+            self.out.append([])
+            self._finding(finding)
+        if not findings:
+            self.out += [[], [("", "No finding concerns the threads asked for.")]]
+        involved = {
+            index for finding in findings for index in (*finding.threads, *finding.victims, *finding.causes)
+        }
+        if self.options.everything:
+            self._every_thread()
+        else:
+            self._other_threads(involved)
+        self._unread()
+        return self.out
+
+    def _shown(self, finding: Finding) -> bool:
+        if self.options.vm is None and self.options.pid is None:
+            return True
+        return any(self._selected(index) for index in (*finding.threads, *finding.victims, *finding.causes))
+
+    def _selected(self, index: int) -> bool:
+        if self.options.pid is not None and self.threads[index].pid != self.options.pid:
+            return False
+        if self.options.vm is not None:
+            machine = self.scene.machine_of.get(index)
+            return machine is not None and self.options.vm in (machine.label, str(machine.pid))
+        return True
+
+    def _wrap(self, text: str, indent: str, hanging: str | None = None, style: str = "") -> None:
+        for line in textwrap.wrap(
+            escape(text),
+            self.options.width,
+            initial_indent=indent,
+            subsequent_indent=hanging if hanging is not None else indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ):
+            self.out.append([(style, line)])
+
+    def _head(self) -> None:
+        capture = self.diagnosis.capture
+        formats = list(dict.fromkeys(source.format for source in capture.sources if source.format))
+        parts = [f"{', '.join(formats) or 'nothing recognised'}: {_count(len(self.threads), 'thread')}"]
+        for machine in self.diagnosis.machines[:4]:
+            pid = f" (pid {machine.pid})" if machine.pid is not None and str(machine.pid) not in machine.label else ""
+            parts.append(f"VM {machine.label}{pid}, {_count(len(machine.vcpus), 'vCPU')}")
+        if len(self.diagnosis.machines) > 4:
+            parts.append(f"{len(self.diagnosis.machines) - 4} more VMs")
+        if capture.host.release:
+            parts.append(f"FreeBSD {capture.host.release}")
+        self._wrap("; ".join(parts), "", "  ")
+
+    def _finding(self, finding: Finding) -> None:
+        heading = _heading(finding)
+        text = textwrap.wrap(
+            f"{heading}: {escape(finding.summary)}", self.options.width, subsequent_indent="  ", break_on_hyphens=False
+        )
+        style = _STYLES.get(finding.verdict, "bold")
+        for number, line in enumerate(text):
+            if number == 0:
+                self.out.append([(style, line[: len(heading)]), ("bold", line[len(heading) :])])
+            else:
+                self.out.append([("bold", line)])
+        if finding.cycle:
+            self.out.append([])
+            self._cycle(finding)
+        elif finding.verdict not in ("no-hang",):
+            self._members(finding)
+        self._list("Stuck behind it: ", finding.victims)
+        if finding.reasons:
+            self._paragraphs("Why", finding.reasons)
+        self._bug(finding)
+        if finding.next_steps:
+            self._paragraphs("What to do", finding.next_steps)
+
+    def _cycle(self, finding: Finding) -> None:
+        """The cycle as a picture: each thread waits for the one below it."""
+        elbow, blank = _BRANCH[self.options.unicode]
+        indent = "  "
+        for depth, index in enumerate(finding.cycle):
+            last = depth == len(finding.cycle) - 1
+            lead = indent if depth == 0 else indent + elbow
+            if last:
+                self.out.append([("", lead), ("bold", self._name(index)), ("", " (closes the cycle)")])
+                break
+            self.out.append([("", lead), ("bold", self._name(index)), ("", self._facts(index))])
+            inner = indent if depth == 0 else indent + blank
+            self._wrap(self._waiting(index), inner + "   ", inner + "   ")
+            indent = inner
+        others = [index for index in finding.threads if index not in finding.cycle]
+        self._list("In it as well: ", others)
+
+    def _members(self, finding: Finding) -> None:
+        shown = list(dict.fromkeys((*finding.threads, *finding.causes)))
+        for index in shown[:8]:
+            self.out.append([("", "  "), ("bold", self._name(index)), ("", self._facts(index))])
+            self._wrap(self._waiting(index), "     ", "     ")
+        if len(shown) > 8:
+            self.out.append([("", f"  and {len(shown) - 8} more")])
+
+    def _name(self, index: int) -> str:
+        return escape(wording.name(self.scene, index))
+
+    def _facts(self, index: int) -> str:
+        thread = self.threads[index]
+        words = []
+        if thread.tid is not None and f"tid {thread.tid}" not in wording.name(self.scene, index):
+            words.append(f"tid {thread.tid}")
+        if thread.wmesg is not None:
+            words.append(f'"{escape(thread.wmesg)}"')
+        places = self.scene.thread_where(index)
+        if places:
+            words.append(self._lines(places[0]))
+        return "  " + "  ".join(words) if words else ""
+
+    def _lines(self, where: Where) -> str:
+        text = f"line {where.first}" if where.first == where.last else f"lines {where.first}-{where.last}"
+        sources = self.diagnosis.capture.sources
+        if len(sources) > 1:
+            text += f" of {escape(sources[where.source].path)}"
+        return text
+
+    def _waiting(self, index: int) -> str:
+        need = self.diagnosis.needs.get(index)
+        if need is None:
+            return self.diagnosis.waits[index].title
+        doing = self.diagnosis.activities.get(index, self.diagnosis.waits[index].title)
+        targets = [wording.name(self.scene, holder.thread) for holder in need.holders]
+        if not targets:
+            return f"{doing}; {need.why}"
+        if len(targets) == 1:
+            return f"{doing}; waits for {targets[0]}"
+        return f"{doing}; waits for {'ALL' if need.mode == 'all' else 'ANY'} of: {wording.listed(targets, 8)}"
+
+    def _list(self, lead: str, indices: Sequence[int]) -> None:
+        if not indices:
+            return
+        names = [self._described(index) for index in indices]
+        self.out.append([])
+        self._wrap(lead + wording.listed(names, 12), "  ", "    ")
+
+    def _described(self, index: int) -> str:
+        name = wording.name(self.scene, index)
+        doing = self.diagnosis.activities.get(index)
+        tid = self.threads[index].tid
+        extra = [f"tid {tid}"] if tid is not None and f"tid {tid}" not in name else []
+        if doing:
+            extra.append(doing)
+        return f"{name} [{', '.join(extra)}]" if extra else name
+
+    def _paragraphs(self, title: str, texts: Sequence[str]) -> None:
+        self.out += [[], [("", "  "), ("bold", title)]]
+        for text in texts:
+            self._wrap(text, "  - ", "    ")
+
+    def _bug(self, finding: Finding) -> None:
+        bug = finding.known_bug
+        if bug is None:
+            return
+        self.out.append([])
+        self.out.append([("", "  "), ("bold", "Known bug: "), ("", bug.rule.id)])
+        self._wrap(bug.rule.title, "    ")
+        self._wrap(bug.status[:1].upper() + bug.status[1:] + ".", "    ")
+        commits = [f"{fix.commit[:12]} ({fix.branch})" if fix.branch else fix.commit[:12] for fix in bug.rule.fix if fix.commit]
+        if commits:
+            self._wrap("Fix: " + ", ".join(commits), "    ")
+
+    def _other_threads(self, involved: set[int]) -> None:
+        groups: dict[tuple[str, str, tuple[str, ...]], list[int]] = {}
+        for index, wait in enumerate(self.diagnosis.waits):
+            if index not in involved and self._selected(index):
+                stack = tuple([frame.function for frame in self.threads[index].frames])
+                groups.setdefault((wait.kind, wait.title, stack), []).append(index)
+        if not groups:
+            return
+        merged: dict[tuple[str, str], list[int]] = {}
+        idle = 0
+        for (kind, title, _), members in groups.items():
+            if self.diagnosis.waits[members[0]].idle:
+                idle += len(members)
+            merged.setdefault((kind, title), []).extend(members)
+        total = sum(len(members) for members in merged.values())
+        self.out += [[], [("bold", f"Other threads: {total}"), ("", f", {idle} of them idle as is normal" if idle else "")]]
+        ordered = sorted(
+            merged.items(), key=lambda item: (self.diagnosis.waits[item[1][0]].idle, item[0][0], -len(item[1]), item[0][1])
+        )
+        for (kind, title), members in ordered:
+            who = wording.listed(list(dict.fromkeys(self._short(index) for index in members)), 4)
+            lead = f"  {len(members):>5}  {kind:<12} "
+            self._wrap(f"{title}: {who}", lead, " " * len(lead))
+
+    def _short(self, index: int) -> str:
+        thread = self.threads[index]
+        return thread.name or thread.command or f"tid {thread.tid}"
+
+    def _every_thread(self) -> None:
+        self.out += [[], [("bold", "All threads")]]
+        for index, thread in enumerate(self.threads):
+            if not self._selected(index):
+                continue
+            pid = f"pid {thread.pid}  " if thread.pid is not None else ""
+            self.out.append([("", f"  {pid}"), ("bold", self._name(index)), ("", self._facts(index))])
+            wait = self.diagnosis.waits[index]
+            may_be = f" (or {', '.join(wait.alternatives)})" if wait.alternatives else ""
+            text = self._waiting(index) if index in self.diagnosis.needs else wait.title
+            self._wrap(f"{wait.kind}{may_be}: {text}", "     ")
+            if thread.frames:
+                self._wrap(_stack(thread), "     ", "       ")
+
+    def _unread(self) -> None:
+        unread = self.diagnosis.capture.unread
+        if not unread:
+            return
+        trace_like = [item for item in unread if item.trace_like]
+        lines = sum(item.where.last - item.where.first + 1 for item in unread)
+        text = f"Not read: {_count(lines, 'line')}"
+        if trace_like:
+            shown = wording.listed([self._lines(item.where) for item in trace_like], 6)
+            text += f"; of these, some look like part of a trace: {shown}"
+        else:
+            text += ", none of which looks like part of a trace"
+        self.out.append([])
+        self._wrap(text + ".", "", "  ")
+
+
+def _stack(thread: Thread) -> str:
+    return " < ".join(frame.function for frame in thread.frames)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

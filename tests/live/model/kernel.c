@@ -1,0 +1,398 @@
+/* usage: kernel SCENARIO [THREADS]: builds the scenario in memory, prints "ready", and sleeps. */
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kernel.h"
+
+#define PAGE 4096
+#define KSTACK_PAGES 4
+
+/* The kernel's functions: only their addresses matter. */
+#define FUNCTION(name) __attribute__((noinline, used)) void name(void) { __asm__ volatile(".rept 64\n\tnop\n\t.endr"); }
+#define FUNCTIONS(F) \
+	F(sched_switch) F(mi_switch) F(sleepq_timedwait) F(sleepq_wait) F(sleepq_catch_signals) F(sleepq_wait_sig) \
+	F(sleepq_switch) F(_sleep) F(msleep_spin_sbt) F(vm_handle_rendezvous) F(vm_run) F(vmmdev_ioctl) F(devfs_ioctl) \
+	F(vcpu_set_state_locked) F(vcpu_set_state) F(vioapic_mmio_rw) F(vioapic_mmio_write) F(vmm_emulate_instruction) \
+	F(kern_ioctl) F(sys_ioctl) F(amd64_syscall) F(fast_syscall_common) F(umtxq_sleep) F(do_wait) F(__umtx_op_wait) \
+	F(kqueue_kevent) F(kern_kevent) F(sys_kevent) F(turnstile_wait) F(__mtx_lock_sleep) F(_sx_xlock_hard) F(sleeplk) \
+	F(lockmgr_xlock_hard) F(lab_worker) F(fork_exit) F(fork_trampoline) F(sched_idletd) F(cpu_idle) F(cpustop_handler) \
+	F(ipi_nmi_handler) F(trap) F(nmi_calltrap) F(ast) F(doreti_ast) F(ithread_loop) F(vioapic_update_tmr) \
+	F(kdb_enter) F(uart_intr) F(handle_el1h_irq) F(arm_gic_v3_intr) F(destroy_devl) F(destroy_dev_tq)
+FUNCTIONS(FUNCTION)
+
+struct { struct proc *lh_first; } allproc;
+static struct { void *first; } head __attribute__((used));
+#ifndef VERSION
+#define VERSION "FreeBSD 12.1-STABLE MODEL\n"
+#endif
+char version[256] = VERSION;
+int osreldate = 1201517;
+int ticks = -1000, hz = 1000;
+char *panicstr;
+struct prison prison0 = { "0", "model.example" };
+cpuset_t stopped_cpus;
+u_char kdb_active;
+struct pcb kdb_pcb;
+#ifdef VCPU_POINTERS
+struct pcb *stoppcbs;
+#else
+struct pcb stoppcbs[SETSIZE];
+#endif
+struct { struct linker_file *tqh_first, **tqh_last; } linker_files;
+
+static int next_tid = 100000;
+typedef void (*fn)(void);
+#define LAST ((fn)0)
+
+static void *
+take(size_t size)
+{
+	void *p = mmap(NULL, (size + PAGE - 1) / PAGE * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		err(1, "mmap");
+	return (p);
+}
+
+static struct proc *
+process(int pid, const char *comm, const char *args)
+{
+	struct proc *p = calloc(1, sizeof(*p));
+
+	p->p_pid = pid;
+	p->p_state = 1;
+	snprintf(p->p_comm, sizeof(p->p_comm), "%s", comm);
+	if (args != NULL) {
+		u_int length = strlen(args) + 1;
+
+		p->p_args = calloc(1, sizeof(struct pargs) + length);
+		p->p_args->ar_length = length;
+		memcpy(p->p_args->ar_args, args, length);
+		for (u_int i = 0; i + 1 < length; i++)
+			if (p->p_args->ar_args[i] == ' ')
+				p->p_args->ar_args[i] = '\0';
+	}
+	p->p_list.le_next = allproc.lh_first;
+	allproc.lh_first = p;
+	return (p);
+}
+
+/* Saves `chain` (innermost first) in the pcb as cpu_switch() does, with frame records on the stack. */
+static void
+save_stack(struct pcb *pcb, char *low, fn *chain)
+{
+	uint64_t *top = (uint64_t *)(low + KSTACK_PAGES * PAGE), *record, *inner = NULL;
+	int depth = 0;
+
+	while (chain[depth] != LAST)
+		depth++;
+	for (int i = depth - 1; i >= 1; i--) {
+		/* The record of chain[i - 1] returns into chain[i]. */
+		record = top - 14 * (depth - i);
+		record[0] = (uint64_t)(i == depth - 1 ? 0 : (uintptr_t)inner);
+		record[1] = (uint64_t)(uintptr_t)chain[i] + 16;
+		inner = record;
+	}
+#ifdef ARM64
+	pcb->pcb_lr = (uintptr_t)chain[0] + 16;
+	pcb->pcb_x[29] = (uintptr_t)inner;
+	pcb->pcb_sp = (uintptr_t)inner - 32;
+#else
+	pcb->pcb_rip = (uintptr_t)chain[0] + (chain[0] == (fn)fork_trampoline ? 0 : 16);
+	pcb->pcb_rbp = (uintptr_t)inner;
+	pcb->pcb_rsp = (uintptr_t)inner - 32;
+#endif
+}
+
+static struct thread *
+thread(struct proc *p, const char *name, const char *wmesg, const void *wchan, int flags, fn *chain)
+{
+	struct thread *td = calloc(1, sizeof(*td)), **last = &p->p_threads.tqh_first;
+
+	/* Threads are aligned beyond the flags of lock words. */
+	if (posix_memalign((void **)&td, 64, sizeof(*td)) != 0)
+		err(1, "memory");
+	memset(td, 0, sizeof(*td));
+	while (*last != NULL)
+		last = &(*last)->td_plist.tqe_next;
+	*last = td;
+	td->td_proc = p;
+	td->td_tid = next_tid++;
+	snprintf(td->td_name, sizeof(td->td_name), "%s", name);
+	td->td_oncpu = NOCPU;
+	td->td_flags = flags;
+	td->td_state = TDS_INHIBITED;
+	td->td_inhibitors = wchan != NULL ? TDI_SLEEPING : TDI_IWAIT;
+	td->td_wmesg = wmesg;
+	td->td_wchan = wchan;
+	td->td_swvoltick = ticks - 2500;
+	td->td_kstack = (uintptr_t)take(KSTACK_PAGES * PAGE);
+	td->td_kstack_pages = KSTACK_PAGES;
+	td->td_pcb = &td->td_model_pcb;
+	save_stack(td->td_pcb, (char *)td->td_kstack, chain);
+	p->p_numthreads++;
+	return (td);
+}
+
+static void
+block(struct thread *td, struct lock_object *lock, struct thread *owner)
+{
+	struct turnstile *ts = calloc(1, sizeof(*ts));
+
+	ts->ts_lockobj = lock;
+	ts->ts_owner = owner;
+	td->td_blocked = ts;
+	td->td_lockname = lock->lo_name;
+	td->td_inhibitors = TDI_LOCK;
+	td->td_wchan = NULL;
+	td->td_wmesg = NULL;
+}
+
+#define SYSCALL vmmdev_ioctl, devfs_ioctl, kern_ioctl, sys_ioctl, amd64_syscall, fast_syscall_common, LAST
+static fn initiator[] = { sched_switch, mi_switch, sleepq_timedwait, _sleep, vm_handle_rendezvous, vioapic_mmio_rw,
+	vioapic_mmio_write, vmm_emulate_instruction, vm_run, SYSCALL };
+static fn joined[] = { sched_switch, mi_switch, sleepq_timedwait, _sleep, vm_handle_rendezvous, vm_run, SYSCALL };
+static fn halted[] = { sched_switch, mi_switch, sleepq_timedwait, msleep_spin_sbt, vm_run, SYSCALL };
+static fn wants_idle[] = { sched_switch, mi_switch, sleepq_timedwait, msleep_spin_sbt, vcpu_set_state_locked,
+	vcpu_set_state, SYSCALL };
+static fn event[] = { sched_switch, mi_switch, sleepq_catch_signals, sleepq_wait_sig, _sleep, kqueue_kevent,
+	kern_kevent, sys_kevent, amd64_syscall, fast_syscall_common, LAST };
+static fn uwait[] = { sched_switch, mi_switch, sleepq_catch_signals, sleepq_wait_sig, _sleep, umtxq_sleep, do_wait,
+	__umtx_op_wait, amd64_syscall, fast_syscall_common, LAST };
+static fn on_mtx[] = { sched_switch, mi_switch, turnstile_wait, __mtx_lock_sleep, lab_worker, fork_exit,
+	fork_trampoline, LAST };
+static fn on_sx[] = { sched_switch, mi_switch, sleepq_switch, sleepq_wait, _sx_xlock_hard, lab_worker, fork_exit,
+	fork_trampoline, LAST };
+static fn on_lockmgr[] = { sched_switch, mi_switch, sleepq_switch, sleepq_wait, sleeplk, lockmgr_xlock_hard,
+	lab_worker, fork_exit, fork_trampoline, LAST };
+static fn never_ran[] = { fork_trampoline, LAST };
+static fn idle_thread[] = { cpu_idle, sched_idletd, fork_exit, fork_trampoline, LAST };
+
+static struct vcpu *
+vcpu_of(struct vm *vm, int i)
+{
+#ifdef VCPU_POINTERS
+	return (vm->vcpu[i]);
+#else
+	return (&vm->vcpu[i]);
+#endif
+}
+
+static struct vm *
+machine(const char *name, int vcpus, enum vcpu_state state)
+{
+	struct vm *vm = take(sizeof(*vm));
+
+	snprintf(vm->name, sizeof(vm->name), "%s", name);
+	vm->maxcpus = 16;
+#ifdef VCPU_POINTERS
+	vm->vcpu = calloc(16, sizeof(*vm->vcpu));
+	for (int i = 0; i < vcpus; i++) {
+		vm->vcpu[i] = calloc(1, sizeof(**vm->vcpu));
+		vm->vcpu[i]->vcpuid = i;
+	}
+#else
+	for (int i = 0; i < 16; i++)
+		vm->vcpu[i].hostcpu = NOCPU;
+#endif
+	for (int i = 0; i < vcpus; i++) {
+		CPU_SETBIT(i, &vm->active_cpus);
+		vcpu_of(vm, i)->state = state;
+		vcpu_of(vm, i)->hostcpu = NOCPU;
+	}
+	vm_list_insert(vm, vm);
+	return (vm);
+}
+
+static void
+base(void)
+{
+	static int channel;
+	struct proc *p = process(0, "kernel", NULL);
+
+	thread(p, "swapper", "swapin", &channel, 0, on_sx);
+	p = process(11, "intr", NULL);
+	thread(p, "swi5: fast taskq", NULL, NULL, 0, never_ran);
+	p = process(1, "init", NULL);
+	thread(p, "init", "wait", p, TDF_SINTR, event);
+}
+
+/* The first report: initiator, an ioctl that wants vCPU 0 idle, and two that joined. */
+static void
+deadlock(void)
+{
+	struct vm *vm = machine("win11", 4, VCPU_FROZEN);
+	struct proc *p = process(16, "bhyve", "/usr/sbin/bhyve -c 4 win11");
+	static int queue, word;
+
+	vcpu_of(vm, 2)->state = VCPU_IDLE;
+	vcpu_of(vm, 0)->reqidle = 1;
+	vm->rendezvous_func = vioapic_update_tmr;
+	for (int i = 0; i < 4; i++)
+		CPU_SETBIT(i, &vm->rendezvous_req_cpus);
+	CPU_SETBIT(0, &vm->rendezvous_done_cpus);
+	CPU_SETBIT(1, &vm->rendezvous_done_cpus);
+	CPU_SETBIT(3, &vm->rendezvous_done_cpus);
+	thread(p, "mevent", "kqread", &queue, TDF_SINTR, event);
+	thread(p, "blk-4:0-0", "uwait", &word, TDF_SINTR, uwait);
+	thread(p, "vcpu 0", "vmrndv", &vm->rendezvous_func, 0, joined);
+	thread(p, "vcpu 1", "vmrndv", &vm->rendezvous_func, 0, initiator);
+	thread(p, "vcpu 2", "vmstat", &vcpu_of(vm, 0)->state, 0, wants_idle);
+	thread(p, "vcpu 3", "vmrndv", &vm->rendezvous_func, 0, joined);
+	p = process(17, "bhyvectl", "bhyvectl --vm=win11 --get-all");
+	thread(p, "bhyvectl", "vmstat", &vcpu_of(vm, 0)->state, 0, wants_idle);
+}
+
+/* Two sx locks taken in opposite orders, and one thread behind each kind of lock. */
+static void
+lockcycle(void)
+{
+	static struct sx a = { { "lab sx a", CLASS(SX), 0, 0 }, 0 }, b = { { "lab sx b", CLASS(SX), 0, 0 }, 0 };
+	static struct mtx m = { { "lab mtx", CLASS(SLEEP_MUTEX), 0, 0 }, 0 };
+	static struct lock k = { { "lab lk", CLASS(LOCKMGR), 0, 0 }, 0, 0, 0 };
+	static struct lock kp = { { "lab kernproc", CLASS(LOCKMGR), 0, 0 }, 0, 0, 0 };
+	static struct sx shared = { { "lab shared", CLASS(SX), 0, 0 }, (2 << 5) | 0x4 | 0x1 };
+	struct proc *p = process(20, "locker", NULL);
+	struct thread *ab = thread(p, "ab", b.lock_object.lo_name, &b, 0, on_sx);
+	struct thread *ba = thread(p, "ba", a.lock_object.lo_name, &a, 0, on_sx);
+	struct thread *td;
+
+	a.sx_lock = (uintptr_t)ab | 0x4;
+	b.sx_lock = (uintptr_t)ba | 0x4;
+	m.mtx_lock = (uintptr_t)ab | 0x2;
+	k.lk_lock = (uintptr_t)ba | 0x4;
+	kp.lk_lock = (uintptr_t)-1 & ~(uintptr_t)0x1b;
+	td = thread(p, "behind mtx", NULL, NULL, 0, on_mtx);
+	block(td, &m.lock_object, ab);
+	thread(p, "behind lk", k.lock_object.lo_name, &k, 0, on_lockmgr);
+	thread(p, "behind buf", "getblk", &kp, 0, on_lockmgr);
+	thread(p, "behind shared", shared.lock_object.lo_name, &shared, 0, on_sx);
+}
+
+/* All vCPUs halted; one idle CPU was stopped by an NMI on a stack of its own, one entered the debugger. */
+static void
+healthy(void)
+{
+	struct vm *vm = machine("idlevm", 2, VCPU_SLEEPING);
+	struct proc *p = process(16, "bhyve", "bhyve: idlevm");
+	struct thread *td;
+
+	thread(p, "vcpu 0", "vmidle", vcpu_of(vm, 0), 0, halted);
+	thread(p, "vcpu 1", "vmidle", vcpu_of(vm, 1), 0, halted);
+	p = process(10, "idle", NULL);
+	td = thread(p, "idle: cpu0", NULL, NULL, 0, idle_thread);
+	td->td_state = TDS_RUNNING;
+	td->td_inhibitors = 0;
+	td->td_oncpu = 0;
+#ifndef ARM64
+	/* cpustop_handler <- ipi_nmi_handler <- trap <- nmi_calltrap | trap frame | cpu_idle ... */
+	char *nmi = take(2 * PAGE);
+	uint64_t *record = (uint64_t *)(nmi + PAGE);
+	struct trapframe *tf = (struct trapframe *)(record + 10);
+
+	tf->tf_rip = (uintptr_t)cpu_idle + 4;
+	tf->tf_rbp = td->td_pcb->pcb_rbp;
+	tf->tf_rsp = td->td_pcb->pcb_rsp;
+	tf->tf_cs = 0x20;
+	record[8] = tf->tf_rbp;
+	record[9] = (uintptr_t)nmi_calltrap + 16;
+	record[4] = (uintptr_t)(record + 8);
+	record[5] = (uintptr_t)trap + 16;
+	record[0] = (uintptr_t)(record + 4);
+	record[1] = (uintptr_t)ipi_nmi_handler + 16;
+#ifdef VCPU_POINTERS
+	stoppcbs = calloc(SETSIZE, sizeof(*stoppcbs));
+#endif
+	stoppcbs[0].pcb_rip = (uintptr_t)cpustop_handler + 16;
+	stoppcbs[0].pcb_rbp = (uintptr_t)record;
+	stoppcbs[0].pcb_rsp = (uintptr_t)record - 16;
+	CPU_SETBIT(0, &stopped_cpus);
+	kdb_active = 1;
+	td = thread(p, "idle: cpu1", NULL, NULL, 0, idle_thread);
+	td->td_state = TDS_RUNNING;
+	td->td_inhibitors = 0;
+	td->td_oncpu = 1;
+	static fn in_debugger[] = { kdb_enter, uart_intr, fork_exit, fork_trampoline, LAST };
+	save_stack(&kdb_pcb, (char *)td->td_kstack, in_debugger);
+#endif
+}
+
+/* Lists that close on themselves or lead nowhere, and frame pointers that turn back. */
+static void
+corrupted(void)
+{
+	static int channel;
+	struct proc *p;
+	struct thread *td, *first;
+
+	deadlock();
+	p = process(30, "circle", NULL);
+	first = thread(p, "one", "wait", &channel, 0, event);
+	td = thread(p, "two", "wait", &channel, 0, event);
+	td->td_plist.tqe_next = first;
+	p = process(31, "wild", NULL);
+	td = thread(p, "wild", "wait", &channel, 0, event);
+	td->td_plist.tqe_next = (struct thread *)0xdeadc0dedeadc0de;
+	td->td_wmesg = (const char *)0x10;
+	p = process(32, "stolen", NULL);
+	td = thread(p, "stolen", "wait", &channel, 0, event);
+	td->td_plist.tqe_next = allproc.lh_first->p_list.le_next->p_threads.tqh_first;
+	p = process(33, "badstack", NULL);
+	td = thread(p, "badstack", "wait", &channel, 0, event);
+#ifndef ARM64
+	*(uint64_t *)td->td_pcb->pcb_rbp = td->td_pcb->pcb_rbp;
+	td = thread(p, "nopcb", "wait", &channel, 0, event);
+	td->td_pcb = (struct pcb *)0x1234567890;
+	td = thread(p, "badfp", "wait", &channel, 0, event);
+	td->td_pcb->pcb_rbp = 0x4141414141414141;
+#endif
+	/* The first process of all leads back into the list. */
+	for (p = allproc.lh_first; p->p_list.le_next != NULL; p = p->p_list.le_next)
+		;
+	p->p_list.le_next = allproc.lh_first->p_list.le_next;
+}
+
+static void
+many(int count)
+{
+	static int channel;
+	struct proc *p = NULL;
+
+	deadlock();
+	for (int i = 0; i < count; i++) {
+		char name[20];
+
+		if (i % 20 == 0)
+			p = process(1000 + i, "worker", NULL);
+		snprintf(name, sizeof(name), "worker %d", i);
+		thread(p, name, "uwait", &channel, TDF_SINTR, uwait);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *scenario = argc > 1 ? argv[1] : "deadlock";
+
+	base();
+	if (strcmp(scenario, "deadlock") == 0)
+		deadlock();
+	else if (strcmp(scenario, "lockcycle") == 0)
+		lockcycle();
+	else if (strcmp(scenario, "healthy") == 0)
+		healthy();
+	else if (strcmp(scenario, "corrupted") == 0)
+		corrupted();
+	else if (strcmp(scenario, "many") == 0)
+		many(argc > 2 ? atoi(argv[2]) : 1000);
+	else
+		errx(2, "no such scenario: %s", scenario);
+	printf("ready\n");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
