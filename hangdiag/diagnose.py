@@ -43,7 +43,7 @@ def diagnose(capture: Capture, knowledge: Knowledge, matcher: Matcher | None = N
     findings = tuple(
         next_steps(with_known_bug(finding, scene, knowledge), scene, needs) for finding in found
     )
-    activities = {index: wording.activity(scene, index, knowledge) for index in needs}
+    activities = {index: wording.activity(scene, index, need, knowledge) for index, need in needs.items()}
     return Diagnosis(scene, needs, activities, resources, resource_of, edges, findings)
 
 
@@ -189,8 +189,10 @@ def _is_suspicious(scene: Scene, index: int) -> bool:
 
 def _blocked(scene: Scene, needs: Mapping[int, Need], verdict: str, roots: list[int], members: list[int]) -> Finding:
     causes = [root for root in roots if scene.waits[root].kind not in _CAN_MOVE] or roots
+    all_rest = all(scene.waits[holder.thread].kind not in _CAN_MOVE for i in members for holder in needs[i].holders)
     sure = verdict in ("blocked", "contention") and all(
-        needs[index].basis == "observed" and not needs[index].open for index in members
+        needs[index].basis != "rule" and not needs[index].open and (all_rest or needs[index].basis == "observed")
+        for index in members
     )
     certainty = "likely" if sure else "possible"
     evidence = dict.fromkeys(where for index in (*members, *causes) for where in _evidence(scene, index, ()))

@@ -60,23 +60,38 @@ def starts_rendezvous(scene: Scene, index: int) -> bool:
     )
 
 
-def activity(scene: Scene, index: int, knowledge: Knowledge) -> str:
-    """What the thread was doing when it began to wait: ``I/O APIC write, started the rendezvous``."""
+def activity(scene: Scene, index: int, need: Need, knowledge: Knowledge) -> str:
+    """What the thread does and waits for: ``I/O APIC write: started the rendezvous; waits for vcpu 2``."""
     wait = scene.waits[index]
     frames = scene.capture.threads[index].frames
+    targets = [name(scene, holder.thread) for holder in need.holders]
+    who = (listed(targets, 8) if need.mode == "all" else one_of(targets)) if targets else ""
     if wait.kind == "rendezvous":
-        for frame in reversed(frames):
-            what = _STARTS_RENDEZVOUS.get(frame.function)
-            if what:
-                return f"{what}: started the rendezvous"
-        return "started the rendezvous" if starts_rendezvous(scene, index) else "joined the rendezvous"
+        started = next((what for frame in reversed(frames) if (what := _STARTS_RENDEZVOUS.get(frame.function))), "")
+        does = "started the rendezvous" if starts_rendezvous(scene, index) else "joined the rendezvous"
+        does = f"{started}: {does}" if started else does
+        return f"{does}; waits for {who}" if who else f"{does}; {need.why}"
     if wait.kind == "vcpu-state":
         asked = ioctl_name(scene, index, knowledge)
-        what = f"ioctl {asked}" if asked else {"destroy": "destroys the VM"}.get(wait.via or "", "ioctl")
+        does = f"ioctl {asked}" if asked else {"destroy": "destroys the VM", "vm-run": "VM_RUN"}.get(wait.via or "", "ioctl")
         if any(frame.function == "vcpu_lock_all" for frame in frames):
-            return f"{what}: locks all vCPUs"
-        return f"{what}: waits until a vCPU is idle"
-    return wait.title
+            return f"{does}: locks all vCPUs; waits until idle: {who or 'not shown'}"
+        if not who:
+            return f"{does}: waits until a vCPU is idle; {need.why}"
+        return f"{does}: waits until {who} is idle"
+    if wait.kind == "lock":
+        held = f"held by {'itself' if [holder.thread for holder in need.holders] == [index] else who}" if who else need.why
+        return f"{need.resource.label}, {held}" if who else held
+    return f"{wait.title}; waits for {who}" if who else f"{wait.title}; {need.why}"
+
+
+def one_of(words: Sequence[str], most: int = 6) -> str:
+    """``a, b or c``; the rest of a long list is counted."""
+    if len(words) > most:
+        return f"{', '.join(words[: most - 1])} or one of {len(words) - most + 1} more"
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def ioctl_name(scene: Scene, index: int, knowledge: Knowledge) -> str | None:

@@ -21,7 +21,7 @@ RESOLVERS: dict[str, Resolver] = {
     "rendezvous": vmm.rendezvous,
     "vcpu-state": vmm.vcpu_state,
     "suspend": vmm.suspend,
-    "memsegs": locks.lock,
+    "memsegs": locks.memory_segments,
     "lock": locks.lock,
     "vnode": locks.lock,
     "buffer": locks.lock,

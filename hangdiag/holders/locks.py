@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hangdiag.holders.need import Holder, Need, Resource, Scene
+from dataclasses import replace
+
+from hangdiag.holders.need import Holder, Need, Resource, Scene, holders_of
 from hangdiag.model import LockFact
 from hangdiag.readers.stacks import number
 
@@ -53,7 +55,33 @@ def lock(scene: Scene, index: int) -> Need | None:
         if handed_over:
             why = "it was handed to LK_KERNPROC: an I/O that is under way will release it"
         return Need(resource, "any", (), open=True, basis="rule", why=f"{label}: {why}")
-    return Need(resource, "all", tuple(owners.values()), why=f"{label} is held by {'this thread' if index in owners else 'them'}")
+    how = "the thread itself holds it" if index in owners else "the capture names who holds it"
+    return Need(resource, "all", tuple(owners.values()), why=f"{label}: {how}")
+
+
+def memory_segments(scene: Scene, index: int) -> Need | None:
+    """The locks inside struct vm ("vm mem_segs", "vm vcpus"): held across vcpu_lock_all() by who is in it.
+
+    sys/amd64/vmm/vmm_dev.c (13.2) and sys/dev/vmm/vmm_dev.c: the lock is taken first, then all vCPUs.
+    """
+    need = lock(scene, index)
+    machine = scene.machine_of.get(index)
+    if need is None or need.holders or machine is None:
+        return need
+    inside = [
+        other
+        for other in sorted({*machine.members, *machine.visitors} - {index})
+        if any(frame.function == "vcpu_lock_all" for frame in scene.capture.threads[other].frames)
+    ]
+    if not inside:
+        return need
+    return replace(
+        need,
+        mode="all",
+        holders=holders_of(inside, scene, "inferred"),
+        likely_open=False,
+        why=f"{need.resource.label}: a thread in vcpu_lock_all() holds it, as the ioctls take it before the vCPUs",
+    )
 
 
 def _address(scene: Scene, index: int) -> int | None:

@@ -18,7 +18,7 @@ from hangdiag.waits import Wait
 
 _VCPU_NAME = re.compile(r"vcpu[ -]?(\d+)\Z")
 #: Functions whose ``vcpuid`` argument is the vCPU that the thread itself runs.
-_OWN_VCPU = re.compile(
+OWN_VCPU = re.compile(
     r"vm_(?:run|handle_\w+|smp_rendezvous)|vioapic_mmio_\w+|vlapic_\w+|lapic_\w+|vmm_emulate_instruction|emulate_\w+|svm_vmrun|vmx_run"
 )
 _IN_DEVICE = frozenset({"vmmdev_ioctl", "vmmdev_machdep_ioctl", "vmmdev_rw", "vmmdev_mmap_single", "devmem_mmap_single"})
@@ -49,7 +49,7 @@ def vcpu_of(thread: Thread) -> int | None:
     if not in_vm_run(thread):
         return None
     for frame in thread.frames:
-        if _OWN_VCPU.match(frame.function):
+        if OWN_VCPU.match(frame.function):
             value = number(frame.argument("vcpuid"))
             if value is not None and 0 <= value < 4096:
                 return value

@@ -6,7 +6,7 @@ The rules are those of sys/amd64/vmm/vmm.c and vmm_dev.c (11.0 to 14) and sys/de
 
 from __future__ import annotations
 
-from hangdiag.holders.machines import functions_of, in_device, in_vm_run, vcpu_of
+from hangdiag.holders.machines import OWN_VCPU, functions_of, in_device, in_vm_run, vcpu_of
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
 
 from hangdiag.readers.stacks import number
@@ -40,6 +40,8 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
                 open=not holders,
                 why=f"read in struct vm: asked {_ids(read.requested)}, done {_ids(read.done)}, so it waits for {_ids(missing)}",
             )
+    if read is not None and read.rendezvous_function == "":
+        return Need(resource, "any", (), open=True, why="read in struct vm: no rendezvous is pending any more")
     absent = [vcpu for vcpu in machine.vcpus if vcpu not in joined]
     helped = _is_helped(scene, machine)
     if helped:
@@ -165,7 +167,11 @@ def _target(scene: Scene, machine: Machine, index: int) -> tuple[int | None, str
 
 
 def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
-    """The vCPU whose struct vcpu is at ``address``: read, or the channel that its own thread halts on."""
+    """The vCPU whose struct vcpu is at ``address``.
+
+    Read; or the channel that its own thread halts on; or the ``vcpu`` that its own thread passes
+    down from vm_run() (13.2 and later).
+    """
     if machine.read is not None:
         for vcpu in machine.read.vcpus:
             if vcpu.address == address:
@@ -173,6 +179,10 @@ def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
     for vcpu, index in machine.vcpus.items():
         thread = scene.capture.threads[index]
         if thread.wchan == address and scene.waits[index].kind in ("vcpu-halt", "vcpu-suspend"):
+            return vcpu
+        if in_vm_run(thread) and any(
+            address == number(frame.argument("vcpu")) for frame in thread.frames if OWN_VCPU.match(frame.function)
+        ):
             return vcpu
     return None
 

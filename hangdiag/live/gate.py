@@ -34,7 +34,7 @@ _EXPRESSIONS = (
     rf"sizeof\(\(\(struct {_WORD} \*\)0\)->{_MEMBER}(?:\[0\])?\)",
     rf"\(unsigned long\)&\(\(struct {_WORD} \*\)0\)->{_MEMBER}",
     rf"\(unsigned long\)&{_SYMBOL}",
-    rf"\(unsigned long\)\$(?:pc|sp|fp)",
+    r"\(unsigned long\)\$(?:pc|sp|fp)",
 )
 _SETTINGS = (
     r"(?:confirm|pagination|auto-load|auto-solib-add|stack-cache|code-cache|history save|breakpoint pending) off",
@@ -75,13 +75,16 @@ _COMMANDS = (
     r"-thread-info",
     r"-thread-select \d{1,6}",
     rf"-data-read-memory-bytes {_NUMBER} \d{{1,7}}",
-    *(rf'-data-evaluate-expression (?:--thread \d{{1,6}} --frame 0 )?"{expression}"' for expression in _EXPRESSIONS),
+    *(
+        rf'-data-evaluate-expression (?:--thread \d{{1,6}} --frame 0 )?"{expression}"'
+        for expression in _EXPRESSIONS
+    ),
     *(rf'-interpreter-exec console "{command}"' for command in _CONSOLE),
 )
 _ALLOWED = re.compile("|".join(f"(?:{command})" for command in _COMMANDS))
 
 # What is typed to a kgdb that speaks no MI on its standard input.
-_TYPED = re.compile(rf"new-ui mi3 /dev/(?:pts/\d{{1,6}}|tty[\w]{{1,12}})")
+_TYPED = re.compile(r"new-ui mi3 /dev/(?:pts/\d{1,6}|tty[\w]{1,12})")
 
 _DDB_COMMANDS = (
     r"ps",
@@ -106,7 +109,9 @@ _DDB_ALLOWED = re.compile("|".join(f"(?:{command})" for command in _DDB_COMMANDS
 def check(command: str) -> str:
     """``command`` unchanged, if gdb may be sent it; raises RefusedCommand otherwise."""
     if not _ALLOWED.fullmatch(command):
-        raise RefusedCommand(f"refused to send {command[:80]!r} to the debugger: it is not a known read-only command")
+        raise RefusedCommand(
+            f"refused to send {command[:80]!r} to the debugger: it is not a known read-only command"
+        )
     return command
 
 

@@ -175,7 +175,9 @@ def cpu_threads(answer: Answer) -> dict[int, int]:
         return {}
     found: dict[int, int] = {}
     for thread in threads:
-        match = _CPU.search(f"{thread.get('details', '')} {thread.get('target-id', '')} {thread.get('name', '')}")
+        match = _CPU.search(
+            f"{thread.get('details', '')} {thread.get('target-id', '')} {thread.get('name', '')}"
+        )
         if match is None or not str(thread.get("id", "")).isdigit():
             return {}
         found[int(match.group(1))] = int(thread["id"])
@@ -197,7 +199,7 @@ def listed_tids(answer: Answer) -> dict[int, int]:
 
 def _readable(address: int, length: int) -> bool:
     # The first page is never mapped: a NULL pointer is no question for the target.
-    return 4096 <= address and address + length <= 1 << 64 and 0 < length <= _LONGEST_READ
+    return address >= 4096 and address + length <= 1 << 64 and 0 < length <= _LONGEST_READ
 
 
 def _contents(answer: Answer, length: int) -> bytes | None:
@@ -233,5 +235,3 @@ def _name(symbol: str, source: str) -> Name | None:
         file=line.group(2) if line else None,
         line=int(line.group(1)) if line else None,
     )
-
-

@@ -33,7 +33,10 @@ def read_version(memory: KernelMemory, symbols: dict[str, int]) -> str | None:
 
 
 def read_host(
-    memory: KernelMemory, layouts: dict[str, Layout], symbols: dict[str, int], facts: tuple[tuple[str, str], ...]
+    memory: KernelMemory,
+    layouts: dict[str, Layout],
+    symbols: dict[str, int],
+    facts: tuple[tuple[str, str], ...],
 ) -> Host:
     """The host's facts; each is None where the kernel does not tell."""
     block = memory.read([(symbols["version"], _VERSION_LENGTH)])[0] if "version" in symbols else None

@@ -15,7 +15,16 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "proc",
         ("struct proc",),
-        ("p_list.le_next", "p_threads.tqh_first", "p_pid", "p_comm", "p_state", "p_flag", "p_args", "p_numthreads"),
+        (
+            "p_list.le_next",
+            "p_threads.tqh_first",
+            "p_pid",
+            "p_comm",
+            "p_state",
+            "p_flag",
+            "p_args",
+            "p_numthreads",
+        ),
     ),
     Question(
         "thread",
@@ -64,7 +73,9 @@ QUESTIONS: tuple[Question, ...] = (
     Question("turnstile", ("struct turnstile",), ("ts_lockobj", "ts_owner")),
     Question("pargs", ("struct pargs",), ("ar_length", "ar_args")),
     Question("prison", ("struct prison",), ("pr_hostname",)),
-    Question("linker_file", ("struct linker_file",), ("link.tqe_next", "filename", "pathname", "address", "size")),
+    Question(
+        "linker_file", ("struct linker_file",), ("link.tqe_next", "filename", "pathname", "address", "size")
+    ),
     Question(
         "softc",
         ("struct vmmdev_softc",),

@@ -61,7 +61,9 @@ class Session:
     ends, or stays silent.
     """
 
-    def __init__(self, reading: int, writing: int, timeout: float, process: subprocess.Popen[bytes] | None = None):
+    def __init__(
+        self, reading: int, writing: int, timeout: float, process: subprocess.Popen[bytes] | None = None
+    ):
         self._reading = reading
         self._writing = writing
         self.timeout = timeout
@@ -253,8 +255,12 @@ def find_debugger(name: str | None, wanted: Sequence[str]) -> str:
         if path is not None:
             return path
     if name:
-        raise DebuggerError(f"{name}: no such debugger; install it (pkg install gdb) or name another with --gdb")
-    raise DebuggerError(f"no {' or '.join(wanted)} is installed; install it (pkg install gdb) or name one with --gdb")
+        raise DebuggerError(
+            f"{name}: no such debugger; install it (pkg install gdb) or name another with --gdb"
+        )
+    raise DebuggerError(
+        f"no {' or '.join(wanted)} is installed; install it (pkg install gdb) or name one with --gdb"
+    )
 
 
 def launch(debugger: str, arguments: Sequence[str], timeout: float) -> Session:
@@ -295,7 +301,9 @@ def _start(command: Sequence[str], debugger: str) -> subprocess.Popen[bytes]:
             bufsize=0,
         )
     except OSError as error:
-        raise DebuggerError(f"{debugger}: cannot be started: {error.strerror}; name another with --gdb") from error
+        raise DebuggerError(
+            f"{debugger}: cannot be started: {error.strerror}; name another with --gdb"
+        ) from error
 
 
 def open_pty(timeout: float) -> tuple[Session, str]:

@@ -37,9 +37,7 @@ def oncpu(view: View) -> int | None:
     return None if cpu is None or cpu in _NOCPU or view.unsigned("td_state") not in (None, _RUNNING) else cpu
 
 
-def find_stopped(
-    memory: KernelMemory, layouts: dict[str, Layout], symbols: dict[str, int]
-) -> StoppedCpus:
+def find_stopped(memory: KernelMemory, layouts: dict[str, Layout], symbols: dict[str, int]) -> StoppedCpus:
     """Reads which CPUs are stopped and where their registers are.
 
     ``kdb_active``, ``kdb_pcb`` (sys/kern/subr_kdb.c), ``stopped_cpus`` and ``stoppcbs`` (sys/kern/subr_smp.c
@@ -80,7 +78,9 @@ def read_pcbs(
     if layout is None or not addresses:
         return [None] * len(addresses)
     members = [name for name in _PCB_MEMBERS if name in layout.fields]
-    return [None if view is None else _from_pcb(view) for view in read_views(memory, layout, addresses, members)]
+    return [
+        None if view is None else _from_pcb(view) for view in read_views(memory, layout, addresses, members)
+    ]
 
 
 def _from_pcb(view: View) -> Registers | None:

@@ -123,13 +123,17 @@ def read_strings(memory: KernelMemory, addresses: Iterable[int], limit: int = 64
             rest.append((address, block))
         else:
             strings[address] = c_string(block)
-    tails = memory.read([(address + len(block), limit - len(block)) for address, block in rest]) if rest else []
+    tails = (
+        memory.read([(address + len(block), limit - len(block)) for address, block in rest]) if rest else []
+    )
     for (address, block), tail in zip(rest, tails, strict=True):
         strings[address] = c_string(block + (tail or b""))
     return strings
 
 
-def read_numbers(memory: KernelMemory, places: dict[str, tuple[int, int]], signed: bool = True) -> dict[str, int]:
+def read_numbers(
+    memory: KernelMemory, places: dict[str, tuple[int, int]], signed: bool = True
+) -> dict[str, int]:
     """The numbers at ``places`` (name -> (address, size)) that could be read."""
     order: Literal["little", "big"] = "big" if memory.byte_order == "big" else "little"
     blocks = memory.read(list(places.values()))

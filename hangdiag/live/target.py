@@ -72,7 +72,11 @@ class Target:
         if orderly or not self.connected:
             self._quit()
         self.session.kill()
-        if self.options.way == "remote" and not orderly and (self.resume or (self.unknown and self.options.stop)):
+        if (
+            self.options.way == "remote"
+            and not orderly
+            and (self.resume or (self.unknown and self.options.stop))
+        ):
             release(self.options.place)
 
     def _quit(self) -> None:
@@ -188,7 +192,11 @@ def _connect_remote(target: Target, say: Say) -> None:
     options, session = target.options, target.session
     patience = max(1, min(int(options.timeout), 600))
     session.ask_many(
-        ["-gdb-set tcp auto-retry off", f"-gdb-set tcp connect-timeout {patience}", f"-gdb-set remotetimeout {patience}"]
+        [
+            "-gdb-set tcp auto-retry off",
+            f"-gdb-set tcp connect-timeout {patience}",
+            f"-gdb-set remotetimeout {patience}",
+        ]
     )
     target.unknown = True
     # gdb asks some questions three times before it gives up.
@@ -202,7 +210,9 @@ def _connect_remote(target: Target, say: Say) -> None:
     if not target.resume:
         return
     if _in_debugger(session):
-        say("the kernel sits in its debugger; its machine is stopped while it is read, and resumed afterwards")
+        say(
+            "the kernel sits in its debugger; its machine is stopped while it is read, and resumed afterwards"
+        )
     elif options.stop:
         say("the target was running; it is stopped while it is read, and resumed afterwards")
     else:

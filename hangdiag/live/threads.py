@@ -51,7 +51,9 @@ def _follow_processes(memory: KernelMemory, layout: Layout, allproc: int, notes:
     found: list[View] = []
     while address:
         if address in seen:
-            notes.append(f"the list of processes runs in a circle at {address:#x}: stopped after {len(found)}")
+            notes.append(
+                f"the list of processes runs in a circle at {address:#x}: stopped after {len(found)}"
+            )
             break
         if len(found) >= MAXIMUM_PROCESSES:
             notes.append(f"more than {MAXIMUM_PROCESSES} processes: the rest was skipped")
@@ -59,9 +61,7 @@ def _follow_processes(memory: KernelMemory, layout: Layout, allproc: int, notes:
         seen.add(address)
         view = read_views(memory, layout, [address])[0]
         if view is None:
-            notes.append(
-                f"the list of processes is broken after {len(found)}: {address:#x} cannot be read"
-            )
+            notes.append(f"the list of processes is broken after {len(found)}: {address:#x} cannot be read")
             break
         found.append(view)
         address = view.unsigned("p_list.le_next") or 0

@@ -23,7 +23,9 @@ _PAGE = 4096
 _AMD64_ENTRY = re.compile(
     r"calltrap|nmi_calltrap|mchk_calltrap|fork_trampoline|fast_syscall_common|int0x80_syscall_common|X[a-z]\w*"
 )
-_AMD64_LAST = re.compile(r"fork_trampoline|fast_syscall_common|int0x80_syscall\w*|Xfast_syscall\w*|Xint0x80_\w*")
+_AMD64_LAST = re.compile(
+    r"fork_trampoline|fast_syscall_common|int0x80_syscall\w*|Xfast_syscall\w*|Xint0x80_\w*"
+)
 _ARM64_ENTRY = re.compile(r"handle_(?:el[01]h?_\w+|serror|empty_exception)")
 _ARM64_LAST = re.compile(r"fork_trampoline|handle_el0_\w+")
 
@@ -199,9 +201,7 @@ def _name_frame(walk: _Walk, names: dict[int, Name], machine: _Machine) -> bool:
         walk.end(complete=False)
         return False
     offset = name.offset if walk.exact else name.offset + 1
-    walk.frames.append(
-        Frame(name.function, offset, name.module, name.file, name.line, address=walk.pc)
-    )
+    walk.frames.append(Frame(name.function, offset, name.module, name.file, name.line, address=walk.pc))
     walk.named = True
     if len(walk.frames) >= MAXIMUM_DEPTH:
         walk.end(complete=False)
@@ -248,7 +248,13 @@ def _through_trap(walk: _Walk, machine: _Machine) -> None:
     if not pc:
         walk.end(complete=True)
         return
-    walk.pc, walk.fp, walk.callee, walk.exact, walk.named = _canonical(pc, machine), fp or 0, None, True, False
+    walk.pc, walk.fp, walk.callee, walk.exact, walk.named = (
+        _canonical(pc, machine),
+        fp or 0,
+        None,
+        True,
+        False,
+    )
 
 
 def _register(view: View, member: str, index: int, machine: _Machine) -> int | None:
@@ -262,7 +268,7 @@ def _load(walk: _Walk, address: int, length: int) -> bytes | None:
     """Memory at ``address``; None if it must be read first (``walk.need``) or cannot be (the walk ends)."""
     for begin, block in reversed(walk.blocks):
         offset = address - begin
-        if 0 <= offset and offset + length <= len(block):
+        if offset >= 0 and offset + length <= len(block):
             return block[offset : offset + length]
     if address <= 0 or address % 8 or address >> 64 or address // _PAGE in walk.refused:
         walk.end(complete=False)

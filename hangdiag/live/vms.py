@@ -19,7 +19,14 @@ _MAXIMUM_VMS = 1024
 _MAXIMUM_VCPUS = 4096
 # enum vcpu_state, sys/amd64/include/vmm.h (VCPU_IDLE, ...).
 _VCPU_STATES = {0: "IDLE", 1: "FROZEN", 2: "RUNNING", 3: "SLEEPING"}
-_SETS = ("active_cpus", "suspended_cpus", "debug_cpus", "halted_cpus", "rendezvous_req_cpus", "rendezvous_done_cpus")
+_SETS = (
+    "active_cpus",
+    "suspended_cpus",
+    "debug_cpus",
+    "halted_cpus",
+    "rendezvous_req_cpus",
+    "rendezvous_done_cpus",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,12 @@ def read_vms(
     """All VMs of the host; empty where the kernel has no vmm, or where its symbols are not loaded."""
     head = next((symbols[name] for name in VM_LIST if name in symbols), None)
     softc_layout, vm_layout = layouts.get("softc"), layouts.get("vm")
-    if head is None or softc_layout is None or vm_layout is None or not softc_layout.has("vm", "link.sle_next"):
+    if (
+        head is None
+        or softc_layout is None
+        or vm_layout is None
+        or not softc_layout.has("vm", "link.sle_next")
+    ):
         return []
     first = memory.read([(head, memory.pointer_size)])[0]
     if first is None:
@@ -112,7 +124,9 @@ def _vcpu_pointers(
     return [(index, pointer) for index, pointer in enumerate(pointers) if pointer]
 
 
-def build_vm(raw: RawVm, names: dict[int, Name], threads: Sequence[Thread], pid: int | None) -> VirtualMachine:
+def build_vm(
+    raw: RawVm, names: dict[int, Name], threads: Sequence[Thread], pid: int | None
+) -> VirtualMachine:
     """The VM in the model's words. ``names`` must know the rendezvous' function."""
     vm = raw.vm
     sets = {name: vm.bits(name) for name in _SETS}
@@ -185,7 +199,9 @@ def find_pid(raw: RawVm, threads: Sequence[Thread], arguments: dict[int, str]) -
     named = [
         pid
         for pid, line in arguments.items()
-        if name and name in line.split() and (commands.get(pid) or "").startswith("bhyve")
+        if name
+        and name in line.split()
+        and (commands.get(pid) or "").startswith("bhyve")
         and commands.get(pid) not in ("bhyvectl", "bhyveload")
     ]
     return named[0] if len(named) == 1 else None

@@ -223,7 +223,9 @@ def _read_machines(
     # Read again after the threads: a rendezvous that ended between the two readings is no deadlock,
     # and its sets belong to no single instant.
     after = vm_reader.read_vms(memory, layouts, symbols, []) if before else []
-    functions = sorted({pointer for raw in after if (pointer := raw.vm.unsigned("rendezvous_func"))} - set(names))
+    functions = sorted(
+        {pointer for raw in after if (pointer := raw.vm.unsigned("rendezvous_func"))} - set(names)
+    )
     if functions:
         names.update(memory.names(functions))
     earlier = {raw.vm.address: raw for raw in before}

@@ -205,32 +205,23 @@ class _Report:
         return text
 
     def _waiting(self, index: int) -> str:
-        need = self.diagnosis.needs.get(index)
-        if need is None:
-            return self.diagnosis.waits[index].title
-        doing = self.diagnosis.activities.get(index, self.diagnosis.waits[index].title)
-        targets = [wording.name(self.scene, holder.thread) for holder in need.holders]
-        if not targets:
-            return f"{doing}; {need.why}"
-        if len(targets) == 1:
-            return f"{doing}; waits for {targets[0]}"
-        return f"{doing}; waits for {'ALL' if need.mode == 'all' else 'ANY'} of: {wording.listed(targets, 8)}"
+        return self.diagnosis.activities.get(index, self.diagnosis.waits[index].title)
 
     def _list(self, lead: str, indices: Sequence[int]) -> None:
         if not indices:
             return
         names = [self._described(index) for index in indices]
         self.out.append([])
-        self._wrap(lead + wording.listed(names, 12), "  ", "    ")
+        self._wrap(lead + ("; ".join(names) if len(names) <= 12 else wording.listed(names, 12)), "  ", "    ")
 
     def _described(self, index: int) -> str:
         name = wording.name(self.scene, index)
-        doing = self.diagnosis.activities.get(index)
         tid = self.threads[index].tid
-        extra = [f"tid {tid}"] if tid is not None and f"tid {tid}" not in name else []
-        if doing:
-            extra.append(doing)
-        return f"{name} [{', '.join(extra)}]" if extra else name
+        if self.scene.waits[index].kind == "rendezvous" and wording.starts_rendezvous(self.scene, index):
+            name += ", which started the rendezvous"
+        elif self.scene.waits[index].kind == "device-drain":
+            name += ", destroying a device"
+        return f"{name} (tid {tid})" if tid is not None and f"tid {tid}" not in name else name
 
     def _paragraphs(self, title: str, texts: Sequence[str]) -> None:
         self.out += [[], [("", "  "), ("bold", title)]]
@@ -257,21 +248,24 @@ class _Report:
                 groups.setdefault((wait.kind, wait.title, stack), []).append(index)
         if not groups:
             return
-        merged: dict[tuple[str, str], list[int]] = {}
-        idle = 0
+        busy: dict[tuple[str, str], list[int]] = {}
+        idle: dict[str, list[int]] = {}
         for (kind, title, _), members in groups.items():
             if self.diagnosis.waits[members[0]].idle:
-                idle += len(members)
-            merged.setdefault((kind, title), []).extend(members)
-        total = sum(len(members) for members in merged.values())
-        self.out += [[], [("bold", f"Other threads: {total}"), ("", f", {idle} of them idle as is normal" if idle else "")]]
-        ordered = sorted(
-            merged.items(), key=lambda item: (self.diagnosis.waits[item[1][0]].idle, item[0][0], -len(item[1]), item[0][1])
-        )
-        for (kind, title), members in ordered:
+                idle.setdefault(title, []).extend(members)
+            else:
+                busy.setdefault((kind, title), []).extend(members)
+        total = sum(map(len, busy.values())) + sum(map(len, idle.values()))
+        self.out += [[], [("bold", f"Other threads: {total}")]]
+        for (kind, title), members in sorted(busy.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])):
             who = wording.listed(list(dict.fromkeys(self._short(index) for index in members)), 4)
             lead = f"  {len(members):>5}  {kind:<12} "
             self._wrap(f"{title}: {who}", lead, " " * len(lead))
+        if idle:
+            resting = sorted(idle.items(), key=lambda item: (-len(item[1]), item[0]))
+            lead = f"  {sum(map(len, idle.values())):>5}  idle, as is normal: "
+            parts = [title if len(members) == 1 else f"{title} ({len(members)})" for title, members in resting]
+            self._wrap("; ".join(parts), lead, " " * 9)
 
     def _short(self, index: int) -> str:
         thread = self.threads[index]

@@ -1,0 +1,36 @@
+# For GNU make and FreeBSD's make alike: no conditionals, no functions.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+DEV = pytest hypothesis networkx mypy ruff build jsonschema pyserial
+
+.PHONY: demo test check lint types rules bench clean
+
+demo: $(STAMP)
+	$(BIN)/hangdiag analyze samples/deadlock.ddb.txt
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: lint types rules
+
+lint: $(STAMP)
+	$(BIN)/ruff check hangdiag tests benchmarks
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+rules: $(STAMP)
+	$(BIN)/hangdiag rules check
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(STAMP): pyproject.toml hatch_build.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable . $(DEV)
+	touch $(STAMP)

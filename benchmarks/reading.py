@@ -1,0 +1,169 @@
+"""How fast readers turn text into a capture: one core, no diagnosis.
+
+usage: python benchmarks/reading.py [--quick] [NAME...]
+
+Prints one line for each input: megabytes a second, and for the linear ones the ratio of time
+when the input doubles. Inputs are made here, in the shapes of real captures.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from hangdiag.readers import read_text
+
+_STACKS = (
+    "mi_switch+0xbc sleepq_timedwait+0x2f _sleep+0x1f2 vm_handle_rendezvous+0x18e vioapic_mmio_rw+0x1b0 "
+    "vioapic_mmio_write+0x32 vmm_emulate_instruction+0xcdb vm_run+0xa8e vmmdev_ioctl+0x8ca devfs_ioctl+0xaf "
+    "VOP_IOCTL_APV+0x6e vn_ioctl+0x16c devfs_ioctl_f+0x1e kern_ioctl+0x25f sys_ioctl+0x103 amd64_syscall+0x259 "
+    "fast_syscall_common+0x101",
+    "mi_switch+0xbc sleepq_timedwait+0x2f msleep_spin_sbt+0xdd vcpu_set_state_locked+0x82 vcpu_set_state+0x7e "
+    "vmmdev_ioctl+0x264 devfs_ioctl+0xaf VOP_IOCTL_APV+0x6e vn_ioctl+0x16c devfs_ioctl_f+0x1e kern_ioctl+0x25f "
+    "sys_ioctl+0x103 amd64_syscall+0x259 fast_syscall_common+0x101",
+    "mi_switch+0xbc sleepq_catch_signals+0x422 sleepq_wait_sig+0xc _sleep+0x205 kqueue_kevent+0xa3d "
+    "kern_kevent_fp+0x8b kern_kevent+0x9f kern_kevent_generic+0x6f sys_kevent+0x61 amd64_syscall+0x259 "
+    "fast_syscall_common+0x101",
+    "mi_switch+0xbc sleepq_wait+0x2c _sleep+0x265 taskqueue_thread_loop+0xb1 fork_exit+0x72 fork_trampoline+0xe",
+)
+
+
+def procstat(threads: int) -> str:
+    """``procstat -kk -a`` of so many threads."""
+    rows = ["  PID    TID COMM                TDNAME              KSTACK                       "]
+    for number in range(threads):
+        rows.append(
+            f"{1000 + number // 8:5d} {100000 + number:6d} {'bhyve':<19} {f'vcpu {number % 8}':<19} "
+            f"{_STACKS[number % len(_STACKS)]} "
+        )
+    return "\n".join(rows) + "\n"
+
+
+def ddb(threads: int) -> str:
+    """ddb's ``alltrace`` of so many threads."""
+    lines = ["db> alltrace"]
+    for number in range(threads):
+        lines.append("")
+        lines.append(
+            f"Tracing command bhyve pid {1000 + number // 8} tid {100000 + number} td 0xfffff80{number * 0x740:09x}"
+        )
+        for depth, token in enumerate(_STACKS[number % len(_STACKS)].split()):
+            name = token.partition("+")[0]
+            lines.append(f"{name}() at {token}/frame 0xfffffe{number * 0x5000 + depth * 0x60:010x}")
+        if "syscall" in _STACKS[number % len(_STACKS)]:
+            lines.append("--- syscall (54, FreeBSD ELF64, sys_ioctl), rip = 0x82a4f5a, rsp = 0x7fff, rbp = 0x7ff ---")
+    return "\n".join(lines) + "\n"
+
+
+def kgdb(threads: int) -> str:
+    """``thread apply all bt`` of so many threads."""
+    lines = ["(kgdb) thread apply all bt"]
+    for number in range(threads):
+        lines.append("")
+        lines.append(f"Thread {number + 1} (Thread {100000 + number} (PID={1000 + number // 8}: bhyve/vcpu {number % 8})):")
+        lines.append(
+            f"#0  sched_switch (td=td@entry=0xfffff80{number * 0x740:09x}, flags=flags@entry=260) "
+            "at /usr/src/sys/kern/sched_ule.c:2143"
+        )
+        for depth, token in enumerate(_STACKS[number % len(_STACKS)].split(), 1):
+            name, _, offset = token.partition("+")
+            arguments = ""
+            if name == "_sleep":
+                arguments = 'ident=ident@entry=0xfffffe0000723110, lock=<optimized out>, wmesg=0xffffffff806098a3 "vmrndv"'
+            lines.append(
+                f"#{depth:<3d}0xffffffff80{int(offset, 16) + depth * 0x1000:06x} in {name} ({arguments}) "
+                f"at /usr/src/sys/kern/{name}.c:{depth * 37}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def ps(threads: int) -> str:
+    """ddb's ``ps`` of so many threads."""
+    lines = ["  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd"]
+    for number in range(threads):
+        if number % 8 == 0:
+            lines.append(f"{1000 + number // 8:5d}     1     0     0  D       (threaded)                  bhyve")
+        lines.append(f"{100000 + number:6d}                   D       vmrndv  0xfffffe{number * 0x20:010x}  vcpu {number % 8}")
+    return "\n".join(lines) + "\n"
+
+
+def prose(megabytes: int) -> str:
+    """A log in which nothing is a trace."""
+    line = "Nov 23 04:42:01 host kernel: em0: link state changed to UP (port %d, 1000 Mbps full duplex)\n"
+    text = "".join(line % number for number in range(megabytes * 10_500))
+    return text
+
+
+HOSTILE: dict[str, Callable[[int], str]] = {
+    "one line of words": lambda size: "mi_switch+0x1 " * (size // 14),
+    "one line of blanks": lambda size: "x" + " " * size + "y",
+    "one long word": lambda size: "a" * size,
+    "open parentheses": lambda size: "#0  0xffffffff80000000 in f (" + "(" * size,
+    "gdb frame that never ends": lambda size: "#0  0xffffffff80000000 in f (a=1,\n" + "    b=2,\n" * (size // 9),
+    "nested braces": lambda size: "(gdb) p x\n$1 = " + "{a = " * (size // 5),
+    "quotes": lambda size: "(gdb) p x\n$1 = " + '"\\"' * (size // 3),
+    "procstat continuations": lambda size: "  PID    TID COMM TDNAME KSTACK\n 1 100001 a b mi_switch+0x1\n"
+    + "   sleepq_wait+0x1\n" * (size // 18),
+    "bt full locals": lambda size: "#0  f () at a.c:1\n" + "        x = 1\n" * (size // 14),
+    "ddb frames of one thread": lambda size: "f() at f+0x1/frame 0x1\n" * (size // 23),
+    "the same thread again": lambda size: "Tracing pid 1 tid 100001 td 0xfffff80000000000\nf() at f+0x1/frame 0x1\n\n"
+    * (size // 71),
+    "many p of one VM": lambda size: "(gdb) p vm->vcpu[0].state\n$1 = VCPU_FROZEN\n" * (size // 43),
+    "prompts": lambda size: "db> " * (size // 4),
+    "digits": lambda size: "1 " * (size // 2),
+    "cycle of locks": lambda size: ' thread 100001 (pid 1, a) is blocked on lock 0x1 (rw) "x"\n' * (size // 56),
+    "brackets": lambda size: "[Switching to thread 1 (" + "(" * size + "\n",
+    "name without end": lambda size: "Process 1 (" + ") at 0x" * (size // 7) + "\n",
+    "thread without end": lambda size: "Thread 1 (" + '" (' * (size // 3) + "\n",
+    "arrows": lambda size: "a -> " * (size // 5),
+    "tags": lambda size: "<" * size,
+    "quoted": lambda size: "> " * (size // 2),
+    "equals": lambda size: "=3D" * (size // 3) + "\n",
+    "CR": lambda size: "a\r" * (size // 2),
+    "escapes": lambda size: "\x1b[" * (size // 2),
+}
+
+
+def _seconds(text: str, rounds: int = 3) -> float:
+    best = float("inf")
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        read_text(text)
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def main() -> int:
+    """Run the benchmarks named on the command line, or all."""
+    names = [name for name in sys.argv[1:] if not name.startswith("-")]
+    quick = "--quick" in sys.argv
+    inputs: dict[str, str] = {
+        "procstat -kk -a, 75,000 frames": procstat(6250),
+        "ddb alltrace, 75,000 frames": ddb(6250),
+        "kgdb thread apply all bt, 75,000 frames": kgdb(5770),
+        "ddb ps, 75,000 threads": ps(75000),
+        "prose, 8 MB": prose(8),
+    }
+    for name, text in inputs.items():
+        if names and not any(part in name for part in names):
+            continue
+        seconds = _seconds(text)
+        print(f"{name:<42} {len(text) / 1e6:6.2f} MB {seconds:7.3f} s {len(text) / 1e6 / seconds:7.1f} MB/s")
+    if quick:
+        return 0
+    for name, make in (("procstat", procstat), ("ddb", ddb), ("kgdb", kgdb)):
+        if names and name not in names:
+            continue
+        small, large = _seconds(make(25_000), 1), _seconds(make(100_000), 1)
+        print(f"{name:<42} 100,000 threads: {large:.2f} s, {large / small / 4:.2f} times linear")
+    for name, hostile in HOSTILE.items():
+        if names and not any(part in name for part in names) and "hostile" not in names:
+            continue
+        once, twice = _seconds(hostile(200_000), 2), _seconds(hostile(400_000), 2)
+        print(f"hostile: {name:<33} {twice:7.3f} s for 400 KB; twice the input, {twice / once:.2f} times the time")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""``hangdiag attach``: from a live kernel, a crash dump or a ``db>`` prompt to findings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from hangdiag.cli.analyze import Format, Verdict
+
+if TYPE_CHECKING:
+    from hangdiag.live.options import Options
+    from hangdiag.model import Capture
+
+# What --kernel without a value means.
+_RUNNING = "running"
+
+
+def attach(
+    kernel: Annotated[
+        Optional[str],
+        typer.Option(
+            "--kernel",
+            help="Read the running kernel with kgdb; KERNEL is its file, if not the one that was booted.",
+            metavar="[KERNEL]",
+            is_flag=False,
+            flag_value=_RUNNING,
+        ),
+    ] = None,
+    core: Annotated[Optional[Path], typer.Option(help="Read a crash dump.", metavar="VMCORE")] = None,
+    remote: Annotated[
+        Optional[str], typer.Option(help="Read through a gdb stub.", metavar="HOST:PORT|DEVICE")
+    ] = None,
+    ui: Annotated[bool, typer.Option("--ui", help="Join the kgdb session open in another terminal.")] = False,
+    ddb: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Ask the db> prompt on a serial console or socket.", metavar="DEVICE[@BAUD]|HOST:PORT|unix:PATH"
+        ),
+    ] = None,
+    symbols: Annotated[
+        Optional[Path], typer.Option(help="The target's kernel.full or kernel.debug.", metavar="FILE")
+    ] = None,
+    gdb: Annotated[Optional[str], typer.Option(help="The debugger to use.", metavar="PATH")] = None,
+    gdb_arg: Annotated[
+        Optional[list[str]], typer.Option(help="An argument for the debugger (may be repeated).", metavar="ARG")
+    ] = None,
+    sysroot: Annotated[Optional[str], typer.Option(help="Where the target's files are.", metavar="DIR")] = None,
+    kld_path: Annotated[
+        Optional[list[str]], typer.Option(help="A folder with vmm.ko.debug (may be repeated).", metavar="DIR")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for any one answer.", metavar="SECONDS")] = 30.0,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop a remote target that runs; it is resumed on exit.")
+    ] = False,
+    samples: Annotated[int, typer.Option(help="Read this many times.", metavar="N")] = 1,
+    interval: Annotated[float, typer.Option(help="Seconds between samples.", metavar="SECONDS")] = 1.0,
+    save: Annotated[
+        Optional[Path], typer.Option(help="Keep what was read, for hangdiag analyze.", metavar="FILE")
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="Form of the report.")] = Format.text,
+    all_threads: Annotated[bool, typer.Option("--all", "-a", help="Show every thread.")] = False,
+    vm: Annotated[Optional[str], typer.Option(help="Show only this VM.", metavar="NAME")] = None,
+    pid: Annotated[Optional[int], typer.Option(help="Show only this process.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line: the gravest finding.")] = False,
+    fail_on: Annotated[
+        Optional[Verdict], typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False)
+    ] = None,
+    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+) -> None:
+    """Read a hung host through a debugger or its console, and say what waits for what. Changes nothing."""
+    from hangdiag.live.options import Options
+
+    way, place = _way(kernel, core, remote, ui, ddb)
+    options = Options(
+        way=way,
+        place=place,
+        symbols=str(symbols) if symbols is not None else None,
+        gdb=gdb,
+        gdb_arguments=tuple(gdb_arg or ()),
+        sysroot=sysroot,
+        kld_path=tuple(kld_path or ()),
+        timeout=timeout,
+        stop=stop,
+        samples=samples,
+        interval=interval,
+    )
+    captures = _read(options, sys.stderr.isatty() and not quiet)
+    if save is not None:
+        _save(captures[-1], save)
+    _report(captures, format, all_threads, vm, pid, quiet, fail_on, rules or [])
+
+
+def _way(
+    kernel: str | None, core: Path | None, remote: str | None, ui: bool, ddb: str | None
+) -> tuple[str, str]:
+    """The one way in that was asked for, and where it leads; raises UsageError for none or several."""
+    from hangdiag.errors import UsageError
+
+    ways = [
+        (name, place)
+        for name, place in (
+            ("kernel", _kernel_file(kernel) if kernel is not None else None),
+            ("core", str(core.expanduser().absolute()) if core is not None else None),
+            ("remote", remote),
+            ("ui", "" if ui else None),
+            ("ddb", ddb),
+        )
+        if place is not None
+    ]
+    if len(ways) != 1:
+        raise UsageError("give one of --kernel, --core, --remote, --ui and --ddb")
+    return ways[0]
+
+
+def _kernel_file(kernel: str) -> str:
+    """The kernel's file: the one given, else the one that the running system was booted from."""
+    if kernel != _RUNNING:
+        return kernel
+    import subprocess
+
+    try:
+        # kern.bootfile, getbootfile(3).
+        answer = subprocess.run(
+            ["sysctl", "-n", "kern.bootfile"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "/boot/kernel/kernel"
+    return answer.stdout.strip() or "/boot/kernel/kernel"
+
+
+def _read(options: Options, show_progress: bool) -> tuple[Capture, ...]:
+    from hangdiag.live.attach import attach as read
+
+    with _progress(show_progress) as progress:
+        return read(options, _say, progress)
+
+
+def _say(line: str) -> None:
+    print(f"hangdiag: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _progress(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A spinner on standard error that names the step, where that is a terminal."""
+    if not shown:
+        yield lambda step, done, total: None
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("attaching") as status:
+
+        def show(step: str, done: int, total: int) -> None:
+            status.update(f"reading {step}" + (f" ({done}/{total})" if total > 1 else ""))
+
+        yield show
+
+
+def _save(capture: Capture, path: Path) -> None:
+    from hangdiag.errors import InputError
+    from hangdiag.savefile import dump
+
+    try:
+        path.write_text(dump(capture), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another file for --save") from error
+
+
+def _report(
+    captures: tuple[Capture, ...],
+    format: Format,
+    all_threads: bool,
+    vm: str | None,
+    pid: int | None,
+    quiet: bool,
+    fail_on: Verdict | None,
+    rules: list[Path],
+) -> None:
+    from hangdiag.cli import common
+    from hangdiag.cli.analyze import show
+    from hangdiag.diagnose import diagnose
+    from hangdiag.knowledge import Matcher, load_knowledge
+    from hangdiag.knowledge.model import VERDICTS
+
+    knowledge = load_knowledge(rules)
+    # Samples of a target are there to tell what moves; the findings are those of the last.
+    diagnoses = (diagnose(captures[-1], knowledge, Matcher(knowledge)),)
+    if format is Format.json:
+        from hangdiag.report.json import as_json
+
+        common.write(as_json(diagnoses))
+    else:
+        show(diagnoses, all_threads, vm, pid, quiet)
+    if fail_on is not None and any(
+        VERDICTS.index(finding.verdict) <= VERDICTS.index(fail_on.value) for finding in diagnoses[0].findings
+    ):
+        raise typer.Exit(1)

@@ -1,0 +1,172 @@
+"""Goes one way into a live kernel or a crash dump and comes back with captures.
+
+Whatever happens on the way (Ctrl-C, SIGTERM, a pipe that breaks, a debugger that dies or hangs), the target is
+left as it was found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+from hangdiag.errors import DebuggerError, UsageError
+from hangdiag.live import kld
+from hangdiag.live.gate import check
+from hangdiag.live.gdb_memory import GdbMemory, listed_tids
+from hangdiag.live.host import read_modules
+from hangdiag.live.layouts import QUESTIONS, VM_LIST
+from hangdiag.live.options import Options
+from hangdiag.live.samples import annotate
+from hangdiag.live.target import Target, start
+from hangdiag.live.walker import Progress, walk
+from hangdiag.model import Capture
+
+Say = Callable[[str], None]
+
+_WAYS = ("kernel", "core", "remote", "ui", "ddb")
+# Where FreeBSD keeps a kernel's modules and their symbols; only true of the machine that we run on.
+_LOCAL_MODULES = ("/usr/lib/debug/boot/kernel", "/boot/kernel")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(DebuggerError):
+    """Ctrl-C or a request to end came while the target was being read."""
+
+
+def attach(options: Options, say: Say, progress: Progress) -> tuple[Capture, ...]:
+    """Reads the target ``options.samples`` times.
+
+    ``say`` is given lines for the user, ``progress`` (step, done, total). The last capture's facts say which
+    threads moved between the samples. Raises DebuggerError (and UsageError for options that make no sense);
+    the target is then as it was found.
+    """
+    if options.way not in _WAYS:
+        raise UsageError(f"unknown way to attach: {options.way}")
+    if options.samples < 1 or options.interval < 0 or options.timeout <= 0:
+        raise UsageError("--samples, --interval and --timeout must be positive")
+    with _orderly_signals():
+        if options.way == "ddb":
+            from hangdiag.live.ddb_console import read_console
+
+            return read_console(options, say, progress)
+        return annotate(_sample(options, say, progress), options.interval)
+
+
+def _sample(options: Options, say: Say, progress: Progress) -> list[Capture]:
+    captures: list[Capture] = []
+    while len(captures) < options.samples:
+        with connected(options, say if not captures else _unheard) as target:
+            _load_modules(target, options, say)
+            if target.resume and options.samples > 1:
+                # A stub that holds the machine: let it run between two samples.
+                captures.append(_read(target, options, progress))
+            elif options.way == "remote":
+                if options.samples > 1:
+                    say("the target stands still: one sample says it all")
+                return [_read(target, options, progress)]
+            else:
+                while True:
+                    captures.append(_read(target, options, progress))
+                    if len(captures) == options.samples:
+                        break
+                    time.sleep(options.interval)
+        if len(captures) < options.samples:
+            time.sleep(options.interval)
+    return captures
+
+
+def _unheard(line: str) -> None:
+    """Says nothing: the user has been told already."""
+
+
+def _read(target: Target, options: Options, progress: Progress) -> Capture:
+    memory = GdbMemory(target.session)
+    capture = walk(memory, _source_name(options), progress)
+    tids = listed_tids(target.session.ask("-thread-info"))
+    if tids:
+        from hangdiag.live.backtraces import add_debugger_frames
+
+        progress("backtraces", 0, 1)
+        capture = add_debugger_frames(target.session, capture, tids)
+    return capture
+
+
+def _source_name(options: Options) -> str:
+    return f"{options.way} {options.place}".strip()
+
+
+@contextlib.contextmanager
+def connected(options: Options, say: Say) -> Iterator[Target]:
+    """A target that is left as it was found when the block ends, however it ends."""
+    target = start(options, say)
+    try:
+        yield target
+    finally:
+        with _ignored_signals():
+            target.leave()
+
+
+def _load_modules(target: Target, options: Options, say: Say) -> None:
+    """Loads vmm's symbols where vmm is a module and the debugger has not done so itself."""
+    memory = GdbMemory(target.session)
+    questions = [question for question in QUESTIONS if question.name in ("vm", "linker_file")]
+    layouts = memory.layouts(questions)
+    symbols = memory.symbols(["linker_files", *VM_LIST])
+    if "vm" in layouts and any(name in symbols for name in VM_LIST):
+        return
+    folders = options.kld_path or (_LOCAL_MODULES if options.way == "kernel" else ())
+    for module in read_modules(memory, layouts, symbols, []):
+        if module.name not in ("vmm.ko", "ppt.ko", "nmdm.ko", "zfs.ko"):
+            continue
+        path = kld.find_symbols(module.name, folders)
+        if path is None:
+            continue
+        sections = kld.section_addresses(path.resolve(), module.address)
+        text = sections.pop(".text", None)
+        if text is None:
+            say(f"{path}: its sections cannot be read; its symbols were not loaded")
+            continue
+        places = "".join(f" -s {name} {place:#x}" for name, place in list(sections.items())[:60])
+        command = f'-interpreter-exec console "add-symbol-file {path.resolve()} {text:#x}{places}"'
+        answer = target.session.ask(check(command), max(options.timeout, 120.0))
+        if answer.status == "error":
+            say(f"{path}: {answer.message}; its symbols were not loaded")
+
+
+@contextlib.contextmanager
+def _orderly_signals() -> Iterator[None]:
+    """Turns the signals that end a program into an exception, once; further ones cannot disturb the leaving."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(
+            f"interrupted by {signal.Signals(number).name}; the target was left as it was found"
+        )
+
+    with _handlers(interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _ignored_signals() -> Iterator[None]:
+    with _handlers(signal.SIG_IGN):
+        yield
+
+
+@contextlib.contextmanager
+def _handlers(handler: Callable[[int, FrameType | None], NoReturn] | signal.Handlers) -> Iterator[None]:
+    before = {}
+    try:
+        # Only the main thread may set handlers; elsewhere the caller's stay.
+        with contextlib.suppress(ValueError):
+            for number in _SIGNALS:
+                before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
