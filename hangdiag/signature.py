@@ -16,7 +16,7 @@ from hangdiag.findings import Diagnosis, Finding
 #: Changes when the text of a known hang changes: old and new digests are then not comparable.
 VERSION = 1
 #: Kinds that say by themselves what is waited for.
-_PLAIN = frozenset({"rendezvous", "vcpu-halt", "vcpu-suspend", "device-drain", "running", "runnable", "unknown"})
+_PLAIN = frozenset({"rendezvous", "vcpu-halt", "vcpu-suspend", "device-drain", "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ def _label(diagnosis: Diagnosis, index: int) -> str:
     """What a thread waits for, as far as it is the same on every host."""
     wait = diagnosis.waits[index]
     need = diagnosis.needs.get(index)
+    if wait.on_cpu:
+        return "running"
     if wait.kind in _PLAIN:
         return wait.kind
     if wait.kind == "vcpu-state":

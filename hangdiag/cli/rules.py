@@ -94,7 +94,7 @@ def check_rules(
     from hangdiag.knowledge import load_knowledge
     from hangdiag.knowledge.check import check_knowledge
 
-    knowledge = load_knowledge([folder] if folder is not None else [])
+    knowledge = load_knowledge([folder] if folder is not None else [], compiled=False)
     problems = check_knowledge(knowledge)
     grave = [problem for problem in problems if problem.grave or strict]
     common.write("".join(f"{problem}\n" for problem in problems if problem in grave))

@@ -1,25 +1,23 @@
 """Reads rules/ (TOML) into values, and says exactly what is wrong with a file.
 
-The shipped rules are also kept as one JSON file, made when the package is
-built: TOML takes twenty times as long to parse. It is used only while its
-fingerprint is that of the TOML files beside it. Nothing is ever written when
-hangdiag runs: on a hung host a write may hang as well.
+The shipped rules are also kept as one JSON file, made when the package is built: it loads twenty
+times as fast. It is used only while the TOML files are those that it was made of. Nothing is
+ever written when hangdiag runs: on a hung host a write may hang as well.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tomllib
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from pathlib import Path as FilePath
+from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from hangdiag.errors import RuleError
+from hangdiag.knowledge import model
 from hangdiag.knowledge.model import (
     VERDICTS,
     WAIT_KINDS,
@@ -39,92 +37,96 @@ _COMPILED = "rules.json"
 _Value = TypeVar("_Value")
 
 
-def load_knowledge(extra: Iterable[FilePath] = ()) -> Knowledge:
+def load_knowledge(extra: Iterable[Path] = (), compiled: bool = True) -> Knowledge:
     """The shipped rules and those in the folders ``extra``; raises :class:`RuleError`.
 
-    A rule in a later folder replaces one of the same id.
+    A rule in a later folder replaces one of the same id. With ``compiled`` the shipped rules may come
+    from the JSON file, which leaves out their examples.
     """
-    folders: list[Traversable] = [data_folder("rules"), *extra]
+    shipped = data_folder("rules")
+    folders = list(extra)
+    if compiled and not folders:
+        knowledge = _load_compiled(shipped)
+        if knowledge is not None:
+            return knowledge
     texts: list[tuple[str, str]] = []
-    for number, folder in enumerate(folders):
+    for folder in (shipped, *folders):
         if not folder.is_dir():
             raise RuleError(f"{folder}: no folder of rules; give the folder that holds waits/ or bugs/")
         for path, file in walk(folder, ".toml"):
-            name = path if number == 0 else f"{folder}/{path}"
+            name = path if folder is shipped else f"{folder}/{path}"
             try:
                 texts.append((name, file.read_text(encoding="utf-8")))
             except (OSError, UnicodeDecodeError) as error:
                 raise RuleError(f"{name}: cannot be read ({error}); rules are UTF-8 text") from None
-    fingerprint = _fingerprint(texts)
-    return _load_compiled(fingerprint) or parse_rules(texts, fingerprint)
+    return parse_rules(texts)
 
 
-def _fingerprint(texts: list[tuple[str, str]]) -> str:
-    digest = hashlib.sha256(b"hangdiag rules 1\n")
-    for name, text in texts:
-        digest.update(f"{name}\0{text}\0".encode())
-    return digest.hexdigest()
+def _stamp(folder: Traversable) -> tuple[dict[str, int], float]:
+    """The sizes of the rule files, and when the youngest was changed (0 inside an archive)."""
+    sizes: dict[str, int] = {}
+    youngest = 0.0
+    for path, file in walk(folder, ".toml"):
+        if not isinstance(file, Path):
+            return {}, 0.0
+        status = file.stat()
+        sizes[path] = status.st_size
+        youngest = max(youngest, status.st_mtime)
+    return sizes, youngest
 
 
-def _load_compiled(fingerprint: str) -> Knowledge | None:
+def _load_compiled(shipped: Traversable) -> Knowledge | None:
+    """The shipped rules from the JSON file, if it was made of the files that are there now."""
+    compiled = files("hangdiag").joinpath("data", _COMPILED)
     try:
-        text = files("hangdiag").joinpath("data", _COMPILED).read_text(encoding="utf-8")
-    except OSError:
+        data = json.loads(compiled.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
-    # the fingerprint leads the file: a stale one is not even parsed
-    if fingerprint not in text[:120]:
+    sizes, youngest = _stamp(shipped)
+    # an installed package carries both; in a checkout the rules may have been edited since
+    in_checkout = isinstance(shipped, Path) and shipped.parent.name != "data"
+    if sizes and sizes != data["sizes"]:
         return None
-    return _revive(Knowledge, json.loads(text))
+    if in_checkout and isinstance(compiled, Path) and compiled.stat().st_mtime < youngest:
+        return None
+    revived: Knowledge = _revive(data["knowledge"])
+    return revived
 
 
-def compile_rules(target: FilePath) -> None:
-    """Write the shipped rules as JSON to ``target``."""
-    knowledge = load_knowledge()
-    data = {"fingerprint": knowledge.fingerprint, **_plain(knowledge)}
+def compile_rules(target: Path) -> None:
+    """Write the shipped rules, without their examples, as JSON to ``target``."""
+    sizes, _ = _stamp(data_folder("rules"))
+    data = {"sizes": sizes, "knowledge": _plain(load_knowledge(compiled=False))}
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(data, separators=(",", ":"), ensure_ascii=False), encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
-    """``value`` as JSON data, without what equals its default."""
+    """``value`` as JSON data: a dataclass as {"": name, "rows": values in the order of its fields}."""
     if is_dataclass(value):
-        plain = {}
-        for field in fields(value):
-            item = getattr(value, field.name)
-            if field.default is MISSING or item != field.default:
-                plain[field.name] = _plain(item)
-        return plain
+        row = [
+            [] if field.name == "example" else _plain(getattr(value, field.name)) for field in fields(value)
+        ]
+        return {"": type(value).__name__, "row": row}
     if isinstance(value, frozenset):
-        return sorted(value)
+        return {"": "frozenset", "row": sorted(value)}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
 
 
-def _revive(kind: type[_Value], data: dict[str, Any]) -> _Value:
-    """The inverse of :func:`_plain`: it trusts its input, which the build made."""
-    makers = {name: _reviver(hint) for name, hint in get_type_hints(kind).items()}
-    return kind(**{name: makers[name](value) for name, value in data.items()})
+def _revive(value: Any) -> Any:
+    """The inverse of :func:`_plain`. It trusts its input, which the build made."""
+    if type(value) is list:
+        return tuple([_revive(item) for item in value]) if value else ()
+    if type(value) is dict:
+        if value[""] == "frozenset":
+            return frozenset(value["row"])
+        return getattr(model, value[""])(*[_revive(item) for item in value["row"]])
+    return value
 
 
-def _reviver(hint: Any) -> Any:
-    origin = get_origin(hint)
-    if origin is tuple:
-        inner = get_args(hint)[0]
-        if is_dataclass(inner):
-            hints = {name: _reviver(value) for name, value in get_type_hints(inner).items()}
-            return lambda items: tuple(
-                [inner(**{name: hints[name](value) for name, value in item.items()}) for item in items]
-            )
-        return tuple
-    if origin is frozenset:
-        return frozenset
-    if isinstance(hint, type) and is_dataclass(hint):
-        return lambda item: _revive(hint, item)
-    return lambda item: item
-
-
-def parse_rules(texts: list[tuple[str, str]], fingerprint: str = "") -> Knowledge:
+def parse_rules(texts: list[tuple[str, str]]) -> Knowledge:
     """Rules from (file name, TOML text) pairs; raises :class:`RuleError` naming file and key."""
     words: StackWords | None = None
     waits: dict[str, WaitRule] = {}
@@ -151,10 +153,12 @@ def parse_rules(texts: list[tuple[str, str]], fingerprint: str = "") -> Knowledg
             raise RuleError(f"{name}: unknown key {key!r}; a rule file holds wait, bug or ioctl tables")
     if words is None:
         raise RuleError("stack.toml: missing; it says how to read a stack")
-    return Knowledge(words, tuple(waits.values()), tuple(bugs.values()), tuple(ioctls.values()), fingerprint)
+    return Knowledge(words, tuple(waits.values()), tuple(bugs.values()), tuple(ioctls.values()))
 
 
 def _toml(name: str, text: str) -> dict[str, Any]:
+    import tomllib
+
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -68,7 +68,7 @@ _COMMANDS = (
     r"-list-target-features",
     rf'-file-exec-and-symbols "{_PATH}"',
     rf"-target-select remote {_PLACE}",
-    rf'-target-select core "{_PATH}"',
+    rf"-target-select core {_PATH}",
     r"-target-detach",
     r"-target-disconnect",
     r"-gdb-exit",

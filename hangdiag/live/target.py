@@ -179,7 +179,7 @@ def _connect(target: Target, say: Say) -> None:
     if has_vmcore:
         answer = session.ask(f'-interpreter-exec console "target vmcore {gate.quoted(core)}"')
     elif options.way == "core":
-        answer = session.ask(f'-target-select core "{gate.quoted(core)}"')
+        answer = session.ask(f"-target-select core {gate.quoted(core)}")
     else:
         raise DebuggerError("this gdb has no target vmcore; use FreeBSD's kgdb (pkg install gdb) with --gdb")
     if answer.status == "error":

@@ -86,10 +86,6 @@ def _follow_threads(
         for (index, address), view in zip(pending, views, strict=True):
             process = processes[index]
             pid = process.signed("p_pid")
-            if address in seen:
-                notes.append(f"the list of threads of pid {pid} runs in a circle at {address:#x}")
-                continue
-            seen.add(address)
             if view is None:
                 notes.append(
                     f"the list of threads of pid {pid} is broken after {len(found[index])}:"
@@ -103,6 +99,10 @@ def _follow_threads(
                     " it was read?): the rest of the list was skipped"
                 )
                 continue
+            if address in seen:
+                notes.append(f"the list of threads of pid {pid} runs in a circle at {address:#x}")
+                continue
+            seen.add(address)
             found[index].append(view)
             next_address = view.unsigned("td_plist.tqe_next") or 0
             if next_address:

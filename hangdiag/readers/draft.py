@@ -17,6 +17,9 @@ _THREAD_FIELDS = tuple(
 )
 #: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
 _TOLERATED = 0.2
+#: Facts of the host and places of one thing that are kept at most: more are a hostile input.
+MAX_FACTS = 500
+MAX_PLACES = 1000
 
 
 @dataclass(slots=True)
@@ -24,6 +27,8 @@ class Instant:
     """What was read of one host at one time."""
 
     threads: dict[object, Thread] = field(default_factory=dict)
+    #: all places of the threads that were noted more than once
+    places: dict[object, dict[Where, None]] = field(default_factory=dict)
     processes: dict[int, Process] = field(default_factory=dict)
     rows: list[Thread] = field(default_factory=list)
     locks: list[LockFact] = field(default_factory=list)
@@ -39,11 +44,16 @@ class Draft:
         self.sources: list[Source] = []
         self.unread: list[Unread] = []
         self.instants: list[Instant] = [Instant()]
+        self._time_passed = False
 
     @property
     def now(self) -> Instant:
         """The instant that is being read."""
         return self.instants[-1]
+
+    def pass_time(self) -> None:
+        """The machine ran on, or was booted again: a thread that is described anew is in a new instant."""
+        self._time_passed = True
 
     def add_threads(self, threads: Iterable[Thread], table: str | None = None) -> None:
         """Merge a section of threads. ``table`` names a tool that prints each thread once:
@@ -52,6 +62,7 @@ class Draft:
         batch = list(threads)
         if self._is_another_instant(batch, table):
             self.instants.append(Instant())
+            self._time_passed = False
         instant = self.now
         if table is not None:
             instant.tables.add(table)
@@ -67,7 +78,15 @@ class Draft:
                 else:
                     key = ("anonymous", len(known))
             before = known.get(key)
-            known[key] = thread if before is None else merge_threads(before, thread)
+            if before is None:
+                known[key] = thread
+                continue
+            places = instant.places.get(key)
+            if places is None:
+                places = instant.places[key] = dict.fromkeys(before.where)
+            for where in thread.where:
+                places[where] = None
+            known[key] = merge_threads(before, thread)
 
     def _is_another_instant(self, batch: list[Thread], table: str | None) -> bool:
         known = self.now.threads
@@ -76,7 +95,7 @@ class Draft:
         shared = [(known[thread.tid], thread) for thread in batch if thread.tid is not None and thread.tid in known]
         if not shared:
             return False
-        if table is not None and table in self.now.tables:
+        if self._time_passed or (table is not None and table in self.now.tables):
             return True
         strangers = sum(1 for before, after in shared if _are_different(before, after))
         return strangers > len(shared) * _TOLERATED
@@ -95,7 +114,7 @@ class Draft:
                 process.command or before.command,
                 process.arguments or before.arguments,
                 process.address if process.address is not None else before.address,
-                before.where + tuple(item for item in process.where if item not in before.where),
+                add_places(before.where, process.where),
             )
         known[process.pid] = process
 
@@ -108,13 +127,31 @@ class Draft:
         known = self.now.vms
         known[key] = change(known.get(key, VirtualMachine()))
 
-    def set_host(self, **known: object) -> None:
-        """Fill in facts of the host that are not known yet."""
+    def set_host(
+        self,
+        *,
+        release: str | None = None,
+        arch: str | None = None,
+        uname: str | None = None,
+        hostname: str | None = None,
+        osreldate: int | None = None,
+        panic: str | None = None,
+        fact: tuple[str, str] | None = None,
+    ) -> None:
+        """Fill in facts of the host that are not known yet; ``fact`` is added to the others."""
         host = self.now.host
-        for name, value in known.items():
-            if value is not None and getattr(host, name) in (None, ()):
-                host = replace(host, **{name: value})
-        self.now.host = host
+        facts = host.facts
+        if fact is not None and fact[0] not in dict(facts) and len(facts) < MAX_FACTS:
+            facts = (*facts, fact)
+        self.now.host = Host(
+            host.release or release,
+            host.arch or arch,
+            host.uname or uname,
+            host.hostname or hostname,
+            host.osreldate if host.osreldate is not None else osreldate,
+            host.panic or panic,
+            facts,
+        )
 
     def captures(self) -> tuple[Capture, ...]:
         """Everything collected, one capture an instant (at least one)."""
@@ -144,7 +181,8 @@ def _are_different(before: Thread, after: Thread) -> bool:
 def merge_threads(before: Thread, after: Thread) -> Thread:
     """One thread from two notes of it: the first value known wins, the longer stack wins.
 
-    Of two wait messages, one may have been cut short: the longer one wins.
+    Of two wait messages, one may have been cut short: the longer one wins. The places are those
+    of ``before``: the draft collects the others.
     """
     values = {}
     for name in _THREAD_FIELDS:
@@ -167,13 +205,34 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
         frames=stack.frames,
         stack_where=stack.stack_where,
         stack_of_debugger=stack.stack_of_debugger,
-        where=before.where + tuple(item for item in after.where if item not in before.where),
+        where=before.where,
     )
+
+
+def _merge_with_places(before: Thread, after: Thread) -> Thread:
+    return replace(merge_threads(before, after), where=add_places(before.where, after.where))
+
+
+def add_places(places: tuple[Where, ...], more: tuple[Where, ...]) -> tuple[Where, ...]:
+    """``places`` and ``more`` of them; neighbouring ones become one."""
+    for where in more:
+        last = places[-1] if places else None
+        if last is not None and last.source == where.source and last.first <= where.first <= last.last + 2:
+            places = (*places[:-1], Where(last.source, last.first, max(last.last, where.last)))
+        elif len(places) < MAX_PLACES and where not in places:
+            places = (*places, where)
+    return places
 
 
 def finish_threads(instant: Instant) -> list[Thread]:
     """The threads of an instant: rows joined, commands, lock names and owners filled in."""
-    threads = _join_addresses(list(instant.threads.values()))
+    places = instant.places
+    threads = _join_addresses(
+        [
+            replace(thread, where=tuple(places[key])) if key in places else thread
+            for key, thread in instant.threads.items()
+        ]
+    )
     threads = _join_rows(threads, instant.rows)
     commands = {process.pid: process.command for process in instant.processes.values()}
     blocked: dict[int, str] = {}
@@ -203,7 +262,7 @@ def _join_addresses(threads: list[Thread]) -> list[Thread]:
             target = by_address[thread.address]
             other = joined[target]
             if other is not None:
-                joined[target] = merge_threads(other, thread)
+                joined[target] = _merge_with_places(other, thread)
                 joined[index] = None
     return [thread for thread in joined if thread is not None]
 
@@ -217,13 +276,8 @@ def _join_rows(threads: list[Thread], rows: list[Thread]) -> list[Thread]:
         assert row.pid is not None
         places = by_pid.get(row.pid, [])
         if len(places) == 1:
-            threads[places[0]] = merge_threads(threads[places[0]], row)
+            threads[places[0]] = _merge_with_places(threads[places[0]], row)
         elif not places:
             by_pid[row.pid] = [len(threads)]
             threads.append(row)
     return threads
-
-
-def span(where: Where, last: Where) -> Where:
-    """The lines from the begin of ``where`` to the end of ``last``."""
-    return Where(where.source, where.first, last.last)

@@ -2,22 +2,28 @@
 
 Columns from usr.bin/procstat/procstat_kstack.c: ``%5d %6d %-19s %-19s %-29s`` (12.0 and
 later), ``%5s %6s %-16s %-16s %-29s`` (11 and before). The stack is all on one line,
-innermost first, ``name`` or ``name+0xoffset``; it is missing or ``<running>`` where the
-kernel could not take it.
+innermost first, ``name`` or ``name+0xoffset``; it is missing, or a mark such as
+``<running>``, where the kernel could not take it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import FrameMemo
 
+#: Marks in place of a stack (procstat_kstack.c) and the state that each tells.
 _MARKS = {"<running>": "running", "<swapped>": "swapped", "<unknown>": None}
-_ELISION = frozenset({"...", "[...]", "…", "..", "\\"})
-_CONTINUATION = re.compile(r"\s+[A-Za-z_<.\[][\w.$@+<>\[\]` ]*\Z")
+#: What authors write for frames that they left out.
+ELISIONS = frozenset({"...", "[...]", "…", "..", "\\", "[…]", "[..]", "<snip>", "[snip]"})
+_CONTINUATION = re.compile(r"\s+[A-Za-z_<.\[…]\S*(?: +\S+)*\s*\Z")
+_FUNCTION = re.compile(r"(?:[\w.-]+`)?[A-Za-z_][\w.$]*(?:\+(?:0x[0-9a-f]+|\.\.\.))?,?\Z")
+#: The innermost function of a thread that is not running, with or without an offset.
+_SWITCHES = ("mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline")
 
 
 def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
@@ -26,44 +32,53 @@ def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
     stack_column = header.index("KSTACK") - comm
     has_name = "TDNAME" in header
     name_column = header.index("TDNAME") - comm if has_name else stack_column
+    rows, index = _read_rows(section, start + 1, name_column, stack_column, has_name)
+    while index > start + 1 and not section.lines[index - 1].strip():
+        index -= 1
+    if rows:
+        section.draft.add_threads(rows, table="procstat")
+        section.count_stacks("procstat", len(rows))
+    return index
+
+
+def _read_rows(
+    section: Section, index: int, name_column: int, stack_column: int, has_name: bool
+) -> tuple[list[Thread], int]:
     lines = section.lines
     first_numbers, last_numbers = section.page.first, section.page.last
     source = section.source
-    memo = FrameMemo()
+    memo = new_memo()
     stacks: dict[str, tuple[Frame, ...]] = {}
     rows: list[Thread] = []
-    index = start + 1
     end = len(lines)
-    last_row = start
     while index < end:
         line = lines[index]
         parts = line.split(None, 2)
-        if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()) or len(parts[1]) < 4:
+        if len(parts) < 3 or not (parts[0].isdigit() and parts[1].isdigit()) or len(parts[1]) < 4:
             if not parts:
                 index += 1  # blank lines between rows
                 continue
-            joined = _continue_row(rows[-1], line, memo, last_numbers[index]) if last_row == index - 1 and rows else None
-            if joined is None:
+            following = _continue_row(rows, lines, index, memo, last_numbers, source) if rows else index
+            if following == index:
                 break
-            rows[-1] = joined
-            last_row = index
-            index += 1
+            index = following
             continue
-        rest = parts[2] if len(parts) > 2 else ""
-        command = rest[:name_column].rstrip()
-        name = rest[name_column:stack_column].rstrip() if has_name else ""
+        rest = parts[2]
+        if has_name:
+            command = rest[:name_column].rstrip()
+            name = rest[name_column:stack_column].rstrip()
+        else:
+            command = rest[:stack_column].rstrip()
+            name = ""
         text = rest[stack_column:]
-        if (text and rest[stack_column - 1] != " ") or (command and name_column < len(rest) and rest[name_column - 1] != " "):
+        if (text and (rest[stack_column - 1] != " " or text[0] == " ")) or (
+            name and rest[name_column - 1] != " " or " " in name and "  " in name
+        ):
             command, name, text = _split_unaligned(rest, has_name)
         frames = stacks.get(text)
-        state = None
         if frames is None:
-            made = tuple([memo[token] for token in text.split()])
-            frames = tuple([frame for frame in made if frame is not None]) if None in made else made  # type: ignore[assignment]
-            assert frames is not None
-            stacks[text] = frames
-        if not frames and text:
-            state = _MARKS.get(text.strip())
+            frames = stacks[text] = _frames(text, memo)
+        state = _MARKS.get(frames[0].function) if len(frames) == 1 else None
         where = Where(source, first_numbers[index], last_numbers[index])
         rows.append(
             Thread(
@@ -78,29 +93,50 @@ def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
                 stack_where=where,
             )
         )
-        last_row = index
         index += 1
-    while index > start + 1 and not lines[index - 1].strip():
-        index -= 1
-    if rows:
-        section.draft.add_threads(rows, table="procstat")
-        section.count_stacks("procstat", len(rows))
+    return rows, index
+
+
+def new_memo() -> FrameMemo:
+    """Frames by their text, the marks among them."""
+    memo = FrameMemo()
+    for mark in _MARKS:
+        memo[mark] = Frame(mark)
+    return memo
+
+
+def _frames(text: str, memo: FrameMemo) -> tuple[Frame, ...]:
+    made = [memo[token] for token in text.split()]
+    return tuple([frame for frame in made if frame is not None])
+
+
+def _continue_row(
+    rows: list[Thread], lines: list[str], index: int, memo: FrameMemo, numbers: Sequence[int], source: int
+) -> int:
+    """Lines of a stack that a terminal or an author wrapped: appended to the last row.
+
+    Returns the index of the line behind them; ``index`` itself if this is no such line.
+    """
+    begin = index
+    extra: list[Frame] = []
+    while index < len(lines):
+        line = lines[index]
+        if _CONTINUATION.match(line) is None:
+            break
+        tokens = line.split()
+        frames = [memo[token] for token in tokens]
+        if any(frame is None and token not in ELISIONS for frame, token in zip(frames, tokens, strict=True)):
+            break
+        if len(tokens) > 1 and not any("+" in token or "_" in token for token in tokens):
+            break  # words of prose
+        extra.extend(frame for frame in frames if frame is not None)
+        index += 1
+    if index == begin:
+        return index
+    last = rows[-1]
+    where = Where(source, last.where[0].first, numbers[index - 1])
+    rows[-1] = replace(last, frames=last.frames + tuple(extra), where=(where,), stack_where=where)
     return index
-
-
-def _continue_row(last: Thread, line: str, memo: FrameMemo, last_line: int) -> Thread | None:
-    """A stack that a terminal or an author wrapped: the last row with more frames, or None."""
-    if _CONTINUATION.match(line) is None:
-        return None
-    frames = []
-    for token in line.split():
-        frame = memo[token]
-        if frame is None and token not in _ELISION:
-            return None
-        if frame is not None:
-            frames.append(frame)
-    where = Where(last.where[0].source, last.where[0].first, last_line)
-    return replace(last, frames=last.frames + tuple(frames), where=(where,), stack_where=where)
 
 
 def _split_unaligned(rest: str, has_name: bool) -> tuple[str, str, str]:
@@ -112,9 +148,16 @@ def _split_unaligned(rest: str, has_name: bool) -> tuple[str, str, str]:
     words = [(found.group(), found.start()) for found in re.finditer(r"\S+", rest)]
     begin = len(rest)
     for word, position in words[1:]:
-        if "+0x" in word or word in _MARKS or word in ("mi_switch", "sched_switch", "fork_trampoline"):
+        if "+0x" in word or word in _MARKS or word.partition("+")[0] in _SWITCHES:
             begin = position
             break
+    else:
+        # functions without offsets: all the words at the end that can be functions, when there are several
+        tail = len(words)
+        while tail > 1 and _FUNCTION.match(words[tail - 1][0]) and "_" in words[tail - 1][0]:
+            tail -= 1
+        if len(words) - tail > 2:
+            begin = words[tail][1]
     head = rest[:begin].rstrip()
     if not has_name:
         return head, "", rest[begin:]
@@ -124,6 +167,4 @@ def _split_unaligned(rest: str, has_name: bool) -> tuple[str, str, str]:
     return halves[0] if halves else "", halves[1] if len(halves) > 1 else "", rest[begin:]
 
 
-OPENERS = (
-    Opener("procstat-table", "procstat", r"\s*PID\s+TID\s+COMM\b.*\bKSTACK\b", _read_table),
-)
+OPENERS = (Opener("procstat-table", "procstat", r"\s*PID\s+TID\s+COMM\b.*\bKSTACK\b", _read_table),)

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 #include <unistd.h>
 
 #include "kernel.h"
@@ -21,7 +24,7 @@
 	F(kqueue_kevent) F(kern_kevent) F(sys_kevent) F(turnstile_wait) F(__mtx_lock_sleep) F(_sx_xlock_hard) F(sleeplk) \
 	F(lockmgr_xlock_hard) F(lab_worker) F(fork_exit) F(fork_trampoline) F(sched_idletd) F(cpu_idle) F(cpustop_handler) \
 	F(ipi_nmi_handler) F(trap) F(nmi_calltrap) F(ast) F(doreti_ast) F(ithread_loop) F(vioapic_update_tmr) \
-	F(kdb_enter) F(uart_intr) F(handle_el1h_irq) F(arm_gic_v3_intr) F(destroy_devl) F(destroy_dev_tq)
+	F(kdb_enter) F(uart_intr) F(swapper) F(handle_el1h_irq) F(arm_gic_v3_intr) F(destroy_devl) F(destroy_dev_tq)
 FUNCTIONS(FUNCTION)
 
 struct { struct proc *lh_first; } allproc;
@@ -169,6 +172,7 @@ static fn on_sx[] = { sched_switch, mi_switch, sleepq_switch, sleepq_wait, _sx_x
 	fork_trampoline, LAST };
 static fn on_lockmgr[] = { sched_switch, mi_switch, sleepq_switch, sleepq_wait, sleeplk, lockmgr_xlock_hard,
 	lab_worker, fork_exit, fork_trampoline, LAST };
+static fn swapping[] = { sched_switch, mi_switch, sleepq_timedwait, _sleep, swapper, LAST };
 static fn never_ran[] = { fork_trampoline, LAST };
 static fn idle_thread[] = { cpu_idle, sched_idletd, fork_exit, fork_trampoline, LAST };
 
@@ -211,10 +215,9 @@ machine(const char *name, int vcpus, enum vcpu_state state)
 static void
 base(void)
 {
-	static int channel;
 	struct proc *p = process(0, "kernel", NULL);
 
-	thread(p, "swapper", "swapin", &channel, 0, on_sx);
+	thread(p, "swapper", "swapin", p, 0, swapping);
 	p = process(11, "intr", NULL);
 	thread(p, "swi5: fast taskq", NULL, NULL, 0, never_ran);
 	p = process(1, "init", NULL);
@@ -378,6 +381,10 @@ main(int argc, char **argv)
 {
 	const char *scenario = argc > 1 ? argv[1] : "deadlock";
 
+#ifdef __linux__
+	/* Let a debugger that is not our parent attach, whatever ptrace_scope says. */
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+#endif
 	base();
 	if (strcmp(scenario, "deadlock") == 0)
 		deadlock();

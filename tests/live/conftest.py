@@ -1,0 +1,132 @@
+"""A model of a FreeBSD kernel as a real process, and the ways to read it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+MODEL = Path(__file__).parent / "model"
+VARIANTS = {
+    "array": (),
+    "pointers": ("-DVCPU_POINTERS",),
+    "arm64": ("-DARM64",),
+    "other-version": ('-DVERSION="FreeBSD 14.0-RELEASE OTHER\\n"',),
+}
+
+
+def need(*programs: str) -> None:
+    """Skips the test where one of the programs is missing."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} is installed")
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compiles a variant of the model, once."""
+    folder = tmp_path_factory.mktemp("model")
+
+    def compiled(variant: str) -> Path:
+        need("cc")
+        path = folder / f"kernel-{variant}"
+        if not path.exists():
+            # Relative names: a debugger that takes 'vmm_dev.c'::head must find it whatever the folder.
+            subprocess.run(
+                ["cc", "-g", "-O0", "-w", "-no-pie", *VARIANTS[variant], "-o", str(path), "kernel.c", "vmm_dev.c"],
+                cwd=MODEL,
+                check=True,
+                timeout=60,
+            )
+        return path
+
+    return compiled
+
+
+@contextlib.contextmanager
+def running(program: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The model at work, until the block ends."""
+    process = subprocess.Popen([str(program), *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def gdbserver(pid: int) -> Iterator[str]:
+    """gdbserver on the process ``pid``; yields HOST:PORT."""
+    need("gdb", "gdbserver")
+    port = free_port()
+    server = subprocess.Popen(
+        ["gdbserver", "--once", "--attach", f"127.0.0.1:{port}", str(pid)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stderr is not None
+        heard = ""
+        for line in server.stderr:
+            heard += line
+            if "Listening" in line:
+                break
+        else:
+            pytest.skip(f"gdbserver cannot attach here: {heard.strip()}")
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+        # Its tracee must not stay stopped.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def state_of(pid: int) -> str:
+    """The state letter of a process (T: stopped, t: traced, S: asleep)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+CLI = (
+    sys.executable,
+    "-c",
+    "import sys; from hangdiag.cli import app;"
+    "app._COMMANDS = (*(c for c in app._COMMANDS if c[0] != 'attach'), ('attach', 'hangdiag.cli.attach', 'attach'));"
+    "sys.exit(app.run(sys.argv[1:]))",
+)
+
+
+def command_line(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """``hangdiag`` with ``arguments``, as its own process."""
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "100"}
+    return subprocess.run(
+        [*CLI, *arguments], capture_output=True, text=True, timeout=timeout, env=environment, check=False
+    )

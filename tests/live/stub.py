@@ -1,0 +1,127 @@
+"""A gdb stub that behaves as QEMU's (CPUs as threads) or as FreeBSD's own (kernel threads).
+
+It serves the memory of a running process. As QEMU does, the ``cpus`` kind stops its machine when a debugger
+connects and resumes it on detach; the ``kernel`` kind belongs to a machine that stands still. All packets that
+would change the target are refused and remembered in ``changes``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Stub:
+    """Listens on ``port`` until closed. ``silent`` never answers; ``dies_after`` hangs up after so many packets."""
+
+    pid: int
+    kind: str = "cpus"
+    tids: tuple[int, ...] = ()
+    silent: bool = False
+    dies_after: int | None = None
+    stalls_after: int | None = None
+    changes: list[str] = field(default_factory=list)
+    packets: list[str] = field(default_factory=list)
+    connections: int = 0
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.place = f"127.0.0.1:{self.port}"
+        self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        self._listener.close()
+        self._thread.join(timeout=5)
+        os.close(self._memory)
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._closing.is_set():
+                return
+            self.connections += 1
+            if self.kind == "cpus":
+                os.kill(self.pid, signal.SIGSTOP)
+            with connection, contextlib.suppress(OSError, IndexError):
+                self._converse(connection)
+
+    def _converse(self, connection: socket.socket) -> None:
+        pending = b""
+        while not self._closing.is_set():
+            connection.settimeout(0.2)
+            try:
+                data = connection.recv(1 << 16)
+            except TimeoutError:
+                continue
+            if not data:
+                return
+            if self.silent:
+                continue
+            pending += data
+            while True:
+                begin = pending.find(b"$")
+                end = pending.find(b"#", begin)
+                if begin < 0 or end < 0 or len(pending) < end + 3:
+                    break
+                packet = pending[begin + 1 : end].decode("latin-1")
+                pending = pending[end + 3 :]
+                self.packets.append(packet)
+                if self.dies_after is not None and len(self.packets) > self.dies_after:
+                    return
+                if self.stalls_after is not None and len(self.packets) > self.stalls_after and packet != "D":
+                    continue
+                answer = self._answer(packet)
+                checksum = sum(answer.encode("latin-1")) & 0xFF
+                connection.sendall(b"+$" + answer.encode("latin-1") + f"#{checksum:02x}".encode())
+
+    def _answer(self, packet: str) -> str:
+        threads = self.tids or (1, 2)
+        if packet.startswith("qSupported"):
+            return "PacketSize=1000"
+        if packet == "?":
+            return f"T05thread:{threads[0]:x};"
+        if packet == "qC":
+            return f"QC{threads[0]:x}"
+        if packet == "qfThreadInfo":
+            return "m" + ",".join(f"{tid:x}" for tid in threads)
+        if packet == "qsThreadInfo":
+            return "l"
+        if packet.startswith("qThreadExtraInfo,") and self.kind == "cpus":
+            return f"CPU#{int(packet.partition(',')[2], 16) - 1} [running]".encode().hex()
+        if packet.startswith(("H", "T")):
+            return "OK"
+        if packet == "g":
+            return "00" * (17 * 8 + 7 * 4)
+        if packet.startswith("m"):
+            address, _, length = packet[1:].partition(",")
+            try:
+                return os.pread(self._memory, int(length, 16), int(address, 16)).hex() or "E14"
+            except (OSError, OverflowError):
+                return "E14"
+        if packet == "D":
+            if self.kind == "cpus":
+                os.kill(self.pid, signal.SIGCONT)
+            else:
+                self.changes.append(packet)
+            return "OK"
+        if packet[:1] in "cCsSkMGPXZzvRr" and not packet.startswith("vMustReplyEmpty"):
+            if not packet.startswith("v"):
+                self.changes.append(packet)
+            return "" if packet.startswith("v") else "E01"
+        return ""

@@ -1,0 +1,132 @@
+"""The kernel walker on the model kernel, through gdbserver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hangdiag.live.attach import attach
+from hangdiag.live.options import Options
+from hangdiag.model import Capture
+
+from .conftest import gdbserver, running
+
+pytestmark = pytest.mark.live
+
+SYSCALL = ["vmmdev_ioctl", "devfs_ioctl", "kern_ioctl", "sys_ioctl", "amd64_syscall", "fast_syscall_common"]
+
+
+def read(program: Path, *arguments: str) -> Capture:
+    with running(program, *arguments) as process, gdbserver(process.pid) as place:
+        options = Options("remote", place, symbols=str(program), timeout=20)
+        captures = attach(options, lambda line: None, lambda step, done, total: None)
+    assert len(captures) == 1
+    return captures[0]
+
+
+def skipped(capture: Capture) -> list[str]:
+    return [text for key, text in capture.host.facts if key == "skipped"]
+
+
+@pytest.mark.parametrize("variant", ["array", "pointers", "arm64"])
+def test_deadlock(build: Callable[[str], Path], variant: str) -> None:
+    capture = read(build(variant), "deadlock")
+    threads = {thread.name: thread for thread in capture.threads}
+    (vm,) = capture.vms
+    assert (vm.name, vm.pid, vm.rendezvous_function) == ("win11", 16, "vioapic_update_tmr")
+    assert (vm.active, vm.requested, vm.done) == ({0, 1, 2, 3}, {0, 1, 2, 3}, {0, 1, 3})
+    assert vm.suspended == vm.debugged == vm.halted == frozenset()
+    assert (vm.suspend, vm.destroying) == (0, False)
+    assert [(vcpu.id, vcpu.state, vcpu.hostcpu, vcpu.reqidle) for vcpu in vm.vcpus] == [
+        (0, "FROZEN", None, True),
+        (1, "FROZEN", None, False),
+        (2, "IDLE", None, False),
+        (3, "FROZEN", None, False),
+    ]
+    waiter = threads["vcpu 2"]
+    assert (waiter.pid, waiter.command, waiter.state, waiter.wmesg) == (16, "bhyve", "sleeping", "vmstat")
+    assert waiter.interruptible is False
+    assert waiter.since == 2.5
+    assert vm.vcpus[0].address is not None
+    # &vcpu->state is where vcpu_set_state_locked() sleeps.
+    assert waiter.wchan is not None
+    assert 0 < waiter.wchan - vm.vcpus[0].address < 64
+    assert threads["vcpu 0"].wchan == threads["vcpu 1"].wchan == vm.rendezvous_channel
+    assert [frame.function for frame in waiter.frames] == [
+        *("sched_switch", "mi_switch", "sleepq_timedwait", "msleep_spin_sbt", "vcpu_set_state_locked"),
+        *("vcpu_set_state", *SYSCALL),
+    ]
+    assert {frame.offset for frame in waiter.frames} == {16}
+    assert threads["mevent"].interruptible is True
+    assert [frame.function for frame in threads["swi5: fast taskq"].frames] == ["fork_trampoline"]
+    assert threads["swi5: fast taskq"].state == "iwait"
+    assert capture.host.release == "12.1-STABLE"
+    assert capture.host.osreldate == 1201517
+    assert capture.host.hostname == "model.example"
+    assert capture.host.arch == ("arm64" if variant == "arm64" else "amd64")
+    assert {process.pid: process.arguments for process in capture.processes}[16] == "/usr/sbin/bhyve -c 4 win11"
+    assert skipped(capture) == []
+
+
+@pytest.mark.parametrize("variant", ["array", "pointers"])
+def test_locks_and_their_owners(build: Callable[[str], Path], variant: str) -> None:
+    capture = read(build(variant), "lockcycle")
+    tids = {thread.name: thread.tid for thread in capture.threads}
+    locks = {lock.name: lock for lock in capture.locks}
+    found = {
+        name: (lock.lock_class, lock.state, lock.owner, list(lock.waiters)) for name, lock in locks.items()
+    }
+    assert found == {
+        "lab sx a": ("sx", "exclusive", tids["ab"], [tids["ba"]]),
+        "lab sx b": ("sx", "exclusive", tids["ba"], [tids["ab"]]),
+        "lab mtx": ("sleep mutex", "exclusive", tids["ab"], [tids["behind mtx"]]),
+        "lab lk": ("lockmgr", "exclusive", tids["ba"], [tids["behind lk"]]),
+        "lab kernproc": ("lockmgr", "kernproc", None, [tids["behind buf"]]),
+        "lab shared": ("sx", "shared", None, [tids["behind shared"]]),
+    }
+    blocked = next(thread for thread in capture.threads if thread.name == "behind mtx")
+    assert (blocked.state, blocked.lock, blocked.wmesg) == ("lock", "lab mtx", None)
+
+
+@pytest.mark.parametrize("variant", ["array", "pointers"])
+def test_healthy_guest_and_stopped_cpus(build: Callable[[str], Path], variant: str) -> None:
+    capture = read(build(variant), "healthy")
+    threads = {thread.name: thread for thread in capture.threads}
+    (vm,) = capture.vms
+    # bhyve's title names the VM; no vCPU waits on anything of struct vm but its own vcpu.
+    assert (vm.name, vm.pid, vm.rendezvous_function, vm.requested) == ("idlevm", 16, "", frozenset())
+    assert [vcpu.state for vcpu in vm.vcpus] == ["SLEEPING", "SLEEPING"]
+    # Through the trap frame of an NMI, from the NMI's stack to the thread's own.
+    assert [frame.function for frame in threads["idle: cpu0"].frames] == [
+        *("cpustop_handler", "ipi_nmi_handler", "trap", "nmi_calltrap"),
+        *("cpu_idle", "sched_idletd", "fork_exit", "fork_trampoline"),
+    ]
+    assert [frame.offset for frame in threads["idle: cpu0"].frames] == [16, 16, 16, 16, 4, 16, 16, 16]
+    assert (threads["idle: cpu0"].state, threads["idle: cpu0"].cpu) == ("running", 0)
+    assert threads["idle: cpu1"].frames[0].function == "kdb_enter"
+    assert threads["idle: cpu1"].stack_of_debugger
+
+
+def test_corrupted_memory_is_survived_and_said(build: Callable[[str], Path]) -> None:
+    capture = read(build("array"), "corrupted")
+    threads = {thread.name: thread for thread in capture.threads}
+    # The healthy rest is all there.
+    assert {"vcpu 0", "vcpu 1", "vcpu 2", "vcpu 3", "one", "two", "wild", "stolen", "init"} <= set(threads)
+    notes = "\n".join(skipped(capture))
+    assert "runs in a circle" in notes
+    assert "0xdeadc0dedeadc0de cannot be read" in notes
+    assert "belongs to another process" in notes
+    assert threads["wild"].wmesg is None
+    assert threads["nopcb"].frames == ()
+    assert [frame.function for frame in threads["badfp"].frames] == ["sched_switch"]
+    assert len(threads["badstack"].frames) < 4
+    assert capture.vms[0].done == {0, 1, 3}
+
+
+def test_a_thousand_threads(build: Callable[[str], Path]) -> None:
+    capture = read(build("array"), "many", "1000")
+    workers = [thread for thread in capture.threads if thread.command == "worker"]
+    assert len(workers) == 1000
+    assert all(thread.frames[-1].function == "fast_syscall_common" for thread in workers)

@@ -1,0 +1,260 @@
+"""The ways in and out: a core, a stub, an open session; and that the target is left as it was found."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hangdiag.errors import DebuggerError
+from hangdiag.live.attach import attach
+from hangdiag.live.options import Options
+from hangdiag.model import Capture
+from hangdiag.savefile import load
+
+from .conftest import CLI, command_line, gdbserver, need, running, state_of, wait_until
+from .stub import Stub
+
+pytestmark = pytest.mark.live
+
+
+def quiet(step: str, done: int, total: int) -> None:
+    """No progress."""
+
+
+def read(options: Options, heard: list[str] | None = None) -> tuple[Capture, ...]:
+    return attach(options, (heard if heard is not None else []).append, quiet)
+
+
+def is_the_deadlock(capture: Capture) -> bool:
+    return bool(capture.vms) and capture.vms[0].done == {0, 1, 3} and len(capture.threads) == 10
+
+
+@contextlib.contextmanager
+def stub(pid: int, **settings: object) -> Iterator[Stub]:
+    need("gdb")
+    server = Stub(pid, **settings)  # type: ignore[arg-type]
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def test_core(build: Callable[[str], Path], tmp_path: Path) -> None:
+    need("gdb")
+    program = build("pointers")
+    core = tmp_path / "vmcore.0"
+    with running(program, "deadlock") as process:
+        subprocess.run(
+            ["gdb", "-nx", "-batch", "-p", str(process.pid), "-ex", f"generate-core-file {core}"],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    if not core.exists():
+        pytest.skip("gdb cannot take a core here")
+    (capture,) = read(Options("core", str(core), symbols=str(program), gdb="gdb", timeout=20))
+    assert is_the_deadlock(capture)
+
+
+@contextlib.contextmanager
+def open_session(program: Path, pid: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A gdb in a terminal of its own, as a user would have it open; yields the terminal and the process."""
+    need("gdb")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        ["gdb", "-nx", "-q", "-p", str(pid), str(program)],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env={**os.environ, "TERM": "dumb", "DEBUGINFOD_URLS": ""},
+    )
+    os.close(slave)
+    try:
+        if b"(gdb)" not in terminal(master, 20):
+            pytest.skip("gdb cannot attach here")
+        yield master, process
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def terminal(descriptor: int, seconds: float, until: bytes = b"(gdb) ") -> bytes:
+    heard = b""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not heard.endswith(until):
+        if select.select([descriptor], [], [], 0.2)[0]:
+            heard += os.read(descriptor, 1 << 16)
+    return heard
+
+
+def test_ui_joins_an_open_session_and_leaves_it_alone(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, open_session(program, process.pid) as (screen, debugger):
+        os.write(screen, b"print osreldate\n")
+        assert b"1201517" in terminal(screen, 10)
+
+        def say(line: str) -> None:
+            assert "new-ui mi3 /dev/" in line
+            os.write(screen, line.partition("  ")[2].encode() + b"\n")
+
+        (capture,) = attach(Options("ui", timeout=20), say, quiet)
+        assert is_the_deadlock(capture)
+        # The user's session goes on where it was: same history, same target, same thread.
+        terminal(screen, 2)
+        os.write(screen, b"print $1 + 1\n")
+        assert b"1201518" in terminal(screen, 10)
+        assert debugger.poll() is None
+        assert state_of(process.pid) in "tT"
+
+
+def test_a_running_machine_is_not_stopped_without_leave(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid) as server:
+        with pytest.raises(DebuggerError, match="--stop"):
+            read(Options("remote", server.place, symbols=str(program), timeout=10))
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.changes == []
+
+
+def test_a_running_machine_is_stopped_with_leave_and_resumed(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    heard: list[str] = []
+    with running(program, "deadlock") as process, stub(process.pid) as server:
+        options = Options("remote", server.place, symbols=str(program), timeout=10, stop=True)
+        (capture,) = read(options, heard)
+        assert is_the_deadlock(capture)
+        assert any("resumed" in line for line in heard)
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.changes == []
+
+
+def test_samples_let_the_machine_run_in_between(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid) as server:
+        options = Options(
+            "remote", server.place, symbols=str(program), timeout=10, stop=True, samples=2, interval=0.3
+        )
+        captures = read(options)
+        assert len(captures) == 2
+        assert server.connections == 2
+        assert dict(captures[-1].host.facts)["moved"] == ""
+        assert wait_until(lambda: state_of(process.pid) == "S")
+
+
+def test_freebsds_own_stub_is_hung_up_on_not_continued(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with (
+        running(program, "deadlock") as process,
+        stub(process.pid, kind="kernel", tids=tuple(range(100000, 100010))) as server,
+    ):
+        (capture,) = read(Options("remote", server.place, symbols=str(program), timeout=10))
+        assert is_the_deadlock(capture)
+        # Detach and kill both continue that kernel (sys/gdb/gdb_main.c).
+        assert server.changes == []
+        assert "D" not in server.packets
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_leave_the_machine_running(build: Callable[[str], Path], number: signal.Signals) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid, stalls_after=60) as server:
+        root = Path(__file__).resolve().parents[2]
+        command = subprocess.Popen(
+            [*CLI, "attach", "--remote", server.place, "--symbols", str(program), "--stop", "--timeout", "60"],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert wait_until(lambda: len(server.packets) > 60, 20)
+        command.send_signal(number)
+        _, errors = command.communicate(timeout=30)
+        assert command.returncode == 4
+        assert number.name in errors.splitlines()[-1]
+        assert "Traceback" not in errors
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.changes == []
+
+
+def test_a_debugger_that_dies_leaves_the_machine_running(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid, stalls_after=60) as server:
+
+        def kill_debugger() -> None:
+            wait_until(lambda: len(server.packets) > 60, 20)
+            found = subprocess.run(
+                ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
+            )
+            for line in found.stdout.splitlines():
+                if "--interpreter=mi3" in line:
+                    os.kill(int(line.split()[0]), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_debugger)
+        killer.start()
+        with pytest.raises(DebuggerError, match="gone away"):
+            read(Options("remote", server.place, symbols=str(program), timeout=20, stop=True))
+        killer.join()
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.packets[-1] == "D"
+
+
+def test_a_target_that_goes_away_in_mid_read(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid, dies_after=60) as server:
+        begin = time.monotonic()
+        with pytest.raises(DebuggerError):
+            read(Options("remote", server.place, symbols=str(program), timeout=5, stop=True))
+        assert time.monotonic() - begin < 30
+
+
+def test_command_line_to_saved_capture_and_back(build: Callable[[str], Path], tmp_path: Path) -> None:
+    program = build("pointers")
+    saved = tmp_path / "saved.json"
+    with running(program, "deadlock") as process, gdbserver(process.pid) as place:
+        live = command_line(
+            "attach", "--remote", place, "--symbols", str(program), "--save", str(saved), "--format", "json"
+        )
+    assert live.returncode == 0, live.stderr
+    assert is_the_deadlock(load(saved.read_text()))
+    again = command_line("analyze", str(saved), "--format", "json")
+    assert again.returncode == 0, again.stderr
+    first, second = json.loads(live.stdout), json.loads(again.stdout)
+    assert [finding["verdict"] for finding in first["findings"]][0] == "deadlock"
+    assert first["findings"][0]["certainty"] == "proven"
+    assert first["findings"] == second["findings"]
+    assert first["threads"] == second["threads"]
+
+
+def test_closed_output_still_leaves_the_target(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    root = Path(__file__).resolve().parents[2]
+    with running(program, "deadlock") as process, stub(process.pid) as server:
+        command = subprocess.Popen(
+            [*CLI, "attach", "--remote", server.place, "--symbols", str(program), "--stop"],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert command.stdout is not None
+        command.stdout.close()
+        command.wait(timeout=30)
+        assert command.stderr is not None
+        assert b"Traceback" not in command.stderr.read()
+        command.stderr.close()
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.changes == []
+
+
