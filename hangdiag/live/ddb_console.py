@@ -23,7 +23,7 @@ _KILL_LINE = b"\x15"
 _PROMPT = re.compile(rb"(?:^|[\r\n])db(?::\d+:[\w.]+)?> ?$")
 _PAGER = b"--More--"
 _PAGED = ("show allchains", "show lockchain", "show sleepchain")
-_PAGE_LINES = "18"
+_PAGE_LINES = "0x18"
 _MOST_PAGES = 200
 _IDLE_PAGES = 2
 _LARGEST_ANSWER = 64 << 20
@@ -83,11 +83,10 @@ class Console:
             echoed = b"\n" in self.transcript[begin:]
             if prompt is not None and echoed:
                 return len(self.transcript) - len(prompt.group(0).lstrip(b"\r\n"))
-            if tail.endswith(_PAGER):
+            if tail.endswith(_PAGER) and len(self.transcript) > page_begin:
                 page = bytes(self.transcript[page_begin:])
                 page_begin = len(self.transcript)
                 go_on = paged and pages.bring_something(page)
-                self.transcript += b"\n"
                 self.channel.send(b" " if go_on else b"q")
                 deadline = time.monotonic() + self.timeout
             data = self.channel.receive(min(1.0, max(0.0, deadline - time.monotonic())))
@@ -141,10 +140,10 @@ def read_console(options: Options, say: object, progress: Progress) -> tuple[Cap
 
 def interview(console: Console, progress: Progress) -> str:
     """Types the commands that matter and returns the whole transcript."""
-    _greet(console)
+    base = _greet(console)
     saved = re.search(r"\b([0-9a-f]{1,8})\b", console.command("print $lines"))
     if saved is not None:
-        console.lines = saved.group(1)
+        console.lines = f"{int(saved.group(1), base):#x}"
     # What was said to find the prompt belongs to nobody's evidence.
     console.transcript.clear()
     console.transcript += b"db> "
@@ -174,8 +173,8 @@ def _follow_up(listing: str) -> list[str]:
     return [*chains[:64], *queues[:64]]
 
 
-def _greet(console: Console) -> None:
-    """Finds the prompt; raises DebuggerError if there is none.
+def _greet(console: Console) -> int:
+    """Finds the prompt and returns the base that ddb prints numbers in; raises DebuggerError if there is none.
 
     The prompt may have been printed long ago, so a harmless command must call it back; what somebody had
     begun to type is deleted first. A pager that waits is left.
@@ -196,8 +195,11 @@ def _greet(console: Console) -> None:
         ) from error
     finally:
         console.timeout = patience
-    if "db0" not in answer:
-        raise DebuggerError("something answers on the console, but it is not ddb; break into ddb first")
+    words = answer.split()
+    for base, word in ((16, "db0"), (10, "3504"), (8, "6660")):
+        if word in words or f"0x{word}" in words:
+            return base
+    raise DebuggerError("something answers on the console, but it is not ddb; break into ddb first")
 
 
 def _restore(console: Console) -> None:

@@ -101,7 +101,7 @@ _DDB_COMMANDS = (
     r"x/s version",
     r"x/s \*panicstr",
     r"print (?:0x[0-9a-f]{1,16}|\$lines|osreldate)",
-    r"set \$lines=[0-9a-f]{1,8}",
+    r"set \$lines=(?:0x)?[0-9a-f]{1,8}",
 )
 _DDB_ALLOWED = re.compile("|".join(f"(?:{command})" for command in _DDB_COMMANDS))
 

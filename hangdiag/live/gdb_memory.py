@@ -17,6 +17,7 @@ _NUMBER = re.compile(r"\d+|0x[0-9a-f]+")
 _SYMBOL_LINE = re.compile(
     r"(?P<function>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)(?: of (?P<object>.+))?"
 )
+_GONE = re.compile(r"connection (?:closed|reset)|communication error|not being run|no longer|broken pipe", re.IGNORECASE)
 _CODE = re.compile(r"\.(?:text|init|plt|iplt)\b|\.text")
 _SOURCE_LINE = re.compile(r'Line (\d+) of "((?:[^"\\]|\\.)*)"')
 _CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)", re.IGNORECASE)
@@ -48,7 +49,9 @@ class GdbMemory:
         wanted = [(address, length) for address, length in ranges if _readable(address, length)]
         commands = [f"-data-read-memory-bytes {address:#x} {length}" for address, length in wanted]
         self.questions += 1
-        answers = iter(self._session.ask_many(commands))
+        results = self._session.ask_many(commands)
+        self._check_target(results)
+        answers = iter(results)
         found: list[bytes | None] = []
         for address, length in ranges:
             if not _readable(address, length):
@@ -59,6 +62,12 @@ class GdbMemory:
                 self.read_bytes += length
             found.append(contents)
         return found
+
+    def _check_target(self, answers: Sequence[Answer]) -> None:
+        # Without its target gdb goes on answering, out of the symbols' file: that is no kernel's memory.
+        lost = next((answer.message for answer in answers if _GONE.search(answer.message)), "")
+        if lost or self._session.target_gone:
+            raise DebuggerError(f"the target has gone away while it was read{f' ({lost})' if lost else ''}; attach again")
 
     def symbols(self, names: Sequence[str]) -> dict[str, int]:
         answers = self._evaluate([f"(unsigned long)&{name}" for name in names])

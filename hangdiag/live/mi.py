@@ -73,6 +73,8 @@ class Session:
         self._unfinished = b""
         self._last_words: deque[str] = deque(maxlen=4)
         self._owned: list[int] = []
+        #: True once the debugger has said that its target is no longer there.
+        self.target_gone = False
         os.set_blocking(writing, False)
 
     def owns(self, *descriptors: int) -> None:
@@ -201,6 +203,8 @@ class Session:
                 console.append(text)
             if text.strip() and line[:1] != b"@":
                 self._last_words.append(" ".join(text.split()))
+        elif line.startswith(b"=thread-group-exited"):
+            self.target_gone = True
         elif line[:1] not in (b"*", b"+", b"=", b"(") and line.strip():
             self._last_words.append(" ".join(line.decode("utf-8", "replace").split()))
 

@@ -13,12 +13,14 @@ from hangdiag.model import Source, Unread
 from hangdiag.readers import ddb, gdb, procstat
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.layers import Peeler
 from hangdiag.text.page import make_page
 
 OPENERS: tuple[Opener, ...] = (*procstat.OPENERS, *ddb.OPENERS, *gdb.OPENERS)
 
 _TRACE_LIKE = re.compile(
-    r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}|\bwchan\b"
+    r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
+    r"|\bwchan\b"
 )
 
 
@@ -34,11 +36,12 @@ def _ungroup(pattern: str) -> str:
     return re.sub(r"(?<!\\)\((?!\?)", "(?:", pattern)
 
 
-def read_source(draft: Draft, text: str, path: str, container: str | None = None, replaced: int = 0) -> Source:
+def read_source(
+    draft: Draft, text: str, path: str, container: str | None = None, replaced: int = 0
+) -> Source:
     """Read one source into ``draft``; returns its description."""
     page = make_page(text)
-    number = len(draft.sources)
-    section = Section(page, number, draft)
+    section = Section(page, len(draft.sources), draft)
     formats = _scan(section)
     lines = text.count("\n") + (0 if text.endswith("\n") or not text else 1)
     best = max(section.stacks, key=lambda name: section.stacks[name], default=None)
@@ -49,13 +52,18 @@ def read_source(draft: Draft, text: str, path: str, container: str | None = None
 
 def _scan(section: Section) -> list[str]:
     expression, names = _openers()
+    opens = expression.match
     lines = section.lines
+    peeler = Peeler(section.page, lambda line: opens(line) is not None)
     formats: list[str] = []
     index = 0
-    end = len(lines)
     unread = -1
-    while index < end:
-        found = expression.match(lines[index])
+    while index < len(lines):
+        line = lines[index]
+        found = opens(line)
+        if found is None and line and peeler.uncover(index):
+            line = lines[index]
+            found = opens(line)
         if found is not None and found.lastgroup is not None:
             opener = names[found.lastgroup]
             following = opener.read(section, index, found)
@@ -67,11 +75,13 @@ def _scan(section: Section) -> list[str]:
                     formats.append(opener.format)
                 index = following
                 continue
+            if lines[index] != line:
+                continue  # the reader took off what it knows: the rest is for another one
         if unread < 0:
             unread = index
         index += 1
     if unread >= 0:
-        _note_unread(section, unread, end)
+        _note_unread(section, unread, len(lines))
     return formats
 
 
@@ -82,17 +92,13 @@ def _note_unread(section: Section, start: int, end: int) -> None:
         start += 1
     while end > start and not lines[end - 1].strip():
         end -= 1
-    if start == end:
-        return
-    marked = [_TRACE_LIKE.search(lines[index]) is not None for index in range(start, end)]
     begin = start
-    for index in range(start + 1, end + 1):
-        if index == end or marked[index - start] != marked[begin - start]:
-            trace_like = marked[begin - start]
+    before = False
+    for index in range(start, end + 1):
+        marked = index < end and _TRACE_LIKE.search(lines[index]) is not None
+        if index == end or (index > begin and marked != before):
             if any(line.strip() for line in lines[begin:index]):
-                section.draft.unread.append(
-                    Unread(section.where(begin, index), "looks like a trace" if trace_like else "prose", trace_like)
-                )
+                why = "looks like a trace" if before else "prose"
+                section.draft.unread.append(Unread(section.where(begin, index), why, before))
             begin = index
-
-
+        before = marked

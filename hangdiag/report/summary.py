@@ -1,0 +1,233 @@
+"""What a bug report says of a diagnosis, in plain lines: shared by its forms.
+
+Nothing is concluded here; the lines only put findings into words.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from hangdiag import wording
+from hangdiag.findings import Diagnosis, Finding
+from hangdiag.knowledge.model import VERDICTS
+from hangdiag.model import Where
+from hangdiag.report.terminal import escape
+
+WIDTH = 78
+
+
+def gravest(diagnoses: Sequence[Diagnosis]) -> int:
+    """The number of the capture that the report is about: the one with the gravest finding, the latest of equals."""
+    order = [(VERDICTS.index(one.verdict), -number) for number, one in enumerate(diagnoses)]
+    return -min(order)[1]
+
+
+def wrap(text: str, indent: str = "  ", hanging: str | None = None, width: int = WIDTH) -> list[str]:
+    """``text`` in lines of at most ``width`` columns; what cannot be broken (a command) stays whole."""
+    return textwrap.wrap(
+        escape(" ".join(text.split())),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+#: Words that a command begins with: what follows a colon is then kept whole, to be copied.
+_COMMANDS = frozenset(
+    "p p/x print show bt tid procstat ps gdb kgdb vmstat zpool camcontrol sysctl bhyvectl dmesg gstat dtrace".split()
+)
+
+
+def step(text: str) -> tuple[str, str | None]:
+    """A next step as (what for, command): the command is None where the text names none that stands alone."""
+    lead, colon, command = text.partition(": ")
+    if colon and command.split(" ", 1)[0].rstrip(",;") in _COMMANDS:
+        return lead, command
+    return text, None
+
+
+def step_lines(text: str) -> list[str]:
+    """A next step as list item; a command stands in a line of its own."""
+    lead, command = step(text)
+    if command is None or len(text) <= WIDTH - 4:
+        return wrap(text, "  - ", "    ")
+    command, note, rest = command.partition(" (the ")
+    lines = [*wrap(f"{lead}{f' ({note[2:]}{rest}' if note else ''}:", "  - ", "    ")]
+    if "; " in command or ", " in command:
+        return [*lines, *wrap(command, "      ")]
+    return [*lines, f"      {escape(command)}"]
+
+
+def heading(finding: Finding) -> str:
+    """``DEADLOCK (proven)``."""
+    if finding.verdict == "no-hang":
+        return "NO HANG FOUND"
+    return f"{finding.verdict.upper().replace('-', ' ')} ({finding.certainty})"
+
+
+def title(diagnosis: Diagnosis) -> str:
+    """The bug report's one-line title."""
+    finding = diagnosis.findings[0]
+    release = diagnosis.capture.host.release
+    where = f"FreeBSD {release}: " if release else ""
+    sure = f"{finding.verdict} ({finding.certainty}): " if finding.verdict != "no-hang" else "no hang found: "
+    return escape(f"{where}{sure}{finding.summary}")
+
+
+def since(diagnosis: Diagnosis, finding: Finding) -> str | None:
+    """Since when it is stuck, where the capture tells when the threads last ran."""
+    ages = [
+        age for index in finding.threads if (age := diagnosis.capture.threads[index].since) is not None
+    ]
+    if not ages or min(ages) < 1:
+        return None
+    return f"none of the {len(ages)} threads whose last switch is known has run for {min(ages):.0f} s"
+
+
+def place(diagnosis: Diagnosis, where: Where) -> str:
+    """``lines 12-30`` and, with several sources, of which."""
+    text = f"line {where.first}" if where.first == where.last else f"lines {where.first}-{where.last}"
+    sources = diagnosis.capture.sources
+    if len(sources) > 1 and where.source < len(sources):
+        text += f" of {escape(sources[where.source].path)}"
+    return text
+
+
+def thread_place(diagnosis: Diagnosis, index: int) -> str:
+    """Where the evidence for a thread stands."""
+    places = diagnosis.scene.thread_where(index)
+    return place(diagnosis, places[0]) if places else "no line"
+
+
+def thread_facts(diagnosis: Diagnosis, index: int) -> str:
+    """``vcpu 0  tid 100043  "vmrndv"  line 20``."""
+    thread = diagnosis.capture.threads[index]
+    name = wording.name(diagnosis.scene, index)
+    words = [name]
+    if thread.tid is not None and f"tid {thread.tid}" not in name:
+        words.append(f"tid {thread.tid}")
+    if thread.wmesg is not None:
+        words.append(f'"{thread.wmesg}"')
+    words.append(thread_place(diagnosis, index))
+    return escape("  ".join(words))
+
+
+def waiting(diagnosis: Diagnosis, index: int) -> str:
+    """What a thread was doing, and for which threads it waits."""
+    return escape(diagnosis.activities.get(index, diagnosis.waits[index].title))
+
+
+def picture(diagnosis: Diagnosis, finding: Finding, width: int = WIDTH) -> list[str]:
+    """The cycle in ASCII: each thread waits for the one below it. Without a cycle, the threads with their waits."""
+    lines: list[str] = []
+    indent = "  "
+    for depth, index in enumerate(finding.cycle):
+        lead = indent if depth == 0 else indent + "+- "
+        if depth == len(finding.cycle) - 1:
+            lines.append(f"{lead}{escape(wording.name(diagnosis.scene, index))} (closes the cycle)")
+            break
+        lines.append(lead + thread_facts(diagnosis, index))
+        indent = indent if depth == 0 else indent + "   "
+        lines += wrap(waiting(diagnosis, index), indent + "   ", width=width)
+    if not finding.cycle:
+        for index in list(dict.fromkeys((*finding.threads, *finding.causes)))[:12]:
+            lines.append("  " + thread_facts(diagnosis, index))
+            lines += wrap(waiting(diagnosis, index), "     ", width=width)
+    return lines
+
+
+def members(diagnosis: Diagnosis, indices: Iterable[int], most: int = 20) -> str:
+    """Threads by name, id and activity, in one sentence."""
+    names = []
+    for index in indices:
+        name = wording.name(diagnosis.scene, index)
+        tid = diagnosis.capture.threads[index].tid
+        extra = [f"tid {tid}"] if tid is not None and f"tid {tid}" not in name else []
+        if (doing := diagnosis.activities.get(index)) is not None:
+            extra.append(doing)
+        names.append(f"{name} [{', '.join(extra)}]" if extra else name)
+    return wording.listed(names, most)
+
+
+def evidence(diagnosis: Diagnosis, finding: Finding) -> str:
+    """The lines that a finding rests on."""
+    return ", ".join(place(diagnosis, where) for where in finding.evidence)
+
+
+def host_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    """What the capture tells of the host and its VMs."""
+    host = diagnosis.capture.host
+    known = (
+        ("Release", host.release),
+        ("Architecture", host.arch),
+        ("__FreeBSD_version", None if host.osreldate is None else str(host.osreldate)),
+        ("uname", host.uname),
+        ("Host name", host.hostname),
+        ("Panic", host.panic),
+        *host.facts,
+    )
+    facts = [(name, value) for name, value in known if value]
+    for machine in diagnosis.machines:
+        arguments = next(
+            (item.arguments for item in diagnosis.capture.processes if item.pid == machine.pid and item.arguments), None
+        )
+        vcpus = ", ".join(
+            f"{vcpu}: {diagnosis.waits[index].kind}" for vcpu, index in list(machine.vcpus.items())[:16]
+        )
+        pid = f" (pid {machine.pid})" if machine.pid is not None and str(machine.pid) not in machine.label else ""
+        facts.append((f"VM {machine.label}{pid}", f"{len(machine.vcpus)} vCPUs seen ({vcpus})"))
+        if arguments:
+            facts.append(("  bhyve's arguments", arguments))
+    return [(escape(name), escape(value)) for name, value in facts]
+
+
+def known_bug(finding: Finding) -> list[str]:
+    """The known bug as paragraphs: title, status, explanation, fixes, references."""
+    bug = finding.known_bug
+    if bug is None:
+        return []
+    rule = bug.rule
+    paragraphs = [f"{rule.id}: {rule.title}", bug.status[:1].upper() + bug.status[1:] + "."]
+    if rule.explanation:
+        paragraphs.append(rule.explanation)
+    for fix in rule.fix:
+        where = ", ".join(fix.releases) or "releases not known"
+        paragraphs.append(f"Fix: {fix.commit or 'commit not known'} ({fix.branch or 'branch not known'}; {where})")
+    paragraphs += [f"See: {reference}" for reference in rule.references]
+    return [escape(" ".join(text.split())) for text in paragraphs]
+
+
+def relevant(diagnosis: Diagnosis) -> list[int]:
+    """The threads that a maintainer needs to judge the claim: of findings, of their VMs, and whoever they wait for."""
+    chosen: dict[int, None] = {}
+    for finding in diagnosis.findings:
+        chosen.update(dict.fromkeys((*finding.cycle, *finding.threads, *finding.causes, *finding.victims)))
+    for machine in diagnosis.machines:
+        busy = [index for index in sorted(machine.members) if not diagnosis.waits[index].idle]
+        chosen.update(dict.fromkeys((*machine.vcpus.values(), *busy, *sorted(machine.visitors))))
+    for index in list(chosen):
+        pending = [index]
+        while pending:
+            need = diagnosis.needs.get(pending.pop())
+            for holder in need.holders if need is not None else ():
+                if holder.thread not in chosen:
+                    chosen[holder.thread] = None
+                    pending.append(holder.thread)
+    if not chosen:
+        busy = [index for index, wait in enumerate(diagnosis.waits) if not wait.idle]
+        return busy[:20] or list(range(min(8, len(diagnosis.waits))))
+    return list(chosen)
+
+
+def grouped(diagnosis: Diagnosis, indices: Iterable[int]) -> list[tuple[str, str, list[int]]]:
+    """Threads with the same wait and the same functions: (title, stack outermost last, threads), largest first."""
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for index in indices:
+        functions = tuple([frame.function for frame in diagnosis.capture.threads[index].frames])
+        wait = diagnosis.waits[index]
+        groups.setdefault((f"{wait.kind}: {wait.title}", functions), []).append(index)
+    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [(escape(title), escape(" < ".join(functions)), found) for (title, functions), found in ordered]

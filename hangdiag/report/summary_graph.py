@@ -1,0 +1,75 @@
+"""Which threads and edges of the waits-for graph a picture shows, and in what part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hangdiag import wording
+from hangdiag.findings import Diagnosis, Edge
+
+#: What a picture can show: the gravest finding's threads alone, everything of its VM, or all that waits.
+FOCUSES = ("cycle", "vm", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Thread indices and the edges between them. ``parts`` tells each thread's: core, victim, cause or other."""
+
+    threads: tuple[int, ...]
+    edges: tuple[Edge, ...]
+    parts: dict[int, str]
+
+
+def select(diagnosis: Diagnosis, focus: str) -> Picture:
+    """The part of the graph for ``focus``, one of :data:`FOCUSES`."""
+    gravest = diagnosis.findings[0]
+    chosen = dict.fromkeys((*gravest.cycle, *gravest.threads, *gravest.causes))
+    if focus == "vm":
+        machines = {
+            machine.number: machine for index in chosen if (machine := diagnosis.scene.machine_of.get(index)) is not None
+        } or {machine.number: machine for machine in diagnosis.machines}
+        for machine in machines.values():
+            busy = [index for index in sorted(machine.members) if not diagnosis.waits[index].idle]
+            chosen.update(dict.fromkeys((*machine.vcpus.values(), *busy, *sorted(machine.visitors))))
+        chosen.update(dict.fromkeys(gravest.victims))
+    elif focus == "all":
+        for machine in diagnosis.machines:
+            chosen.update(dict.fromkeys(machine.vcpus.values()))
+        for edge in diagnosis.edges:
+            chosen.update({edge.waiter: None, edge.holder: None})
+    edges = tuple([edge for edge in diagnosis.edges if edge.waiter in chosen and edge.holder in chosen])
+    return Picture(tuple(chosen), edges, {index: part(diagnosis, index) for index in chosen})
+
+
+def part(diagnosis: Diagnosis, index: int) -> str:
+    """What a thread is in the gravest finding that concerns it."""
+    for finding in diagnosis.findings:
+        if index in finding.threads:
+            return "core" if finding.verdict == "deadlock" else "waiting"
+        if index in finding.causes:
+            return "cause"
+        if index in finding.victims:
+            return "victim"
+    return "other"
+
+
+def lines(diagnosis: Diagnosis, index: int) -> list[str]:
+    """A node's text: name and process, id and wmesg, kind of wait."""
+    thread = diagnosis.capture.threads[index]
+    name = wording.name(diagnosis.scene, index)
+    machine = diagnosis.scene.machine_of.get(index)
+    if machine is not None and name.startswith("vcpu "):
+        name += f" of {machine.label}"
+    facts = [f"tid {thread.tid}"] if thread.tid is not None and f"tid {thread.tid}" not in name else []
+    if thread.wmesg is not None:
+        facts.append(thread.wmesg)
+    wait = diagnosis.waits[index]
+    facts.append(f"{wait.kind} ({wait.via})" if wait.via else wait.kind)
+    return [name, ", ".join(facts)]
+
+
+def edge_text(diagnosis: Diagnosis, edge: Edge) -> str:
+    """An edge's text: the resource, and which of several holders must act."""
+    several = sum(1 for other in diagnosis.edges if other.waiter == edge.waiter) > 1
+    label = diagnosis.resources[edge.resource].label
+    return f"{label} ({edge.mode.upper()})" if several else label

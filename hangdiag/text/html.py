@@ -1,0 +1,51 @@
+"""Text copied out of a web page's source: tags taken off, entities turned into their letters."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+# only names of real tags: "<optimized out>", "<running>" and "<signal handler called>" are none
+_TAG = re.compile(
+    r"</?(?:a|abbr|article|b|big|blockquote|body|br|center|code|dd|del|div|dl|dt|em|font|footer|form|h[1-6]|head"
+    r"|header|hr|html|i|img|ins|kbd|li|link|main|mark|meta|nav|ol|p|pre|q|s|samp|script|section|small|span|strike"
+    r"|strong|style|sub|sup|table|tbody|td|th|thead|title|tr|tt|u|ul|var|wbr)(?:\s[^<>]{0,2000})?/?>",
+    re.I,
+)
+_BREAK = re.compile(r"<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])>|<(?:p|tr|li|pre)(?:\s[^<>]{0,2000})?>", re.I)
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|nbsp|#\d{1,6}|#x[0-9a-f]{1,5}|apos|rarr|larr|hellip|[lr][ds]quo);", re.I)
+_MARKS = ("&gt;", "&lt;", "&#", "&quot;", "&nbsp;", "&amp;", "<pre", "<PRE", "<br", "<BR", "</", "&rarr;", "&larr;")
+
+
+def is_html(text: str) -> bool:
+    """Are there entities or tags in ``text``?"""
+    if "&" not in text and "<" not in text:
+        return False
+    return any(mark in text for mark in _MARKS) and (_ENTITY.search(text) or _TAG.search(text)) is not None
+
+
+def strip_lines(
+    lines: Sequence[str], first: Sequence[int], last: Sequence[int]
+) -> tuple[list[str], list[int], list[int]]:
+    """Lines without tags and entities, with the original numbers of each; ``<br>`` ends a line."""
+    stripped: list[str] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    for index, line in enumerate(lines):
+        parts = [line]
+        if "<" in line:
+            parts = [_TAG.sub("", part) for part in _BREAK.sub("\n", line).split("\n")]
+            if len(parts) > 1:
+                parts = [part for part in parts if part.strip()] or [""]
+        for part in parts:
+            if "&" in part:
+                # pages escaped twice exist; "&amp;gt;" is one of theirs
+                part = html.unescape(part)
+                if _ENTITY.search(part):
+                    part = html.unescape(part)
+                part = part.replace("\u00a0", " ").replace("\n", " ")
+            stripped.append(part)
+            begins.append(first[index])
+            ends.append(last[index])
+    return stripped, begins, ends

@@ -1,0 +1,198 @@
+"""Layers around single lines: quotes, comments, log prefixes, tables, indentation, lost line ends.
+
+A layer is taken off only where a line cannot be read as it stands and can be read without
+it: then it is taken off all lines behind it too. So plain captures cost nothing, and prose
+keeps its form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from hangdiag.text.page import Page
+
+_TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+_DATE = r"\d{4}[-/]\d\d[-/]\d\d"
+_SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: \d{{4}})?|{_DATE}[T ]{_TIME}(?: ?Z| ?[+-]\d\d:?\d\d)?)"
+#: What may stand before a line, by name. Each begins at the line's first column and keeps the text's own blanks.
+_PREFIXES: dict[str, str] = {
+    "quote": r" ?(?:>[ \t]?)+|(?:\|[ \t])+(?![^|]*\|)",
+    "priority": r"<\d{1,3}>(?:\d+ )?",
+    "syslog": rf"{_SYSLOG_DATE} \S+ (?:<[\w.]+> )?(?:kernel|[\w./-]+(?:\[\d+\])?): (?:\[\d+(?:\.\d+)?\] )?",
+    "uptime": r"\[ {0,8}\d+(?:\.\d{1,9})?\][ \t]?",
+    "clock": rf"\[(?:[\w:.-]{{1,20}} )?(?:{_SYSLOG_DATE}|{_TIME})[^\]]{{0,12}}\][ \t]?",
+    "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t]))?[ \t]?",
+    "epoch": r"\d{10}\.\d{1,9}:?[ \t]",
+    "comment": r"[ \t]*#+(?!\d)[ \t]?|[ \t]*//+[ \t]?|/?\*+[ \t]| \*+[ \t]|;+[ \t]|%+[ \t]|--[ \t]|dnl[ \t]|REM[ \t]",
+    "number": r"[ \t]*\d{1,7}(?:[:|)][ \t]?|\t|-(?=[#A-Za-z ]))|L\d+:[ \t]?",
+    "bullet": r"[-+•·‣][ \t]|\d{1,3}\. |`{1,2}(?=\S)",
+    "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
+    "console": r"~|login: |[\w.-]{1,30}(?:> | ?# | console: )",
+}
+_COMPILED = {name: re.compile(pattern) for name, pattern in _PREFIXES.items()}
+_ROW = re.compile(r"[ \t]*\|(.*)\|[ \t]*\Z")
+_INDENT = re.compile(r"[ \t]+(?=\S)")
+#: Where a line end was lost: behind a frame's address or offset, before the next frame.
+_LOST = re.compile(
+    r"(?<=/frame 0x[0-9a-f]{16})(?= ?[A-Za-z_][\w.$@]*\(\) at )|(?<=/frame 0x[0-9a-f]{16})(?= ?--- )"
+    r"|(?<=[0-9a-f])(?=#\d{1,3} 0x[0-9a-f]{6,16} at )|(?<=:\d)(?=#\d{1,3} +0x[0-9a-f]{6,16} in )"
+    r"|(?<=---)(?=[A-Za-z_][\w.$@]*\(\) at )|(?<=[\w)]) +(?=[A-Za-z_][\w.$@]*\(\) at [A-Za-z_][\w.$@]*\+0x)"
+    r"|(?<=[^ ]) +(?=#\d{1,3} 0x[0-9a-f]{6,16} at [A-Za-z_])"
+)
+#: A line may lie under so many layers.
+_DEPTH = 5
+#: Lines that indentation is taken off, as a multiple of the page's lines, so that work stays linear.
+_INDENT_WORK = 12
+#: Lines longer than this are not looked at: nobody quotes them.
+_LONGEST = 20_000
+
+
+@dataclass(slots=True)
+class Peeler:
+    """Takes layers off ``page``; ``opens`` tells whether a line can be read."""
+
+    page: Page
+    opens: Callable[[str], bool]
+    done: set[str] = field(default_factory=set)
+    indent_work: int = 0
+
+    def uncover(self, index: int) -> bool:
+        """Can line ``index``, which cannot be read as it stands, be read now?"""
+        line = self.page.lines[index]
+        if not line or len(line) > _LONGEST or not _may_have_layer(line):
+            return False
+        chain = self._find(line, _DEPTH)
+        if not chain:
+            return False
+        for layer in chain:
+            self._apply(layer, index)
+        return True
+
+    def _find(self, line: str, depth: int) -> list[str]:
+        """Names of the layers, outermost first, without which ``line`` can be read; empty if there are none."""
+        for layer, rest in _peelings(line):
+            if layer in self.done and layer != "indent":
+                continue
+            if any(self.opens(part) for part in rest):
+                return [layer]
+            if depth > 1 and len(rest) == 1 and rest[0] != line:
+                deeper = self._find(rest[0], depth - 1)
+                if deeper:
+                    return [layer, *deeper]
+        return []
+
+    def _apply(self, layer: str, index: int) -> None:
+        if layer == "indent":
+            self._dedent(index)
+            return
+        self.done.add(layer)
+        page = self.page
+        if layer in _COMPILED:
+            pattern = _COMPILED[layer]
+            lines = page.lines
+            for place in range(index, len(lines)):
+                found = pattern.match(lines[place])
+                if found is not None:
+                    lines[place] = lines[place][found.end() :]
+                    if layer == "bullet":
+                        lines[place] = lines[place].rstrip("`")
+            return
+        split = {"lost": split_lost, "literal": split_literal, "row": split_row}[layer]
+        lines, first, last = page.lines, page.first, page.last
+        new: list[str] = []
+        begins: list[int] = []
+        ends: list[int] = []
+        for place in range(index, len(lines)):
+            parts = split(lines[place]) if len(lines[place]) <= _LONGEST * 50 else []
+            for part in parts or [lines[place]]:
+                new.append(part)
+                begins.append(first[place])
+                ends.append(last[place])
+        page.first = [*first[:index], *begins]
+        page.last = [*last[:index], *ends]
+        lines[index:] = new
+
+    def _dedent(self, index: int) -> None:
+        """Take the indentation of line ``index`` off its block: up to a line that has less."""
+        lines = self.page.lines
+        found = _INDENT.match(lines[index])
+        if found is None:
+            return
+        indent = found.group()
+        length = len(indent)
+        end = len(lines)
+        allowed = _INDENT_WORK * (end + 100) - self.indent_work
+        place = index
+        while place < end and place - index < allowed:
+            line = lines[place]
+            if line.startswith(indent):
+                lines[place] = line[length:]
+            elif line.strip():
+                break
+            place += 1
+        self.indent_work += place - index
+
+
+def _may_have_layer(line: str) -> bool:
+    """A quick look: most lines of prose begin with a word."""
+    first = line[0]
+    if first.isalpha():
+        return (
+            "() at " in line
+            or "\\n" in line
+            or " 0x" in line
+            or (len(line) > 15 and (line[3] == " " and line[6:7] == " "))
+            or "> " in line[:32]
+            or "# " in line[:32]
+            or line.startswith(("login: ", "dnl ", "REM ", "L"))
+            or "$ " in line[:32]
+            or "% " in line[:32]
+            or "console: " in line[:40]
+        )
+    return True
+
+
+def _peelings(line: str) -> Iterable[tuple[str, list[str]]]:
+    """Ways to take one layer off ``line``: its name and what is left, as lines."""
+    found = _INDENT.match(line)
+    if found is not None:
+        yield "indent", [line[found.end() :]]
+    for name, pattern in _COMPILED.items():
+        found = pattern.match(line)
+        if found is not None and found.end() and found.end() < len(line):
+            rest = line[found.end() :]
+            yield name, [rest.rstrip("`") if name == "bullet" else rest]
+    if "\\n" in line:
+        yield "literal", split_literal(line)
+    if "at " in line:
+        parts = split_lost(line)
+        if len(parts) > 1:
+            yield "lost", parts
+    if "|" in line:
+        parts = split_row(line)
+        if parts:
+            yield "row", parts
+
+
+def split_lost(line: str) -> list[str]:
+    """``line`` cut where line ends were lost between frames."""
+    return [part.strip(" ") for part in _LOST.split(line)] if "at " in line else [line]
+
+
+def split_literal(line: str) -> list[str]:
+    r"""``line`` cut at ``\n`` written as two letters; the quotes of a string around it go away."""
+    if "\\n" not in line:
+        return [line]
+    text = line.replace("\\r", "").replace("\\t", "\t").replace('\\"', '"')
+    return [part.strip('"') for part in text.split("\\n")]
+
+
+def split_row(line: str) -> list[str]:
+    """A row of a Markdown table as columns two blanks apart; nothing if it is none."""
+    found = _ROW.match(line)
+    if found is None:
+        return []
+    cells = [cell.strip().strip("`*") for cell in found.group(1).replace("\\|", "|").split("|")]
+    return ["  ".join(cells)]

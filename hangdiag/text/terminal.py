@@ -1,0 +1,82 @@
+"""What terminals, serial lines and pagers leave in a text: escapes, CRs, NULs, ``--More--``."""
+
+from __future__ import annotations
+
+import re
+
+# Escape sequences of terminals (ECMA-48 CSI, OSC and two-character escapes).
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[()][0-9A-B])")
+# ddb's pager writes "--More--", a CR, blanks over it and another CR (sys/ddb/db_output.c, db_pager).
+_PAGER = re.compile(r"--More--(?:[ \t]*\r)*[ \t]*")
+# gdb's own pager
+_GDB_PAGER = re.compile(r"--Type <(?:RET|return)>[^\n-]*--[ \t]*")
+_LESS_PAGER = re.compile(r"\A:\Z|\A(?:lines \d+-\d+.*|\(END\))\Z")
+_LETTERS = str.maketrans(
+    {
+        "\x00": None, "\x07": None, "\u00a0": " ", "\u202f": " ", "\u2007": " ", "\u2009": " ", "\u3000": " ",
+        "\ufeff": None, "\u200b": None, "\u200c": None, "\u200d": None, "\u2060": None, "\u00ad": None,
+        "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2013": "-", "\u2014": "-",
+        "\u2212": "-", "\u2026": "...", "\uff1a": ":", "\uff08": "(", "\uff09": ")",
+    }
+)  # fmt: skip
+_BREAKS = re.compile("[\r\x0b\x0c\x85\u2028\u2029]")
+#: What makes a text need cleaning; searched one by one, which is ten times as fast as one expression.
+_UNUSUAL = ("\x1b", "\x00", "\x08", "\r", "\x0b", "\x0c", "\x07", "--More--")
+
+
+def join_line_ends(text: str) -> str:
+    """CR LF, and the CR CR LF that a console makes of it, as line ends."""
+    text = text.replace("\r\n", "\n")
+    if "\r\n" in text:
+        text = re.sub(r"\r+\n", "\n", text)
+    if "\r" in text and "\n" not in text:
+        text = text.replace("\r", "\n")
+    return text
+
+
+def is_plain(text: str) -> bool:
+    """Is there nothing to clean?"""
+    return text.isascii() and not any(mark in text for mark in _UNUSUAL) and ("<" not in text or "--Type <" not in text)
+
+
+def clean_lines(text: str, first_line: int = 1) -> tuple[list[str], list[int]]:
+    """The cleaned lines of ``text`` and the original number of each."""
+    lines = []
+    numbers = []
+    for number, raw in enumerate(text.split("\n"), first_line):
+        line = raw
+        if not line.isascii() or "\x00" in line or "\x07" in line:
+            line = line.translate(_LETTERS)
+        if "\x1b" in line:
+            line = _ESCAPES.sub("", line)
+        if "\x08" in line:
+            line = _overstrike(line)
+        if "--" in line:
+            line = _PAGER.sub("\n", line)
+            line = _GDB_PAGER.sub("\n", line)
+            if "\n" in line:
+                line = line.replace("\n", "\r").strip("\r")
+        if "\r" in line or not line.isprintable():
+            # what a lone CR separates was written one over the other; readers want each part
+            for part in _BREAKS.split(line):
+                if part or part == line:
+                    lines.append(part)
+                    numbers.append(number)
+        else:
+            lines.append(line)
+            numbers.append(number)
+    if lines and not lines[-1]:
+        lines.pop()
+        numbers.pop()
+    return lines, numbers
+
+
+def _overstrike(line: str) -> str:
+    """Apply backspaces, as a terminal would."""
+    shown: list[str] = []
+    for letter in line:
+        if letter != "\x08":
+            shown.append(letter)
+        elif shown:
+            shown.pop()
+    return "".join(shown)

@@ -1,0 +1,242 @@
+"""From written captures to findings: what is proven, what is not, who is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.traces import T, alltrace, analysed, first, kgdb, procstat, tids, vcpus
+
+BHYVECTL = T(100901, "-", "lock one", 2290, "bhyvectl")
+FORMS = pytest.mark.parametrize("form", [procstat, lambda threads: procstat(threads, offsets=False), kgdb])
+
+
+@FORMS
+def test_one_vcpu_ioctl_against_a_rendezvous(form):
+    diagnosis, finding = first(form([*vcpus("joined", "lock one", "started", "joined"), BHYVECTL]))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert tids(diagnosis, finding.threads) == [100860, 100861, 100862, 100863]
+    assert tids(diagnosis, finding.victims) == [100901]
+    assert tids(diagnosis, (finding.initiator,)) == [100862]
+    assert tids(diagnosis, finding.cycle) == [100862, 100861, 100862]
+
+
+@FORMS
+def test_all_vcpus_ioctl_against_a_rendezvous(form):
+    diagnosis, finding = first(form(vcpus("started", "lock all", "joined")))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert tids(diagnosis, finding.threads) == [100860, 100861, 100862]
+    assert finding.known_bug is None or "all" in finding.known_bug.rule.id
+
+
+def test_inlined_handler_is_still_the_rendezvous():
+    _, finding = first(procstat(vcpus("joined, inlined", "lock one", "started")))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+
+
+def test_ddb_names_threads_only_in_ps():
+    threads = vcpus("joined", "lock one", "started")
+    ps = "db> ps\n  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n"
+    ps += " 2210     1     0     0  D       (threaded)                  bhyve\n"
+    for thread, wmesg, wchan in zip(threads, ("vmrndv", "vmstat", "vmrndv"), ("110", "268", "110"), strict=True):
+        ps += f"{thread.tid}                   D       {wmesg}  0xfffffe0000723{wchan}  {thread.name}\n"
+    diagnosis, finding = first(ps + alltrace(threads))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert [thread.name for thread in diagnosis.capture.threads] == ["vcpu 0", "vcpu 1", "vcpu 2"]
+
+
+def test_a_missing_vcpu_that_can_run_is_no_deadlock():
+    _, finding = first(procstat(vcpus("started", "in guest", "joined", "halted")))
+    assert finding.verdict == "contention"
+
+
+def test_an_ioctl_that_may_want_a_running_vcpu_is_no_deadlock():
+    # vcpu 1 waits for vcpu 0 or vcpu 2; vcpu 2 is in the guest and will notice
+    diagnosis = analysed(procstat(vcpus("started", "lock one", "in guest")))
+    assert all(finding.verdict != "deadlock" for finding in diagnosis.findings)
+
+
+def test_a_halted_guest_is_no_hang():
+    diagnosis, finding = first(procstat(vcpus("halted", "halted") + [T(100859, "mevent", "kqueue")]))
+    assert finding.verdict == "no-hang"
+    assert all(wait.idle for wait in diagnosis.waits)
+
+
+def test_a_vcpu_thread_that_sleeps_in_userland_is_the_cause():
+    diagnosis, finding = first(procstat(vcpus("started", "mutex in userland", "joined")))
+    assert finding.verdict == "blocked"
+    assert tids(diagnosis, finding.causes) == [100861]
+    assert tids(diagnosis, finding.threads) == [100860, 100862]
+
+
+def test_a_vcpu_thread_in_disk_io_is_the_cause():
+    diagnosis, finding = first(procstat(vcpus("started", "disk", "joined")))
+    assert finding.verdict == "blocked"
+    assert tids(diagnosis, finding.causes) == [100861]
+
+
+def test_two_vms_never_mix():
+    sick = vcpus("joined", "lock one", "started")
+    well = vcpus("halted", "in guest", "halted", pid=3300, first=100950)
+    diagnosis, finding = first(procstat(sick + well))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert set(tids(diagnosis, finding.threads)) == {100860, 100861, 100862}
+    machines = {machine.pid: machine for machine in diagnosis.machines}
+    assert list(machines) == [2210, 3300]
+    assert not {edge.holder for edge in diagnosis.edges} & set(machines[3300].members)
+
+
+def test_a_rendezvous_in_one_vm_and_an_ioctl_in_another_is_no_deadlock():
+    one = vcpus("started", "in guest")
+    other = vcpus("lock one", "in guest", pid=3300, first=100950)
+    assert all(finding.verdict != "deadlock" for finding in analysed(procstat(one + other)).findings)
+
+
+def test_two_deadlocked_vms_are_two_findings():
+    one = vcpus("joined", "lock one", "started")
+    other = vcpus("started", "lock all", pid=3300, first=100950)
+    verdicts = [finding.verdict for finding in analysed(procstat(one + other)).findings]
+    assert verdicts == ["deadlock", "deadlock"]
+
+
+def test_bhyvectl_among_two_vms_is_not_tied_to_either():
+    one = vcpus("joined", "lock one", "started")
+    other = vcpus("halted", "halted", pid=3300, first=100950)
+    diagnosis, finding = first(procstat([*one, *other, BHYVECTL]))
+    assert finding.verdict == "deadlock"
+    assert 100901 not in tids(diagnosis, finding.victims)
+
+
+def test_destroyers_are_victims():
+    swi6 = T(100010, "swi6: Giant taskq", "destroy, taskqueue", 12, "intr")
+    sysctl = T(100902, "-", "destroy, sysctl", 2300, "bhyvectl")
+    diagnosis, finding = first(procstat([*vcpus("joined", "lock one", "started"), swi6, sysctl]))
+    assert set(tids(diagnosis, finding.victims)) == {100010, 100902}
+
+
+def test_a_destroyer_among_two_vms_is_said_to_be_ambiguous():
+    swi6 = T(100010, "swi6: Giant taskq", "destroy, taskqueue", 12, "intr")
+    one = vcpus("joined", "lock one", "started")
+    other = vcpus("halted", pid=3300, first=100950)
+    diagnosis = analysed(procstat([*one, *other, swi6]))
+    assert 100010 not in tids(diagnosis, diagnosis.findings[0].victims)
+    index = [thread.tid for thread in diagnosis.capture.threads].index(100010)
+    assert "any of the VMs" in diagnosis.needs[index].why
+
+
+def test_a_killed_process_is_a_victim():
+    killed = T(100859, "mevent", "killed")
+    diagnosis, finding = first(procstat([killed, *vcpus("joined", "lock one", "started")]))
+    assert finding.verdict == "deadlock"
+    assert 100859 in tids(diagnosis, finding.victims)
+
+
+def test_a_waiter_for_mem_segs_is_a_victim_of_the_thread_in_lock_all():
+    other = T(100903, "-", "mem_segs", 2400, "bhyvectl")
+    diagnosis, finding = first(procstat([*vcpus("started", "lock all"), other]))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert tids(diagnosis, finding.victims) == [100903]
+
+
+def test_the_fixed_kernel_acts_for_vcpus_that_have_not_joined():
+    diagnosis = analysed(procstat(vcpus("started", "lock all, fixed", "joined")))
+    assert all(finding.verdict != "deadlock" for finding in diagnosis.findings)
+
+
+def test_everyone_joined_is_inconclusive():
+    _, finding = first(procstat(vcpus("started", "joined")))
+    assert finding.verdict == "inconclusive"
+
+
+def test_a_gap_in_the_vcpus_is_possible_at_most():
+    # vcpu 1 is not in the capture: it may be the one that is missing
+    threads = vcpus("started", "halted", "lock one")
+    _, finding = first(procstat([threads[0], threads[2]]))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "possible")
+
+
+def test_suspend_waits_for_the_vcpu_in_userland():
+    diagnosis, finding = first(procstat(vcpus("suspended", "mutex in userland")))
+    assert finding.verdict == "blocked"
+    assert tids(diagnosis, finding.causes) == [100861]
+
+
+def test_read_vcpu_sets_decide_who_is_missing():
+    text = kgdb(vcpus("joined", "lock one", "started", "in guest"))
+    text += "(kgdb) p *head.slh_first->vm\n"
+    text += "$1 = {rendezvous_req_cpus = {__bits = {7, 0, 0, 0}}, rendezvous_done_cpus = {__bits = {5, 0, 0, 0}}, "
+    text += "active_cpus = {__bits = {15, 0}}, rendezvous_func = 0xffffffff80 <vioapic_update_tmr>, name = \"win11\"}\n"
+    diagnosis = analysed(text)
+    # the ioctl may want vcpu 3, which runs: no proof, but the rendezvous surely waits for vcpu 1 alone
+    need = diagnosis.needs[0]
+    assert [holder.thread for holder in need.holders] == [1]
+    assert need.mode == "all"
+    assert diagnosis.machines[0].label == "win11"
+
+
+def test_a_rendezvous_that_is_over_is_no_deadlock():
+    text = kgdb(vcpus("joined", "lock one", "started"))
+    text += "(kgdb) p *head.slh_first->vm\n"
+    text += "$1 = {rendezvous_req_cpus = {__bits = {0}}, rendezvous_done_cpus = {__bits = {7}}, rendezvous_func = 0x0}\n"
+    assert all(finding.verdict != "deadlock" for finding in analysed(text).findings)
+
+
+LOCKS = """db> show allchains
+chain 1:
+ thread 100101 (pid 900, one) is blocked on lock 0xfffff80001 (sleep mutex) "first"
+ thread 100102 (pid 900, two) is blocked on lock 0xfffff80002 (sleep mutex) "second"
+ thread 100101 (pid 900, one) is blocked on lock 0xfffff80001 (sleep mutex) "first"
+"""
+
+
+def test_a_lock_cycle_from_a_chain():
+    diagnosis, finding = first(LOCKS)
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert tids(diagnosis, finding.threads) == [100101, 100102]
+
+
+def test_a_lock_chain_that_ends_in_a_running_thread_is_contention():
+    _, finding = first(
+        'thread 100101 (pid 900, one) is blocked on lock 0xfffff80001 (sleep mutex) "first"\n'
+        "thread 100102 (pid 900, two) is running on CPU 3\n"
+    )
+    assert finding.verdict == "contention"
+
+
+def test_a_thread_asleep_on_its_own_lock():
+    _, finding = first(
+        'thread 100101 (pid 900, one) is blocked on lock 0xfffff80001 (lockmgr) "ufs" EXCL\n'
+        'thread 100101 (pid 900, one) is blocked on lock 0xfffff80001 (lockmgr) "ufs" EXCL\n'
+    )
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert "itself" in finding.summary
+
+
+def test_locks_of_the_same_name_are_not_one_lock():
+    diagnosis = analysed(
+        'thread 100101 (pid 900, one) is blocked on lock 0xfffff80001 (lockmgr) "ufs" EXCL\n'
+        'thread 100102 (pid 901, two) is sleeping on 0xfffff80009 "nanslp"\n'
+        "\n"
+        'thread 100103 (pid 902, three) is blocked on lock 0xfffff80003 (lockmgr) "ufs" EXCL\n'
+        'thread 100101 (pid 900, one) is blocked on lock 0xfffff80001 (lockmgr) "ufs" EXCL\n'
+        'thread 100102 (pid 901, two) is sleeping on 0xfffff80009 "nanslp"\n'
+    )
+    targets = {(edge.waiter, edge.holder) for edge in diagnosis.edges}
+    numbers = {thread.tid: index for index, thread in enumerate(diagnosis.capture.threads)}
+    assert targets == {(numbers[100101], numbers[100102]), (numbers[100103], numbers[100101])}
+
+
+def test_lock_waiters_without_owners_are_inconclusive():
+    stack = "mi_switch sleepq_wait _sx_xlock_hard _sx_xlock foo_ioctl sys_ioctl amd64_syscall"
+    _, finding = first(procstat([T(100101, "a", stack, 900, "x"), T(100102, "b", stack, 900, "x")]))
+    assert finding.verdict == "inconclusive"
+
+
+def test_nothing_but_prose():
+    _, finding = first("My guest hangs. What can I do?\n")
+    assert finding.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("stacks", [("halted", "in guest"), ("preempted", "preempted"), ("in guest", "halted", "preempted")])
+def test_healthy_guests_have_no_finding_but_no_hang(stacks):
+    diagnosis = analysed(procstat(vcpus(*stacks)))
+    assert [finding.verdict for finding in diagnosis.findings] == ["no-hang"]
