@@ -73,18 +73,22 @@ def _deadlocks(scene: Scene, needs: Mapping[int, Need]) -> list[Finding]:
     )
     findings: list[Finding] = []
     explained: set[int] = set()
-    behind = graph.reduce(readings[1][1]), readings[1][1]
+    # who is stuck behind a deadlock is asked under the likely reading: no proof rests on it
+    likely = readings[1][1]
     for certainty, conditions in readings:
         stuck = graph.reduce(conditions)
+        wide = conditions if certainty == "possible" else likely
+        waiting: dict[int, list[int]] | None = None
         for core in graph.cores(stuck, conditions):
             if not explained.isdisjoint(core):
                 continue
             sure = certainty
             if certainty == "proven" and any(needs[index].basis == "rule" for index in core):
                 sure = "likely"
-            wide, wider = behind if certainty != "possible" else (stuck, conditions)
-            edges = {index: wider[index].targets for index in wide | stuck if index in wider}
-            victims = graph.dependents(core, wide | stuck, edges) - set(core)
+            if waiting is None:
+                behind = stuck if certainty == "possible" else stuck | graph.reduce(likely)
+                waiting = graph.waiters(behind, {index: wide[index].targets for index in behind})
+            victims = graph.dependents(core, waiting) - set(core)
             findings.append(_deadlock(scene, needs, core, sorted(victims), sure))
             explained.update(core, victims)
     return findings

@@ -29,7 +29,7 @@ class Condition:
 def reduce(conditions: Mapping[int, Condition]) -> frozenset[int]:
     """The nodes that can never be freed, whatever the others do. Linear in nodes and targets."""
     waiting: dict[int, int] = {}
-    waiters: dict[int, list[int]] = {}
+    blocked_by: dict[int, list[int]] = {}
     for node, condition in conditions.items():
         if condition.open:
             continue
@@ -44,10 +44,10 @@ def reduce(conditions: Mapping[int, Condition]) -> frozenset[int]:
             continue
         waiting[node] = missing
         for target in blocking:
-            waiters.setdefault(target, []).append(node)
+            blocked_by.setdefault(target, []).append(node)
     freed = deque(node for node in conditions if node not in waiting)
     while freed:
-        for node in waiters.get(freed.popleft(), ()):
+        for node in blocked_by.get(freed.popleft(), ()):
             if node in waiting:
                 waiting[node] -= 1
                 if waiting[node] == 0:
@@ -115,8 +115,7 @@ def cores(stuck: frozenset[int], conditions: Mapping[int, Condition]) -> list[li
         members = set(part)
         if len(part) == 1 and part[0] not in edges[part[0]]:
             continue
-        alone = {node: conditions[node] for node in part}
-        if reduce(alone) == members:
+        if reduce({node: conditions[node] for node in part}) == members:
             found.append(part)
     return found
 
@@ -142,16 +141,21 @@ def shortest_cycle(start: int, members: Iterable[int], edges: Mapping[int, Seque
     return []
 
 
-def dependents(roots: Iterable[int], stuck: frozenset[int], edges: Mapping[int, Sequence[int]]) -> frozenset[int]:
-    """The stuck nodes from which some root can be reached (roots included)."""
-    waiters: dict[int, list[int]] = {}
-    for node in stuck:
+def waiters(nodes: Iterable[int], edges: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+    """For each node, who among ``nodes`` waits for it."""
+    found: dict[int, list[int]] = {}
+    for node in nodes:
         for target in edges.get(node, ()):
-            waiters.setdefault(target, []).append(node)
+            found.setdefault(target, []).append(node)
+    return found
+
+
+def dependents(roots: Iterable[int], waiting: Mapping[int, Sequence[int]]) -> frozenset[int]:
+    """Everybody who waits for some root, however indirectly (roots included); ``waiting`` is from :func:`waiters`."""
     reached = set(roots)
     queue = deque(reached)
     while queue:
-        for node in waiters.get(queue.popleft(), ()):
+        for node in waiting.get(queue.popleft(), ()):
             if node not in reached:
                 reached.add(node)
                 queue.append(node)

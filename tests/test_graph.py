@@ -6,7 +6,7 @@ import networkx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangdiag.graph import Condition, components, cores, dependents, reduce, shortest_cycle
+from hangdiag.graph import Condition, components, cores, dependents, reduce, shortest_cycle, waiters
 
 NODES = 7
 conditions = st.dictionaries(
@@ -58,7 +58,8 @@ def test_whoever_is_stuck_reaches_a_core(given_conditions):
     edges = {node: given_conditions[node].targets for node in stuck}
     # an "any" without targets is stuck by itself, on no cycle
     dead_ends = [node for node in stuck if given_conditions[node].mode == "any" and not given_conditions[node].targets]
-    assert dependents([*dead_ends, *(node for core in found for node in core)], stuck, edges) == stuck
+    roots = [*dead_ends, *(node for core in found for node in core)]
+    assert dependents(roots, waiters(stuck, edges)) == stuck
     for core in found:
         assert reduce({node: given_conditions[node] for node in core}) == set(core)
         cycle = shortest_cycle(core[0], core, edges)

@@ -45,6 +45,7 @@ class Console:
     timeout: float
     transcript: bytearray = field(default_factory=bytearray)
     lines: str | None = None
+    page: str | None = None
 
     def command(self, text: str) -> str:
         """The output of one command, without its echo and the next prompt."""
@@ -162,7 +163,10 @@ def interview(console: Console, progress: Progress) -> str:
 
 def _run(console: Console, command: str) -> str:
     """One command with the pager as it needs it: on for those that may never end, else off."""
-    console.command(f"set $lines={_PAGE_LINES if command.startswith(_PAGED) else '0'}")
+    page = _PAGE_LINES if command.startswith(_PAGED) else "0"
+    if console.page != page:
+        console.command(f"set $lines={page}")
+        console.page = page
     return console.command(command)
 
 

@@ -15,13 +15,14 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import termios
 import time
 import tty
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from hangdiag.errors import DebuggerError
 from hangdiag.live import gate
@@ -68,6 +69,8 @@ class Session:
         self._writing = writing
         self.timeout = timeout
         self.process = process
+        #: What the debugger prints beside its MI conversation.
+        self.printed: IO[bytes] | None = None
         self._token = 0
         self._buffer = b""
         self._unfinished = b""
@@ -136,8 +139,12 @@ class Session:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise DebuggerError(
-                f"the debugger gave no answer in time{self._heard()}; is the target alive? a larger --timeout waits longer"
+                f"the debugger gave no answer in time{self._heard()}; is the target alive?"
+                " a larger --timeout waits longer"
             )
+        if self.process is not None and self.printed is not None and self.process.poll() is not None:
+            # On a pty of ours the end of the other side does not show.
+            raise DebuggerError(f"the debugger has gone away{self._heard()}")
         readable: list[int] = []
         written = 0
         try:
@@ -209,6 +216,10 @@ class Session:
             self._last_words.append(" ".join(line.decode("utf-8", "replace").split()))
 
     def _heard(self) -> str:
+        if self.printed is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.printed.seek(max(0, self.printed.seek(0, os.SEEK_END) - 300))
+                self._last_words.append(" ".join(self.printed.read().decode("utf-8", "replace").split()))
         return f" (last words: {' / '.join(self._last_words)[-300:]})" if self._last_words else ""
 
     @property
@@ -237,6 +248,8 @@ class Session:
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
+        if self.printed is not None:
+            self.printed.close()
         for descriptor in self._owned:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
@@ -280,25 +293,33 @@ def launch(debugger: str, arguments: Sequence[str], timeout: float) -> Session:
 
 
 def launch_kgdb(debugger: str, arguments: Sequence[str], timeout: float) -> Session:
-    """Starts kgdb, which takes no ``--interpreter``, and has it speak MI on a pty (``new-ui``)."""
+    """Starts kgdb, which takes no ``--interpreter``, and has it speak MI on a pty (``new-ui``).
+
+    ``arguments`` should name a kernel: without one kgdb opens the running system by itself.
+    """
     session, path = open_pty(timeout)
-    process = _start([debugger, "-q", *arguments], debugger)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    session.process = process
-    os.set_blocking(process.stdout.fileno(), False)
-    process.stdin.write(gate.check_typed(f"new-ui mi3 {path}").encode() + b"\n")
-    process.stdin.flush()
+    # A file, not a pipe: nobody reads it while kgdb runs, and a full pipe would stop it.
+    session.printed = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the session)
+    try:
+        session.process = _start([debugger, "-q", *arguments], debugger, session.printed)
+        assert session.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            session.process.stdin.write(gate.check_typed(f"new-ui mi3 {path}").encode() + b"\n")
+        # Symbols of a whole kernel are loaded before the first prompt.
+        session.wait_for_prompt(max(timeout, 120.0))
+    except BaseException:
+        session.kill()
+        raise
     return session
 
 
-def _start(command: Sequence[str], debugger: str) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], debugger: str, output: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "LC_ALL": "C", "TERM": "dumb", "DEBUGINFOD_URLS": ""}
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env=environment,

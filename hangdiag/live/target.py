@@ -8,6 +8,7 @@ sits in its debugger, and continues it on detach and on kill: there gdb must jus
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import time
@@ -115,14 +116,15 @@ def start(options: Options, say: Say) -> Target:
         return _join(options, say)
     wanted = {"kernel": ("kgdb",), "core": ("kgdb", "gdb"), "remote": ("gdb", "kgdb")}[options.way]
     debugger = mi.find_debugger(options.gdb, wanted)
+    symbols = _symbols(options)
     if "kgdb" in debugger.rsplit("/", 1)[-1]:
-        # Not given to kgdb itself: it would open the core before the settings are made.
-        session = mi.launch_kgdb(debugger, options.gdb_arguments, options.timeout)
+        # kgdb knows FreeBSD's ABI; the core is opened later, when the settings are made.
+        session = mi.launch_kgdb(debugger, [*options.gdb_arguments, symbols], options.timeout)
     else:
         session = mi.launch(debugger, options.gdb_arguments, options.timeout)
     target = Target(session, options)
     try:
-        _prepare(session, options)
+        _prepare(session, options, symbols)
         version = _file_version(session)
         _connect(target, say)
         _compare_versions(session, version)
@@ -145,22 +147,31 @@ def _join(options: Options, say: Say) -> Target:
     return target
 
 
-def _prepare(session: mi.Session, options: Options) -> None:
-    """Settings, the ABI, symbols: all before there is a target."""
-    session.ask_many([f"-gdb-set {setting}" for setting in _SETTINGS])
-    shown = session.ask('-interpreter-exec console "show osabi"').console
-    if '"FreeBSD' not in shown.split("default OS ABI", 1)[-1]:
-        # A gdb without FreeBSD's ABI cuts a kernel's pointers to 32 bits, silently. "none" prevents that;
-        # it also makes ELF cores unreadable.
-        session.require(f"-gdb-set osabi {'GNU/Linux' if options.way == 'core' else 'none'}")
-    if options.sysroot is not None:
-        session.require(f"-gdb-set sysroot {gate.quoted(options.sysroot)}")
+def _symbols(options: Options) -> str:
+    """The file with the kernel's symbols; raises DebuggerError if it was not named or cannot be read."""
     symbols = options.symbols or (options.place if options.way == "kernel" else None)
     if symbols is None:
         raise DebuggerError("no symbols: give the kernel.full or kernel.debug of the target with --symbols")
-    answer = session.ask(f'-file-exec-and-symbols "{gate.quoted(symbols)}"', max(options.timeout, 120.0))
-    if answer.status == "error":
-        raise DebuggerError(f"{symbols}: {answer.message}; give the target's kernel.full with --symbols")
+    path = os.path.abspath(os.path.expanduser(symbols))
+    if not os.access(path, os.R_OK) or os.path.isdir(path):
+        raise DebuggerError(f"{symbols}: cannot be read; give the target's kernel.full with --symbols")
+    return gate.quoted(path)
+
+
+def _prepare(session: mi.Session, options: Options, symbols: str) -> None:
+    """Settings, the ABI, symbols: all before there is a target."""
+    session.ask_many([f"-gdb-set {setting}" for setting in _SETTINGS])
+    if options.sysroot is not None:
+        session.require(f"-gdb-set sysroot {gate.quoted(options.sysroot)}")
+    if session.printed is None:
+        shown = session.ask('-interpreter-exec console "show osabi"').console
+        if '"FreeBSD' not in shown.split("default OS ABI", 1)[-1]:
+            # A gdb without FreeBSD's ABI cuts a kernel's pointers to 32 bits, silently. "none" prevents
+            # that; but an ELF core is read only with an ABI that has cores.
+            session.require(f"-gdb-set osabi {'GNU/Linux' if options.way == 'core' else 'none'}")
+        answer = session.ask(f'-file-exec-and-symbols "{symbols}"', max(options.timeout, 120.0))
+        if answer.status == "error":
+            raise DebuggerError(f"{symbols}: {answer.message}; give the target's kernel.full with --symbols")
     check_pointers(session)
     if not GdbMemory(session).symbols(["allproc"]):
         raise DebuggerError(
@@ -205,10 +216,12 @@ def _connect_remote(target: Target, say: Say) -> None:
         target.unknown = False
         raise DebuggerError(f"{options.place}: {answer.message}; is a gdb stub listening there?")
     target.connected = True
-    target.resume = bool(cpu_threads(session.ask("-thread-info")))
+    cpus = cpu_threads(session.ask("-thread-info"))
+    target.resume = bool(cpus)
     target.unknown = False
     if not target.resume:
         return
+    _select_kernel_cpu(session, cpus)
     if _in_debugger(session):
         say(
             "the kernel sits in its debugger; its machine is stopped while it is read, and resumed afterwards"
@@ -220,6 +233,20 @@ def _connect_remote(target: Target, say: Say) -> None:
             f"{options.place}: the target was running: connecting stopped it for a moment, and it was resumed;"
             " give --stop to have it stopped while it is read"
         )
+
+
+def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int]) -> None:
+    """Looks at memory through a CPU that runs in the kernel, if one does.
+
+    QEMU reads with the page tables of the selected CPU, and with page table isolation those of a CPU in
+    user mode do not map the kernel.
+    """
+    for number in cpus.values():
+        answer = session.ask(f'-data-evaluate-expression --thread {number} --frame 0 "(unsigned long)$pc"')
+        value = str(answer.payload.get("value", ""))
+        if value.isdigit() and int(value) >> 63:
+            session.ask(f"-thread-select {number}")
+            return
 
 
 def _in_debugger(session: mi.Session) -> bool:
