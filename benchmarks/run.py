@@ -1,7 +1,7 @@
 """Measurements of ``make bench``: they print figures and ratios, and never fail on time.
 
-    python benchmarks/run.py            # everything
-    python benchmarks/run.py pipeline   # one of them
+python benchmarks/run.py            # everything
+python benchmarks/run.py pipeline   # one of them
 """
 
 from __future__ import annotations
@@ -35,12 +35,21 @@ def host(threads: int) -> list:
     pid = 3000
     while len(made) < threads:
         sick = pid % 8 == 0
-        stacks = ("joined", "lock one", "started", "joined") if sick else ("halted", "in guest", "halted", "preempted")
+        stacks = (
+            ("joined", "lock one", "started", "joined")
+            if sick
+            else ("halted", "in guest", "halted", "preempted")
+        )
         made += vcpus(*stacks, pid=pid, first=100000 + len(made))
         made += [
             T(100000 + len(made) + number, name, stack, pid)
             for number, (name, stack) in enumerate(
-                (("mevent", "kqueue"), ("blk-3:0-0", "mutex in userland"), ("blk-3:0-1", "disk"), ("vtnet-4:0 tx", "kqueue"))
+                (
+                    ("mevent", "kqueue"),
+                    ("blk-3:0-0", "mutex in userland"),
+                    ("blk-3:0-1", "disk"),
+                    ("vtnet-4:0 tx", "kqueue"),
+                )
             )
         ]
         pid += 1
@@ -56,7 +65,9 @@ def pipeline() -> None:
 
     knowledge = load_knowledge()
     print("pipeline: text to findings, one core")
-    print(f"  {'format':<10} {'threads':>8} {'MB':>7} {'read s':>8} {'MB/s':>7} {'diagnose s':>11} {'all s':>7} {'us/thread':>10}")
+    print(
+        f"  {'format':<10} {'threads':>8} {'MB':>7} {'read s':>8} {'MB/s':>7} {'diagnose s':>11} {'all s':>7} {'us/thread':>10}"
+    )
     for form in (procstat, alltrace):
         for threads in (5_000, 20_000, 100_000):
             text = form(host(threads))
@@ -82,8 +93,12 @@ def memory() -> None:
         "print('  peak MB', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)"
     )
     begin = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", script], input=text.encode(), capture_output=True, check=False, cwd=HERE.parent)
-    print(f"command on 5,000 threads of alltrace: {time.perf_counter() - begin:.2f} s,{done.stderr.decode().rstrip()}")
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=text.encode(), capture_output=True, check=False, cwd=HERE.parent
+    )
+    print(
+        f"command on 5,000 threads of alltrace: {time.perf_counter() - begin:.2f} s,{done.stderr.decode().rstrip()}"
+    )
 
 
 def start() -> None:
@@ -103,7 +118,9 @@ def start() -> None:
         ratios.append(pair[0] / pair[1])
     middle = sorted(ratios)[len(ratios) // 2]
     fastest = min(pair[0] for pair in pairs) * 1000, min(pair[1] for pair in pairs) * 1000
-    print(f"start: analyze {fastest[0]:.0f} ms, import typer {fastest[1]:.0f} ms; median ratio of pairs {middle:.2f}")
+    print(
+        f"start: analyze {fastest[0]:.0f} ms, import typer {fastest[1]:.0f} ms; median ratio of pairs {middle:.2f}"
+    )
 
 
 def rules() -> None:
@@ -122,7 +139,9 @@ def rules() -> None:
             rule,
             id=f"{rule.id}-{copy}",
             wmesg=tuple(f"{message}{copy}" for message in rule.wmesg),
-            stack=tuple(re.sub(r"[^\s<|]+", lambda name: f"{name.group()}_{copy}", text) for text in rule.stack),  # noqa: B023
+            stack=tuple(
+                re.sub(r"[^\s<|]+", lambda name, copy=copy: f"{name.group()}_{copy}", text) for text in rule.stack
+            ),
         )
         for rule in knowledge.waits
         if rule.stack
@@ -132,7 +151,9 @@ def rules() -> None:
     text = alltrace(host(100_000))
     read = best(lambda: read_text(text), 1)
     (capture,) = read_text(text)
-    one, ten = (best(lambda: classify(capture, matcher), 3) for matcher in (Matcher(knowledge), Matcher(wide)))  # noqa: B023
+    one, ten = (
+        best(lambda matcher=matcher: classify(capture, matcher), 3) for matcher in (Matcher(knowledge), Matcher(wide))
+    )
     print(
         f"rules: 100,000 threads read in {read:.2f} s, classified in {one:.2f} s with {len(knowledge.waits)} rules,"
         f" {ten:.2f} s with {len(wide.waits)} (ratio {ten / one:.2f})"

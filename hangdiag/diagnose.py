@@ -30,7 +30,14 @@ def diagnose(capture: Capture, knowledge: Knowledge, matcher: Matcher | None = N
     needs = find_needs(scene)
     resources, resource_of = _number_resources(needs)
     edges = tuple(
-        Edge(index, holder.thread, resource_of[index], need.mode, holder.certainty, _evidence(scene, index, holder.where))
+        Edge(
+            index,
+            holder.thread,
+            resource_of[index],
+            need.mode,
+            holder.certainty,
+            _evidence(scene, index, holder.where),
+        )
         for index, need in needs.items()
         for holder in need.holders
     )
@@ -39,10 +46,14 @@ def diagnose(capture: Capture, knowledge: Knowledge, matcher: Matcher | None = N
     found += _others(scene, needs, explained)
     if not found:
         found = [_nothing(scene)]
-    found.sort(key=lambda item: (_GRAVITY[item.verdict], _SURENESS[item.certainty], -len(item.threads) - len(item.victims)))
-    findings = tuple(
-        next_steps(with_known_bug(finding, scene, knowledge), scene, needs) for finding in found
+    found.sort(
+        key=lambda item: (
+            _GRAVITY[item.verdict],
+            _SURENESS[item.certainty],
+            -len(item.threads) - len(item.victims),
+        )
     )
+    findings = tuple(next_steps(with_known_bug(finding, scene, knowledge), scene, needs) for finding in found)
     activities = {index: wording.activity(scene, index, need, knowledge) for index, need in needs.items()}
     return Diagnosis(scene, needs, activities, resources, resource_of, edges, findings)
 
@@ -94,11 +105,17 @@ def _deadlocks(scene: Scene, needs: Mapping[int, Need]) -> list[Finding]:
     return findings
 
 
-def _deadlock(scene: Scene, needs: Mapping[int, Need], core: list[int], victims: list[int], certainty: str) -> Finding:
+def _deadlock(
+    scene: Scene, needs: Mapping[int, Need], core: list[int], victims: list[int], certainty: str
+) -> Finding:
     edges = {index: [holder.thread for holder in needs[index].holders] for index in core}
     initiators = [index for index in (*core, *victims) if wording.starts_rendezvous(scene, index)]
     initiator = initiators[0] if initiators else None
-    begin = initiator if initiator in edges else next((i for i in core if scene.waits[i].kind == "rendezvous"), core[0])
+    begin = (
+        initiator
+        if initiator in edges
+        else next((i for i in core if scene.waits[i].kind == "rendezvous"), core[0])
+    )
     cycle = graph.shortest_cycle(begin, core, edges)
     evidence = dict.fromkeys(where for index in core for where in _evidence(scene, index, ()))
     for index in core:
@@ -140,7 +157,8 @@ def _others(scene: Scene, needs: Mapping[int, Need], explained: set[int]) -> lis
         if verdict is not None:
             groups.setdefault((verdict, frozenset(roots)), []).append(index)
     findings = [
-        _blocked(scene, needs, verdict, sorted(roots), members) for (verdict, roots), members in groups.items()
+        _blocked(scene, needs, verdict, sorted(roots), members)
+        for (verdict, roots), members in groups.items()
     ]
     causes = {cause for finding in findings for cause in finding.causes}
     return findings + _suspicious(scene, explained, causes)
@@ -191,11 +209,17 @@ def _is_suspicious(scene: Scene, index: int) -> bool:
     return rule is not None and rule.normal == "suspicious"
 
 
-def _blocked(scene: Scene, needs: Mapping[int, Need], verdict: str, roots: list[int], members: list[int]) -> Finding:
+def _blocked(
+    scene: Scene, needs: Mapping[int, Need], verdict: str, roots: list[int], members: list[int]
+) -> Finding:
     causes = [root for root in roots if scene.waits[root].kind not in _CAN_MOVE] or roots
-    all_rest = all(scene.waits[holder.thread].kind not in _CAN_MOVE for i in members for holder in needs[i].holders)
+    all_rest = all(
+        scene.waits[holder.thread].kind not in _CAN_MOVE for i in members for holder in needs[i].holders
+    )
     sure = verdict in ("blocked", "contention") and all(
-        needs[index].basis != "rule" and not needs[index].open and (all_rest or needs[index].basis == "observed")
+        needs[index].basis != "rule"
+        and not needs[index].open
+        and (all_rest or needs[index].basis == "observed")
         for index in members
     )
     certainty = "likely" if sure else "possible"

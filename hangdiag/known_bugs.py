@@ -26,8 +26,11 @@ def with_known_bug(finding: Finding, scene: Scene, knowledge: Knowledge) -> Find
 
 def _specificity(bug: BugRule) -> int:
     return sum(
-        2 * len(thread.stack[:1]) + len(thread.without[:1]) + sum(
-            value not in (None, (), 1) for value in (thread.kind, thread.rule, thread.via, thread.wmesg, thread.command, thread.name)
+        2 * len(thread.stack[:1])
+        + len(thread.without[:1])
+        + sum(
+            value not in (None, (), 1)
+            for value in (thread.kind, thread.rule, thread.via, thread.wmesg, thread.command, thread.name)
         )
         for thread in bug.signature.thread
     )
@@ -89,7 +92,9 @@ def fix_status(bug: BugRule, host: Host) -> str:
     ours = release_numbers(host.release)
     if ours is None:
         return f"{where}; the capture does not show your release"
-    same_branch = [theirs for text in fixed_in if (theirs := release_numbers(text)) is not None and theirs[0] == ours[0]]
+    same_branch = [
+        theirs for text in fixed_in if (theirs := release_numbers(text)) is not None and theirs[0] == ours[0]
+    ]
     if same_branch:
         if ours >= min(same_branch):
             return f"{where}; your {host.release} may have it already: compare the commit"

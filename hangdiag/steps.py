@@ -17,15 +17,21 @@ def next_steps(finding: Finding, scene: Scene, needs: Mapping[int, Need]) -> Fin
         if finding.known_bug is not None and finding.known_bug.rule.workaround:
             steps.append(finding.known_bug.rule.workaround.strip().replace("\n", " "))
         steps += _confirm(finding, scene, machine)
-        steps.append("save the evidence before you reboot: procstat -kk -a, dmesg, uname -a, bhyvectl's arguments")
+        steps.append(
+            "save the evidence before you reboot: procstat -kk -a, dmesg, uname -a, bhyvectl's arguments"
+        )
     elif finding.verdict in ("inconclusive", "blocked", "contention"):
         steps += _gather(finding, scene, needs, machine)
     elif finding.verdict == "no-hang" and scene.machines:
-        steps.append("if the guest does not answer, take a second capture some seconds later: procstat -kk -a")
+        steps.append(
+            "if the guest does not answer, take a second capture some seconds later: procstat -kk -a"
+        )
     elif finding.verdict == "memory-starvation":
         steps.append("vmstat -s; swapinfo; ps -axo pid,rss,state,wchan,comm: who holds the memory?")
     elif finding.verdict == "io-stall":
-        steps.append("zpool status -v; gstat -b; camcontrol devlist; dmesg | tail -50: which device does not answer?")
+        steps.append(
+            "zpool status -v; gstat -b; camcontrol devlist; dmesg | tail -50: which device does not answer?"
+        )
     return replace(finding, next_steps=tuple(steps))
 
 
@@ -41,7 +47,11 @@ def _confirm(finding: Finding, scene: Scene, machine: Machine | None) -> list[st
     threads = scene.capture.threads
     if "lock" in kinds:
         tids = [str(threads[index].tid) for index in finding.threads if threads[index].tid is not None]
-        return [f"to confirm, in ddb: show locks {tid}" for tid in tids[:3]] if finding.certainty != "proven" else []
+        return (
+            [f"to confirm, in ddb: show locks {tid}" for tid in tids[:3]]
+            if finding.certainty != "proven"
+            else []
+        )
     if machine is None or kinds.isdisjoint({"rendezvous", "vcpu-state", "vcpu-suspend"}):
         return []
     vm = "'vmm_dev.c'::head.slh_first->vm"
@@ -63,16 +73,28 @@ def _gather(finding: Finding, scene: Scene, needs: Mapping[int, Need], machine: 
     if locks:
         tids = [threads[index].tid for index in locks if threads[index].tid is not None]
         if tids:
-            steps.append(f"who owns the lock: in ddb, show lockchain {tids[0]} (and show alllocks, if WITNESS is in the kernel)")
-        addresses = [need.resource.key[1] for index in locks if isinstance((need := needs[index]).resource.key[1], int)]
+            steps.append(
+                f"who owns the lock: in ddb, show lockchain {tids[0]} (and show alllocks, if WITNESS is in the kernel)"
+            )
+        addresses = [
+            need.resource.key[1] for index in locks if isinstance((need := needs[index]).resource.key[1], int)
+        ]
         if addresses:
             steps.append(f"or in ddb: show lock {addresses[0]:#x}")
     if any(scene.waits[index].kind in ("rendezvous", "vcpu-state") for index in unknown):
         steps.append("the missing vCPU thread: procstat -kk -a (all threads of all processes, not only some)")
     for cause in finding.causes[:2]:
         thread = threads[cause]
-        if thread.pid is not None and scene.waits[cause].kind in ("user-lock", "event", "timer", "sleep", "unknown"):
-            steps.append(f"what it does in userland: gdb -p {thread.pid} -batch -ex 'thread apply all bt' (this stops the process for a moment)")
+        if thread.pid is not None and scene.waits[cause].kind in (
+            "user-lock",
+            "event",
+            "timer",
+            "sleep",
+            "unknown",
+        ):
+            steps.append(
+                f"what it does in userland: gdb -p {thread.pid} -batch -ex 'thread apply all bt' (this stops the process for a moment)"
+            )
             break
     steps.append("whether it moves: a second capture some seconds later (procstat -kk -a)")
     return steps

@@ -45,7 +45,9 @@ def listed(words: Sequence[str], most: int = 6) -> str:
 def names(scene: Scene, indices: Iterable[int], most: int = 6) -> str:
     """The names of threads, with the VM's where all are vCPUs of one."""
     members = list(indices)
-    machines = {machine.number: machine for index in members if (machine := scene.machine_of.get(index)) is not None}
+    machines = {
+        machine.number: machine for index in members if (machine := scene.machine_of.get(index)) is not None
+    }
     text = listed([name(scene, index) for index in members], most)
     all_vcpus = all(index in machine.vcpus.values() for machine in machines.values() for index in members)
     if len(machines) == 1 and all_vcpus:
@@ -67,20 +69,30 @@ def activity(scene: Scene, index: int, need: Need, knowledge: Knowledge) -> str:
     targets = [name(scene, holder.thread) for holder in need.holders]
     who = (listed(targets, 8) if need.mode == "all" else one_of(targets)) if targets else ""
     if wait.kind == "rendezvous":
-        started = next((what for frame in reversed(frames) if (what := _STARTS_RENDEZVOUS.get(frame.function))), "")
+        started = next(
+            (what for frame in reversed(frames) if (what := _STARTS_RENDEZVOUS.get(frame.function))), ""
+        )
         does = "started the rendezvous" if starts_rendezvous(scene, index) else "joined the rendezvous"
         does = f"{started}: {does}" if started else does
         return f"{does}; waits for {who}" if who else f"{does}; {need.why}"
     if wait.kind == "vcpu-state":
         asked = ioctl_name(scene, index, knowledge)
-        does = f"ioctl {asked}" if asked else {"destroy": "destroys the VM", "vm-run": "VM_RUN"}.get(wait.via or "", "ioctl")
+        does = (
+            f"ioctl {asked}"
+            if asked
+            else {"destroy": "destroys the VM", "vm-run": "VM_RUN"}.get(wait.via or "", "ioctl")
+        )
         if any(frame.function == "vcpu_lock_all" for frame in frames):
             return f"{does}: locks all vCPUs; waits until idle: {who or 'not shown'}"
         if not who:
             return f"{does}: waits until a vCPU is idle; {need.why}"
         return f"{does}: waits until {who} is idle"
     if wait.kind == "lock":
-        held = f"held by {'itself' if [holder.thread for holder in need.holders] == [index] else who}" if who else need.why
+        held = (
+            f"held by {'itself' if [holder.thread for holder in need.holders] == [index] else who}"
+            if who
+            else need.why
+        )
         return f"{need.resource.label}, {held}" if who else held
     return f"{wait.title}; waits for {who}" if who else f"{wait.title}; {need.why}"
 
@@ -97,7 +109,14 @@ def one_of(words: Sequence[str], most: int = 6) -> str:
 def ioctl_name(scene: Scene, index: int, knowledge: Knowledge) -> str | None:
     """The vmm ioctl in the arguments of the thread's stack: group 'v', number in the low byte (sys/ioccom.h)."""
     for frame in scene.capture.threads[index].frames:
-        if frame.function in ("vmmdev_ioctl", "vmmdev_machdep_ioctl", "fo_ioctl", "kern_ioctl", "vn_ioctl", "devfs_ioctl_f"):
+        if frame.function in (
+            "vmmdev_ioctl",
+            "vmmdev_machdep_ioctl",
+            "fo_ioctl",
+            "kern_ioctl",
+            "vn_ioctl",
+            "devfs_ioctl_f",
+        ):
             for argument in ("cmd", "com"):
                 command = number((frame.argument(argument) or "").split(" ")[0])
                 if command is not None and command >> 8 & 0xFF == ord("v"):
@@ -145,9 +164,7 @@ def inconclusive(scene: Scene, dark: Sequence[int]) -> str:
 def no_hang(scene: Scene) -> str:
     """Nothing wrong was found."""
     if scene.machines:
-        idle = all(
-            scene.waits[index].idle for machine in scene.machines for index in machine.vcpus.values()
-        )
+        idle = all(scene.waits[index].idle for machine in scene.machines for index in machine.vcpus.values())
         if idle and any(machine.vcpus for machine in scene.machines):
             return "no thread waits for another one; the vCPUs are halted, as an idle guest's are"
     return "no thread waits for another one in the kernel"

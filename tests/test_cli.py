@@ -21,7 +21,14 @@ def hangdiag(*arguments, stdin=b"", **environment):
         capture_output=True,
         timeout=60,
         check=False,
-        env={**os.environ, "COLUMNS": "", "NO_COLOR": "", "FORCE_COLOR": "", "PYTHONIOENCODING": "utf-8", **environment},
+        env={
+            **os.environ,
+            "COLUMNS": "",
+            "NO_COLOR": "",
+            "FORCE_COLOR": "",
+            "PYTHONIOENCODING": "utf-8",
+            **environment,
+        },
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -151,7 +158,15 @@ def test_version_and_help():
     assert "--fail-on" in hangdiag("analyze", "--help")[1]
 
 
-@pytest.mark.parametrize("arguments", [("analyze", "--nonsense"), ("nonsense",), ("analyze", "--format", "xml", "x"), ("rules", "show", "no-such-rule")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("analyze", "--nonsense"),
+        ("nonsense",),
+        ("analyze", "--format", "xml", "x"),
+        ("rules", "show", "no-such-rule"),
+    ],
+)
 def test_wrong_usage_is_exit_2(arguments):
     code, _, error = hangdiag(*arguments)
     assert code == 2
@@ -164,7 +179,9 @@ def test_missing_file(tmp_path):
     assert "none.txt" in one_line(error)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", bytes(range(256)) * 40, b"hello\nworld\n", b"\x7fELF\x02\x01\x01" + bytes(4000)])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n\n", bytes(range(256)) * 40, b"hello\nworld\n", b"\x7fELF\x02\x01\x01" + bytes(4000)]
+)
 def test_input_without_a_trace(tmp_path, content):
     path = tmp_path / "input"
     path.write_bytes(content)
@@ -213,7 +230,10 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path):
     text = DEADLOCK.read_text().replace("vcpu 1  ", "\x9b31mX\u202e")
     path.write_text(text)
     out = hangdiag("analyze", "--all", path)[1]
-    assert not any(ord(letter) < 32 and letter != "\n" or 127 <= ord(letter) < 160 or letter == "\u202e" for letter in out)
+    assert not any(
+        (ord(letter) < 32 and letter != "\n") or 127 <= ord(letter) < 160 or letter == "\u202e"
+        for letter in out
+    )
 
 
 def test_rules_list_show_check():
@@ -224,7 +244,9 @@ def test_rules_list_show_check():
 
 
 def test_rules_check_names_file_and_key(tmp_path):
-    (tmp_path / "mine.toml").write_text('format = 1\nsubsystem = "x"\n[[wait]]\nid = "a"\ntitle = "b"\nkind = "nonsense"\nwmesg = ["q"]\n')
+    (tmp_path / "mine.toml").write_text(
+        'format = 1\nsubsystem = "x"\n[[wait]]\nid = "a"\ntitle = "b"\nkind = "nonsense"\nwmesg = ["q"]\n'
+    )
     code, _, error = hangdiag("rules", "check", tmp_path)
     assert code == 3
     assert "mine.toml: wait a: kind" in one_line(error)

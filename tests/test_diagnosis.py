@@ -37,7 +37,9 @@ def test_ddb_names_threads_only_in_ps():
     threads = vcpus("joined", "lock one", "started")
     ps = "db> ps\n  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n"
     ps += " 2210     1     0     0  D       (threaded)                  bhyve\n"
-    for thread, wmesg, wchan in zip(threads, ("vmrndv", "vmstat", "vmrndv"), ("110", "268", "110"), strict=True):
+    for thread, wmesg, wchan in zip(
+        threads, ("vmrndv", "vmstat", "vmrndv"), ("110", "268", "110"), strict=True
+    ):
         ps += f"{thread.tid}                   D       {wmesg}  0xfffffe0000723{wchan}  {thread.name}\n"
     diagnosis, finding = first(ps + alltrace(threads))
     assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
@@ -56,7 +58,7 @@ def test_an_ioctl_that_may_want_a_running_vcpu_is_no_deadlock():
 
 
 def test_a_halted_guest_is_no_hang():
-    diagnosis, finding = first(procstat(vcpus("halted", "halted") + [T(100859, "mevent", "kqueue")]))
+    diagnosis, finding = first(procstat([*vcpus("halted", "halted"), T(100859, "mevent", "kqueue")]))
     assert finding.verdict == "no-hang"
     assert all(wait.idle for wait in diagnosis.waits)
 
@@ -164,7 +166,7 @@ def test_read_vcpu_sets_decide_who_is_missing():
     text = kgdb(vcpus("joined", "lock one", "started", "in guest"))
     text += "(kgdb) p *head.slh_first->vm\n"
     text += "$1 = {rendezvous_req_cpus = {__bits = {7, 0, 0, 0}}, rendezvous_done_cpus = {__bits = {5, 0, 0, 0}}, "
-    text += "active_cpus = {__bits = {15, 0}}, rendezvous_func = 0xffffffff80 <vioapic_update_tmr>, name = \"win11\"}\n"
+    text += 'active_cpus = {__bits = {15, 0}}, rendezvous_func = 0xffffffff80 <vioapic_update_tmr>, name = "win11"}\n'
     diagnosis = analysed(text)
     # the ioctl may want vcpu 3, which runs: no proof, but the rendezvous surely waits for vcpu 1 alone
     need = diagnosis.needs[0]
@@ -236,7 +238,9 @@ def test_nothing_but_prose():
     assert finding.verdict == "inconclusive"
 
 
-@pytest.mark.parametrize("stacks", [("halted", "in guest"), ("preempted", "preempted"), ("in guest", "halted", "preempted")])
+@pytest.mark.parametrize(
+    "stacks", [("halted", "in guest"), ("preempted", "preempted"), ("in guest", "halted", "preempted")]
+)
 def test_healthy_guests_have_no_finding_but_no_hang(stacks):
     diagnosis = analysed(procstat(vcpus(*stacks)))
     assert [finding.verdict for finding in diagnosis.findings] == ["no-hang"]

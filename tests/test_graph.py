@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import networkx
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,11 @@ def oracle(given_conditions: dict[int, Condition]) -> frozenset[int]:
     """Run every thread that can run, in rounds, until nobody can."""
     free = set(range(NODES)) - given_conditions.keys()
     while True:
-        able = {node for node, condition in given_conditions.items() if node not in free and is_met(condition, free)}
+        able = {
+            node
+            for node, condition in given_conditions.items()
+            if node not in free and is_met(condition, free)
+        }
         if not able:
             return frozenset(given_conditions.keys() - free)
         free |= able
@@ -57,7 +63,9 @@ def test_whoever_is_stuck_reaches_a_core(given_conditions):
     found = cores(stuck, given_conditions)
     edges = {node: given_conditions[node].targets for node in stuck}
     # an "any" without targets is stuck by itself, on no cycle
-    dead_ends = [node for node in stuck if given_conditions[node].mode == "any" and not given_conditions[node].targets]
+    dead_ends = [
+        node for node in stuck if given_conditions[node].mode == "any" and not given_conditions[node].targets
+    ]
     roots = [*dead_ends, *(node for core in found for node in core)]
     assert dependents(roots, waiters(stuck, edges)) == stuck
     for core in found:
@@ -65,7 +73,7 @@ def test_whoever_is_stuck_reaches_a_core(given_conditions):
         cycle = shortest_cycle(core[0], core, edges)
         assert cycle[0] == cycle[-1] == core[0]
         assert set(cycle) <= set(core)
-        assert all(after in given_conditions[before].targets for before, after in zip(cycle, cycle[1:], strict=False))
+        assert all(after in given_conditions[before].targets for before, after in pairwise(cycle))
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30))
@@ -83,7 +91,10 @@ def test_components_agree_with_networkx(pairs):
 
 
 def test_a_diamond_is_no_cycle():
-    assert reduce({1: Condition("all", (2, 3)), 2: Condition("all", (4,)), 3: Condition("all", (4,))}) == frozenset()
+    assert (
+        reduce({1: Condition("all", (2, 3)), 2: Condition("all", (4,)), 3: Condition("all", (4,))})
+        == frozenset()
+    )
 
 
 def test_a_cycle_of_any_edges_with_a_way_out_is_no_deadlock():

@@ -18,7 +18,10 @@ from hangdiag.knowledge.pattern import PatternError, matches, parse_pattern, top
 from hangdiag.model import Frame, Thread
 from tests.traces import KNOWLEDGE, MATCHER
 
-WORDS = ("stack.toml", 'format = 1\nswitch = ["mi_switch"]\nqueue = ["sleepq_wait"]\nprimitives = ["_sleep"]\n')
+WORDS = (
+    "stack.toml",
+    'format = 1\nswitch = ["mi_switch"]\nqueue = ["sleepq_wait"]\nprimitives = ["_sleep"]\n',
+)
 
 
 def rules(*bodies):
@@ -92,7 +95,8 @@ def holds(tokens, functions, anchored, top):
         names, direct = tokens[position]
         places = [index] if direct else range(index, len(functions))
         return any(
-            place < len(functions) and functions[place] in names and at(position + 1, place + 1) for place in places
+            place < len(functions) and functions[place] in names and at(position + 1, place + 1)
+            for place in places
         )
 
     starts = range(top + 1) if anchored else range(len(functions))
@@ -153,8 +157,14 @@ def test_ties_go_to_the_first_id():
         ("format = 1\nnonsense = 3", "unknown key 'nonsense'"),
         ('format = 1\nsubsystem = "x"\n[[wait]]\nid = "a"\ntitle = "t"\nkind = "io"', "recognises nothing"),
         ('format = 1\nsubsystem = "x"\n[[wait]]\nid = "a"\nkind = "io"\nwmesg = ["q"]', "title is missing"),
-        ('format = 1\nsubsystem = "x"\n[[wait]]\nid = "a"\ntitle = "t"\nkind = "io"\nwmesg = "q"', "a list is expected"),
-        ('format = 1\nsubsystem = "x"\n[[wait]]\nid = "a"\ntitle = "t"\nkind = "io"\nstack = ["<"]', "stack: "),
+        (
+            'format = 1\nsubsystem = "x"\n[[wait]]\nid = "a"\ntitle = "t"\nkind = "io"\nwmesg = "q"',
+            "a list is expected",
+        ),
+        (
+            'format = 1\nsubsystem = "x"\n[[wait]]\nid = "a"\ntitle = "t"\nkind = "io"\nstack = ["<"]',
+            "stack: ",
+        ),
         ("format = 1\n[[wait]]\nid = 'a'\ntitle = 't'\nkind = 'io'\nwmesg = ['q']", "no subsystem"),
         ("format = = 1", "line 1"),
     ],
@@ -173,7 +183,10 @@ def test_ten_times_as_many_rules_do_not_slow_matching_down():
             rule,
             id=f"{rule.id}-{copy}",
             wmesg=tuple(f"{text}{copy}" for text in rule.wmesg),
-            stack=tuple(re.sub(r"[^\s<|]+", lambda name: f"{name.group()}_{copy}", text) for text in rule.stack),
+            stack=tuple(
+                re.sub(r"[^\s<|]+", lambda name, copy=copy: f"{name.group()}_{copy}", text)
+                for text in rule.stack
+            ),
         )
         for rule in KNOWLEDGE.waits
         if rule.stack

@@ -40,7 +40,9 @@ def test_the_rendezvous_deadlock(name, core, victims):
     assert finding.known_bug.rule.id == "vmm-rendezvous-vs-lock-one"
 
 
-@pytest.mark.parametrize("name", ["idle.procstat.txt", "idle.ddb.txt", "idle.kgdb.txt", "busy.procstat.txt", "busy.ddb.txt"])
+@pytest.mark.parametrize(
+    "name", ["idle.procstat.txt", "idle.ddb.txt", "idle.kgdb.txt", "busy.procstat.txt", "busy.ddb.txt"]
+)
 def test_a_healthy_guest(name):
     assert [finding.verdict for finding in read(name).findings] == ["no-hang"]
 
@@ -61,7 +63,9 @@ def test_lock_waiters_whose_owners_procstat_does_not_show():
     assert read("lock-cycle.procstat.txt").findings[0].verdict == "inconclusive"
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.glob("*.*") if path.suffix in (".txt", ".tar")))
+@pytest.mark.parametrize(
+    "name", sorted(path.name for path in SAMPLES.glob("*.*") if path.suffix in (".txt", ".tar"))
+)
 def test_every_thread_is_recognised(name):
     diagnosis = read(name)
     kinds = [wait.kind for wait in diagnosis.waits]

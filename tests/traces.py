@@ -72,7 +72,10 @@ def alltrace(threads: list[T]) -> str:
     """The threads as ddb's ``alltrace`` prints them."""
     lines = ["db> alltrace"]
     for thread in threads:
-        lines += ["", f"Tracing command {thread.command} pid {thread.pid} tid {thread.tid} td {thread.tid * 0x1000 + 0xFFFFF80000000000:#x}"]
+        lines += [
+            "",
+            f"Tracing command {thread.command} pid {thread.pid} tid {thread.tid} td {thread.tid * 0x1000 + 0xFFFFF80000000000:#x}",
+        ]
         frame = 0xFFFFFE0011FDD500
         for name in ["sched_switch", *thread.functions]:
             frame += 0x40
@@ -86,9 +89,13 @@ def kgdb(threads: list[T]) -> str:
     for number, thread in enumerate(threads, 1):
         who = thread.command if thread.name in ("-", thread.command) else f"{thread.command}/{thread.name}"
         lines.append(f"Thread {number} (Thread {thread.tid} (PID={thread.pid}: {who})):")
-        lines.append("#0  sched_switch (td=0xfffff80002415000, flags=<optimized out>) at /usr/src/sys/kern/sched_ule.c:2143")
+        lines.append(
+            "#0  sched_switch (td=0xfffff80002415000, flags=<optimized out>) at /usr/src/sys/kern/sched_ule.c:2143"
+        )
         for depth, name in enumerate(thread.functions, 1):
-            lines.append(f"#{depth:<2} 0xffffffff8038d0{depth:02x} in {name} (td=<optimized out>) at /usr/src/sys/kern/x.c:{depth}")
+            lines.append(
+                f"#{depth:<2} 0xffffffff8038d0{depth:02x} in {name} (td=<optimized out>) at /usr/src/sys/kern/x.c:{depth}"
+            )
         lines.append("")
     return "\n".join(lines) + "\n"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -20,7 +20,7 @@ Verdict = Enum(  # type: ignore[misc]
 )  # fmt: skip
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """Forms of the report."""
 
     text = "text"
@@ -28,15 +28,25 @@ class Format(str, Enum):
 
 
 def analyze(
-    files: Annotated[Optional[list[str]], typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False)] = None,
+    files: Annotated[
+        Optional[list[str]],
+        typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False),
+    ] = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="Form of the report.")] = Format.text,
     all_threads: Annotated[bool, typer.Option("--all", "-a", help="Show every thread.")] = False,
     vm: Annotated[Optional[str], typer.Option(help="Show only this VM.", metavar="NAME")] = None,
     pid: Annotated[Optional[int], typer.Option(help="Show only this process.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line: the gravest finding.")] = False,
-    strict: Annotated[bool, typer.Option(help="Exit 3 if a line that looks like part of a trace was not read.")] = False,
-    fail_on: Annotated[Optional[Verdict], typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False)] = None,
-    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+    strict: Annotated[
+        bool, typer.Option(help="Exit 3 if a line that looks like part of a trace was not read.")
+    ] = False,
+    fail_on: Annotated[
+        Optional[Verdict],
+        typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False),
+    ] = None,
+    rules: Annotated[
+        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Say what every thread waits for, and prove or rule out a deadlock."""
     from hangdiag.cli import common
@@ -54,9 +64,13 @@ def analyze(
         missed = [item for one in diagnoses for item in one.capture.unread if item.trace_like]
         if missed:
             source = diagnoses[0].capture.sources[missed[0].where.source].path
-            raise InputError(f"{source}:{missed[0].where.first}: looks like a trace but was not read; report the line to hangdiag")
+            raise InputError(
+                f"{source}:{missed[0].where.first}: looks like a trace but was not read; report the line to hangdiag"
+            )
     if fail_on is not None and any(
-        VERDICTS.index(finding.verdict) <= VERDICTS.index(fail_on.value) for one in diagnoses for finding in one.findings
+        VERDICTS.index(finding.verdict) <= VERDICTS.index(fail_on.value)
+        for one in diagnoses
+        for finding in one.findings
     ):
         raise typer.Exit(1)
 

@@ -34,7 +34,9 @@ def _main(
 
 def make_app(wanted: str | None = None) -> typer.Typer:
     """The command line; with ``wanted``, only that command is imported."""
-    app = typer.Typer(name="hangdiag", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        name="hangdiag", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
     app.callback()(_main)
     for name, module, attribute in _COMMANDS:
         if wanted is not None and name != wanted:

@@ -12,7 +12,9 @@ from hangdiag.errors import RuleError, UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and check the rules.")
 
-_Folders = Annotated[Optional[list[Path]], typer.Option("--rules", help="A folder of further rules.", metavar="DIR")]
+_Folders = Annotated[
+    Optional[list[Path]], typer.Option("--rules", help="A folder of further rules.", metavar="DIR")
+]
 
 
 @app.command("list")
@@ -47,10 +49,11 @@ def show_rule(
     from dataclasses import fields
 
     from hangdiag.cli import common
-    from hangdiag.knowledge import load_knowledge
+    from hangdiag.knowledge import BugRule, WaitRule, load_knowledge
 
     knowledge = load_knowledge(rules or [])
-    found = [rule for rule in (*knowledge.waits, *knowledge.bugs) if rule.id == name]
+    every: list[WaitRule | BugRule] = [*knowledge.waits, *knowledge.bugs]
+    found = [rule for rule in every if rule.id == name]
     if not found:
         raise UsageError(f"no rule {name!r}; hangdiag rules list names them")
     rule = found[0]
@@ -71,7 +74,9 @@ def _field(name: str, value: object) -> list[str]:
     lines = []
     for number, text in enumerate(texts):
         lead = f"  {name + ':' if number == 0 else '':<15} "
-        lines += textwrap.wrap(" ".join(text.split()), 80, initial_indent=lead, subsequent_indent=" " * 18) or [lead]
+        lines += textwrap.wrap(
+            " ".join(text.split()), 80, initial_indent=lead, subsequent_indent=" " * 18
+        ) or [lead]
     return lines
 
 
@@ -86,7 +91,9 @@ def _item(item: object) -> str:
 
 @app.command("check")
 def check_rules(
-    folder: Annotated[Optional[Path], typer.Argument(metavar="DIR", help="A folder of rules of your own.")] = None,
+    folder: Annotated[
+        Optional[Path], typer.Argument(metavar="DIR", help="A folder of rules of your own.")
+    ] = None,
     strict: Annotated[bool, typer.Option(help="Count advice as a problem.")] = False,
 ) -> None:
     """Validate the rules and run their own examples."""
@@ -98,7 +105,9 @@ def check_rules(
     problems = check_knowledge(knowledge)
     grave = [problem for problem in problems if problem.grave or strict]
     common.write("".join(f"{problem}\n" for problem in problems if problem in grave))
-    examples = sum(len(rule.example) for rule in (*knowledge.waits, *knowledge.bugs))
+    examples = sum(len(rule.example) for rule in knowledge.waits) + sum(
+        len(bug.example) for bug in knowledge.bugs
+    )
     advice = len(problems) - len(grave)
     common.write(
         f"{len(knowledge.waits)} waits, {len(knowledge.bugs)} known bugs, {examples} examples: "

@@ -35,7 +35,9 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
     machines = find_machines(capture, waits)
     machine_of = {index: machine for machine in machines for index in (*machine.members, *machine.visitors)}
     by_tid = {thread.tid: index for index, thread in enumerate(capture.threads) if thread.tid is not None}
-    by_address = {thread.address: index for index, thread in enumerate(capture.threads) if thread.address is not None}
+    by_address = {
+        thread.address: index for index, thread in enumerate(capture.threads) if thread.address is not None
+    }
     facts_of_waiter: dict[int, list[LockFact]] = defaultdict(list)
     facts_at: dict[int, list[LockFact]] = defaultdict(list)
     for fact in capture.locks:

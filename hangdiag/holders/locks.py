@@ -41,13 +41,17 @@ def lock(scene: Scene, index: int) -> Need | None:
         if owner is None and fact.owner_address is not None:
             owner = scene.by_address.get(fact.owner_address)
         if owner is not None:
-            owners.setdefault(owner, Holder(owner, "observed", (fact.where,) if fact.where is not None else ()))
+            owners.setdefault(
+                owner, Holder(owner, "observed", (fact.where,) if fact.where is not None else ())
+            )
         elif fact.owner is not None or fact.owner_address is not None:
             unseen = True
         for tid in fact.sharers:
             if tid in scene.by_tid:
                 sharer = scene.by_tid[tid]
-                owners.setdefault(sharer, Holder(sharer, "observed", (fact.where,) if fact.where is not None else ()))
+                owners.setdefault(
+                    sharer, Holder(sharer, "observed", (fact.where,) if fact.where is not None else ())
+                )
     if released and not owners:
         return Need(resource, "any", (), open=True, why=f"{label} is free: the thread is about to get it")
     if not owners:

@@ -21,7 +21,9 @@ _VCPU_NAME = re.compile(r"vcpu[ -]?(\d+)\Z")
 OWN_VCPU = re.compile(
     r"vm_(?:run|handle_\w+|smp_rendezvous)|vioapic_mmio_\w+|vlapic_\w+|lapic_\w+|vmm_emulate_instruction|emulate_\w+|svm_vmrun|vmx_run"
 )
-_IN_DEVICE = frozenset({"vmmdev_ioctl", "vmmdev_machdep_ioctl", "vmmdev_rw", "vmmdev_mmap_single", "devmem_mmap_single"})
+_IN_DEVICE = frozenset(
+    {"vmmdev_ioctl", "vmmdev_machdep_ioctl", "vmmdev_rw", "vmmdev_mmap_single", "devmem_mmap_single"}
+)
 #: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
 _VM_SIZE = 0x10000
 
@@ -104,13 +106,20 @@ def _groups(capture: Capture) -> dict[object, list[int]]:
     groups: dict[object, list[int]] = {}
     for pid, members in by_pid.items():
         threads = [capture.threads[index] for index in members]
-        if any(thread.command == "bhyve" or vcpu_of(thread) is not None or in_vm_run(thread) for thread in threads):
+        if any(
+            thread.command == "bhyve" or vcpu_of(thread) is not None or in_vm_run(thread)
+            for thread in threads
+        ):
             groups[pid] = members
     files: dict[object, object] = {}
     for index in without:
         thread = capture.threads[index]
         if in_vm_run(thread):
-            key = _vm_argument(thread) or ("channel", thread.wchan) if thread.wmesg == "vmrndv" else _vm_argument(thread)
+            key = (
+                _vm_argument(thread) or ("channel", thread.wchan)
+                if thread.wmesg == "vmrndv"
+                else _vm_argument(thread)
+            )
             key = key or "?"
             groups.setdefault(key, []).append(index)
             files.setdefault(_open_file(thread), key)
@@ -148,7 +157,9 @@ def _open_file(thread: Thread) -> object:
     return None
 
 
-def _fill_row_of_tids(capture: Capture, vcpus: dict[int, int], members: list[int], read: VirtualMachine | None) -> None:
+def _fill_row_of_tids(
+    capture: Capture, vcpus: dict[int, int], members: list[int], read: VirtualMachine | None
+) -> None:
     """Name vCPU threads that are not in VM_RUN by their place in the row of thread ids.
 
     bhyve creates its vCPU threads one after the other (usr.sbin/bhyve, fbsdrun_addcpu), so their
@@ -172,10 +183,10 @@ def _structure(
     capture: Capture, members: list[int], reads: list[VirtualMachine], groups: int
 ) -> VirtualMachine | None:
     """The struct vm that was read for this group of threads."""
-    by_argument = {value[1] for index in members if isinstance(value := _vm_argument(capture.threads[index]), tuple)}
-    channels = {
-        capture.threads[index].wchan for index in members if capture.threads[index].wmesg == "vmrndv"
+    by_argument = {
+        value[1] for index in members if isinstance(value := _vm_argument(capture.threads[index]), tuple)
     }
+    channels = {capture.threads[index].wchan for index in members if capture.threads[index].wmesg == "vmrndv"}
     pids = {capture.threads[index].pid for index in members}
     found = []
     for vm in reads:
@@ -232,7 +243,8 @@ def _with_visitors(capture: Capture, waits: tuple[Wait, ...], machines: list[Mac
         shown = [
             machine.number
             for machine in machines
-            if _shares_channel(capture, machine, thread) or _names(machine, arguments.get(thread.pid or -1, ""))
+            if _shares_channel(capture, machine, thread)
+            or _names(machine, arguments.get(thread.pid or -1, ""))
         ]
         if len(shown) == 1:
             visitors[shown[0]][index] = "observed"
@@ -242,7 +254,9 @@ def _with_visitors(capture: Capture, waits: tuple[Wait, ...], machines: list[Mac
     return tuple(
         Machine(
             machine.number,
-            machine.label if counts[machine.label] == 1 or machine.pid is None else f"{machine.label} (pid {machine.pid})",
+            machine.label
+            if counts[machine.label] == 1 or machine.pid is None
+            else f"{machine.label} (pid {machine.pid})",
             machine.pid,
             machine.vcpus,
             machine.members,

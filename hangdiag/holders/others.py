@@ -5,7 +5,13 @@ from __future__ import annotations
 from hangdiag.holders.machines import in_device
 from hangdiag.holders.need import Machine, Need, Resource, Scene, holders_of
 
-_VMM_TEARDOWN = ("sysctl_vmm_destroy", "vmmdev_lookup_and_destroy", "vmmctl_dtor", "devmem_destroy", "vmmdev_destroy")
+_VMM_TEARDOWN = (
+    "sysctl_vmm_destroy",
+    "vmmdev_lookup_and_destroy",
+    "vmmctl_dtor",
+    "devmem_destroy",
+    "vmmdev_destroy",
+)
 
 
 def device_drain(scene: Scene, index: int) -> Need | None:
@@ -28,7 +34,8 @@ def device_drain(scene: Scene, index: int) -> Need | None:
         holders_of(inside, scene, certainty),
         open=not inside,
         basis="observed" if certainty == "observed" else "rule",
-        why="it needs every thread out of the device" + ("" if certainty == "observed" else f"; {machine.label} is the only VM shown"),
+        why="it needs every thread out of the device"
+        + ("" if certainty == "observed" else f"; {machine.label} is the only VM shown"),
     )
 
 
@@ -37,7 +44,9 @@ def _destroyed(scene: Scene, index: int) -> tuple[Machine | None, str]:
     tied = scene.machine_of.get(index)
     if tied is not None:
         return tied, tied.visitors.get(index, "observed")
-    destroying = [machine for machine in scene.machines if machine.read is not None and machine.read.destroying]
+    destroying = [
+        machine for machine in scene.machines if machine.read is not None and machine.read.destroying
+    ]
     if len(destroying) == 1:
         return destroying[0], "observed"
     thread = scene.capture.threads[index]

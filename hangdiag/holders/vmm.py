@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from hangdiag.holders.machines import OWN_VCPU, functions_of, in_device, in_vm_run, vcpu_of
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
-
 from hangdiag.readers.stacks import number
 
 #: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
@@ -25,12 +24,19 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
     resource = Resource("rendezvous", f"rendezvous of {machine.label}", ("rendezvous", machine.number))
     joined = {vcpu for vcpu, thread in machine.vcpus.items() if scene.waits[thread].kind == "rendezvous"}
     read = machine.read
-    if read is not None and read.requested is not None and read.done is not None and read.rendezvous_function != "":
+    if (
+        read is not None
+        and read.requested is not None
+        and read.done is not None
+        and read.rendezvous_function != ""
+    ):
         missing = (read.requested if read.active is None else read.requested & read.active) - read.done
         shown = [vcpu for vcpu in sorted(missing) if vcpu in machine.vcpus]
         if missing and not missing & joined:
             holders = tuple(
-                Holder(machine.vcpus[vcpu], "observed", read.where[:1] + scene.thread_where(machine.vcpus[vcpu]))
+                Holder(
+                    machine.vcpus[vcpu], "observed", read.where[:1] + scene.thread_where(machine.vcpus[vcpu])
+                )
                 for vcpu in shown
             )
             return Need(
@@ -41,7 +47,9 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
                 why=f"read in struct vm: asked {_ids(read.requested)}, done {_ids(read.done)}, so it waits for {_ids(missing)}",
             )
     if read is not None and read.rendezvous_function == "":
-        return Need(resource, "any", (), open=True, why="read in struct vm: no rendezvous is pending any more")
+        return Need(
+            resource, "any", (), open=True, why="read in struct vm: no rendezvous is pending any more"
+        )
     absent = [vcpu for vcpu in machine.vcpus if vcpu not in joined]
     helped = _is_helped(scene, machine)
     if helped:
@@ -94,8 +102,12 @@ def vcpu_state(scene: Scene, index: int) -> Need | None:
     target, how = _target(scene, machine, index)
     if "vcpu_lock_all" in functions_of(thread) or "vcpu_set_state_all" in functions_of(thread):
         return _all_vcpus(scene, machine, index)
-    label = f"vcpu {target} of {machine.label} idle" if target is not None else f"a vCPU of {machine.label} idle"
-    resource = Resource("vcpu-state", label, ("vcpu", machine.number, target, None if target is not None else thread.wchan))
+    label = (
+        f"vcpu {target} of {machine.label} idle" if target is not None else f"a vCPU of {machine.label} idle"
+    )
+    resource = Resource(
+        "vcpu-state", label, ("vcpu", machine.number, target, None if target is not None else thread.wchan)
+    )
     tied = machine.visitors.get(index, "observed")
     if target is not None and target in machine.vcpus and machine.vcpus[target] != index:
         owner = machine.vcpus[target]
@@ -110,15 +122,29 @@ def vcpu_state(scene: Scene, index: int) -> Need | None:
     candidates = _lockers(scene, machine, index, target)
     if not candidates:
         return Need(resource, "any", (), open=True, basis="rule", why="no thread shown has a vCPU locked")
-    what = f"vcpu {target}" if target is not None else "one vCPU that is not idle, the capture does not show which"
+    what = (
+        f"vcpu {target}"
+        if target is not None
+        else "one vCPU that is not idle, the capture does not show which"
+    )
     return Need(
         resource,
         "any",
-        holders_of(candidates, scene, tied if len(candidates) == 1 and tied != "observed" else "possible" if len(candidates) > 1 else "observed"),
+        holders_of(
+            candidates,
+            scene,
+            tied
+            if len(candidates) == 1 and tied != "observed"
+            else "possible"
+            if len(candidates) > 1
+            else "observed",
+        ),
         open=not machine.complete,
         possible_open=False,
         basis="exhaustive" if tied == "observed" else "rule",
-        why=f"it waits for {what}: " + ("the only thread" if len(candidates) == 1 else "each of the threads") + " that can have it locked is listed",
+        why=f"it waits for {what}: "
+        + ("the only thread" if len(candidates) == 1 else "each of the threads")
+        + " that can have it locked is listed",
     )
 
 
@@ -173,15 +199,17 @@ def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
     down from vm_run() (13.2 and later).
     """
     if machine.read is not None:
-        for vcpu in machine.read.vcpus:
-            if vcpu.address == address:
-                return vcpu.id
+        for read in machine.read.vcpus:
+            if read.address == address:
+                return read.id
     for vcpu, index in machine.vcpus.items():
         thread = scene.capture.threads[index]
         if thread.wchan == address and scene.waits[index].kind in ("vcpu-halt", "vcpu-suspend"):
             return vcpu
         if in_vm_run(thread) and any(
-            address == number(frame.argument("vcpu")) for frame in thread.frames if OWN_VCPU.match(frame.function)
+            address == number(frame.argument("vcpu"))
+            for frame in thread.frames
+            if OWN_VCPU.match(frame.function)
         ):
             return vcpu
     return None
@@ -196,7 +224,7 @@ def _lockers(scene: Scene, machine: Machine, index: int, target: int | None) -> 
         if in_vm_run(thread):
             if target is None or vcpu_of(thread) in (None, target):
                 found.append(other)
-        elif "vcpu_lock_all" in functions_of(thread) or in_device(thread) and kind != "vcpu-state":
+        elif "vcpu_lock_all" in functions_of(thread) or (in_device(thread) and kind != "vcpu-state"):
             found.append(other)
     return found
 
@@ -217,7 +245,11 @@ def suspend(scene: Scene, index: int) -> Need | None:
                 holders_of([machine.vcpus[vcpu] for vcpu in missing], scene, "observed"),
                 why=f"read in struct vm: active {_ids(read.active)}, suspended {_ids(read.suspended)}",
             )
-    others = [thread for thread in machine.vcpus.values() if scene.waits[thread].kind != "vcpu-suspend" and thread != index]
+    others = [
+        thread
+        for thread in machine.vcpus.values()
+        if scene.waits[thread].kind != "vcpu-suspend" and thread != index
+    ]
     if not others:
         return Need(resource, "any", (), open=True, basis="rule", why="every vCPU thread shown has suspended")
     return Need(
@@ -235,5 +267,3 @@ def suspend(scene: Scene, index: int) -> Need | None:
 def _ids(vcpus: object) -> str:
     numbers = sorted(vcpus) if isinstance(vcpus, (set, frozenset, list)) else []
     return "{" + ", ".join(str(value) for value in numbers) + "}"
-
-

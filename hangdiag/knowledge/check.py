@@ -62,7 +62,11 @@ def _check_wait(rule: WaitRule, matcher: Matcher) -> list[Problem]:
         ours = next(match for match in found if match.rule.id == rule.id)
         if ties and ours.rank == found[0].rank:
             problems.append(
-                Problem(rule.file, rule.id, f"example {number} fits {', '.join(sorted(ties))} as well; make one more specific")
+                Problem(
+                    rule.file,
+                    rule.id,
+                    f"example {number} fits {', '.join(sorted(ties))} as well; make one more specific",
+                )
             )
     if not rule.references:
         problems.append(Problem(rule.file, rule.id, "has no reference", grave=False))

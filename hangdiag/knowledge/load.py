@@ -241,8 +241,6 @@ def _convert(owner: type, hint: Any, value: Any, place: str) -> Any:
         return origin(items)
     if is_dataclass(hint):
         return _build(hint, value, place)  # type: ignore[arg-type]
-    if hint is int and isinstance(value, bool) or not isinstance(value, hint):
+    if (hint is int and isinstance(value, bool)) or not isinstance(value, hint):
         raise RuleError(f"{place}: {hint.__name__} expected, not {value!r}")
     return value
-
-

@@ -128,7 +128,9 @@ class Matcher:
         kinds = by_wmesg + (pattern is not None) + who
         length = pattern.length if pattern is not None else 0
         adjacent = pattern.adjacent if pattern is not None else 0
-        return Match(rule, (kinds, length, adjacent, int(by_wmesg)), by_wmesg, pattern.text if pattern else None)
+        return Match(
+            rule, (kinds, length, adjacent, int(by_wmesg)), by_wmesg, pattern.text if pattern else None
+        )
 
     def _with_wmesg(self, thread: Thread) -> list[int]:
         message = thread.wmesg

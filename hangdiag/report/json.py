@@ -68,7 +68,8 @@ def as_data(diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
             for machine in diagnosis.machines
         ]
         data["threads"] += [
-            _thread(names, resources, diagnosis, index, number) for index in range(len(diagnosis.capture.threads))
+            _thread(names, resources, diagnosis, index, number)
+            for index in range(len(diagnosis.capture.threads))
         ]
         data["resources"] += [
             {"id": name, "kind": resource.kind, "label": resource.label}
@@ -108,7 +109,9 @@ def _host(host: Host) -> dict[str, Any]:
     }
 
 
-def _thread(names: list[str], resources: list[str], diagnosis: Diagnosis, index: int, capture: int) -> dict[str, Any]:
+def _thread(
+    names: list[str], resources: list[str], diagnosis: Diagnosis, index: int, capture: int
+) -> dict[str, Any]:
     thread = diagnosis.capture.threads[index]
     resource = diagnosis.resource_of.get(index)
     return {

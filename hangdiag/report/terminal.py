@@ -126,7 +126,11 @@ class _Report:
         formats = list(dict.fromkeys(source.format for source in capture.sources if source.format))
         parts = [f"{', '.join(formats) or 'nothing recognised'}: {_count(len(self.threads), 'thread')}"]
         for machine in self.diagnosis.machines[:4]:
-            pid = f" (pid {machine.pid})" if machine.pid is not None and str(machine.pid) not in machine.label else ""
+            pid = (
+                f" (pid {machine.pid})"
+                if machine.pid is not None and str(machine.pid) not in machine.label
+                else ""
+            )
             parts.append(f"VM {machine.label}{pid}, {_count(len(machine.vcpus), 'vCPU')}")
         if len(self.diagnosis.machines) > 4:
             parts.append(f"{len(self.diagnosis.machines) - 4} more VMs")
@@ -137,7 +141,10 @@ class _Report:
     def _finding(self, finding: Finding) -> None:
         heading = _heading(finding)
         text = textwrap.wrap(
-            f"{heading}: {escape(finding.summary)}", self.options.width, subsequent_indent="  ", break_on_hyphens=False
+            f"{heading}: {escape(finding.summary)}",
+            self.options.width,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
         )
         style = _STYLES.get(finding.verdict, "bold")
         for number, line in enumerate(text):
@@ -236,7 +243,11 @@ class _Report:
         self.out.append([("", "  "), ("bold", "Known bug: "), ("", bug.rule.id)])
         self._wrap(bug.rule.title, "    ")
         self._wrap(bug.status[:1].upper() + bug.status[1:] + ".", "    ")
-        commits = [f"{fix.commit[:12]} ({fix.branch})" if fix.branch else fix.commit[:12] for fix in bug.rule.fix if fix.commit]
+        commits = [
+            f"{fix.commit[:12]} ({fix.branch})" if fix.branch else fix.commit[:12]
+            for fix in bug.rule.fix
+            if fix.commit
+        ]
         if commits:
             self._wrap("Fix: " + ", ".join(commits), "    ")
 
@@ -257,14 +268,18 @@ class _Report:
                 busy.setdefault((kind, title), []).extend(members)
         total = sum(map(len, busy.values())) + sum(map(len, idle.values()))
         self.out += [[], [("bold", f"Other threads: {total}")]]
-        for (kind, title), members in sorted(busy.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])):
+        for (kind, title), members in sorted(
+            busy.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])
+        ):
             who = wording.listed(list(dict.fromkeys(self._short(index) for index in members)), 4)
             lead = f"  {len(members):>5}  {kind:<12} "
             self._wrap(f"{title}: {who}", lead, " " * len(lead))
         if idle:
             resting = sorted(idle.items(), key=lambda item: (-len(item[1]), item[0]))
             lead = f"  {sum(map(len, idle.values())):>5}  idle, as is normal: "
-            parts = [title if len(members) == 1 else f"{title} ({len(members)})" for title, members in resting]
+            parts = [
+                title if len(members) == 1 else f"{title} ({len(members)})" for title, members in resting
+            ]
             self._wrap("; ".join(parts), lead, " " * 9)
 
     def _short(self, index: int) -> str:
