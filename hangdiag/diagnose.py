@@ -154,11 +154,11 @@ def _others(scene: Scene, needs: Mapping[int, Need], explained: set[int]) -> lis
         if not roots and not unknown and not need.holders:
             continue
         verdict = _verdict(scene, roots, unknown, explained)
-        if verdict is not None:
-            groups.setdefault((verdict, frozenset(roots)), []).append(index)
+        groups.setdefault((verdict, frozenset(roots)), []).append(index)
     findings = [
         _blocked(scene, needs, verdict, sorted(roots), members)
         for (verdict, roots), members in groups.items()
+        if not _is_everyday(scene, members)
     ]
     causes = {cause for finding in findings for cause in finding.causes}
     return findings + _suspicious(scene, explained, causes)
@@ -185,7 +185,7 @@ def _roots(needs: Mapping[int, Need], start: int, explained: set[int]) -> tuple[
     return roots, unknown
 
 
-def _verdict(scene: Scene, roots: set[int], unknown: bool, explained: set[int]) -> str | None:
+def _verdict(scene: Scene, roots: set[int], unknown: bool, explained: set[int]) -> str:
     if any(root in explained for root in roots):
         return "blocked"
     kinds = {scene.waits[root].kind for root in roots}
@@ -202,6 +202,14 @@ def _verdict(scene: Scene, roots: set[int], unknown: bool, explained: set[int]) 
     if unknown:
         return "inconclusive"
     return "contention" if roots else "inconclusive"
+
+
+def _is_everyday(scene: Scene, members: list[int]) -> bool:
+    """A thread or two that wait for storage or memory are a host at work, not a finding."""
+    return len(members) < 4 and all(
+        scene.waits[index].kind in ("io", "filesystem", "memory", "work") and not _is_suspicious(scene, index)
+        for index in members
+    )
 
 
 def _is_suspicious(scene: Scene, index: int) -> bool:

@@ -67,6 +67,10 @@ class Redaction:
         """A kernel address moved with its neighbours; anything else as it is."""
         return self.addresses.get(value, value)
 
+    def addresses_only(self) -> Redaction:
+        """The same, but for kernel addresses alone."""
+        return Redaction({}, {}, self.addresses, None)
+
     def footnotes(self, report: str) -> tuple[str, ...]:
         """What stands for what in ``report``, one line a kind of thing."""
         names: dict[str, list[str]] = {}

@@ -244,3 +244,21 @@ def test_nothing_but_prose():
 def test_healthy_guests_have_no_finding_but_no_hang(stacks):
     diagnosis = analysed(procstat(vcpus(*stacks)))
     assert [finding.verdict for finding in diagnosis.findings] == ["no-hang"]
+
+
+SYNC = "mi_switch sleepq_wait _cv_wait zio_wait dsl_pool_sync spa_sync_iterate_to_convergence spa_sync txg_sync_thread fork_exit fork_trampoline"
+FSYNC = "mi_switch sleepq_wait _cv_wait txg_wait_synced_impl txg_wait_synced zil_commit zfs_fsync VOP_FSYNC_APV kern_fsync sys_fsync amd64_syscall"
+
+
+def test_fsync_waits_for_the_sync_thread_and_that_for_the_disk():
+    waiting = [T(100200 + number, "-", FSYNC, 900 + number, "postgres") for number in range(5)]
+    sync = T(100150, "txg_thread_enter", SYNC, 7, "zfskern")
+    diagnosis, finding = first(procstat([*waiting, sync]))
+    assert finding.verdict in ("blocked", "io-stall")
+    assert tids(diagnosis, finding.causes) == [100150]
+    assert finding.certainty != "proven"
+
+
+def test_one_fsync_is_everyday_work():
+    diagnosis = analysed(procstat([T(100200, "-", FSYNC, 900, "postgres"), T(100150, "txg_thread_enter", SYNC, 7, "zfskern")]))
+    assert [finding.verdict for finding in diagnosis.findings] == ["no-hang"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from hangdiag.holders import locks, others, vmm
+from hangdiag.holders import locks, others, vmm, workers
 from hangdiag.holders.machines import find_machines
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene
 from hangdiag.model import Capture, LockFact
@@ -27,6 +27,9 @@ RESOLVERS: dict[str, Resolver] = {
     "buffer": locks.lock,
     "device-drain": others.device_drain,
     "single-threading": others.single_threading,
+    "txg": workers.txg,
+    "drain": workers.drain,
+    "pagedaemon": workers.page_daemon,
 }
 
 

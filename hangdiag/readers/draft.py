@@ -35,6 +35,8 @@ class Instant:
     vms: dict[object, VirtualMachine] = field(default_factory=dict)
     host: Host = Host()
     tables: set[str] = field(default_factory=set)
+    #: tids of threads that were shown with the stack of the one that entered the debugger
+    misplaced: set[int] = field(default_factory=set)
 
 
 class Draft:
@@ -233,6 +235,7 @@ def finish_threads(instant: Instant) -> list[Thread]:
             for key, thread in instant.threads.items()
         ]
     )
+    threads = _join_cpus(threads)
     threads = _join_rows(threads, instant.rows)
     commands = {process.pid: process.command for process in instant.processes.values()}
     blocked: dict[int, str] = {}
@@ -249,6 +252,8 @@ def finish_threads(instant: Instant) -> list[Thread]:
             lock = blocked.get(thread.tid)
         if command is not thread.command or lock is not thread.lock:
             thread = replace(thread, command=command, lock=lock)
+        if thread.tid in instant.misplaced and thread.frames and not thread.stack_of_debugger:
+            thread = replace(thread, stack_of_debugger=True, state=None if thread.cpu is None else thread.state)
         finished.append(thread)
     return finished
 
@@ -262,6 +267,20 @@ def _join_addresses(threads: list[Thread]) -> list[Thread]:
             target = by_address[thread.address]
             other = joined[target]
             if other is not None:
+                joined[target] = _merge_with_places(other, thread)
+                joined[index] = None
+    return [thread for thread in joined if thread is not None]
+
+
+def _join_cpus(threads: list[Thread]) -> list[Thread]:
+    """Join stacks that are known by their CPU alone to the thread that ran on it."""
+    by_cpu = {thread.cpu: index for index, thread in enumerate(threads) if thread.tid is not None}
+    joined: list[Thread | None] = list(threads)
+    for index, thread in enumerate(threads):
+        if thread.tid is None and thread.address is None and thread.cpu is not None and thread.cpu in by_cpu:
+            target = by_cpu[thread.cpu]
+            other = joined[target]
+            if other is not None and (not other.frames or other.frames == thread.frames):
                 joined[target] = _merge_with_places(other, thread)
                 joined[index] = None
     return [thread for thread in joined if thread is not None]

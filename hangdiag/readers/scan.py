@@ -54,6 +54,7 @@ def _scan(section: Section) -> list[str]:
     expression, names = _openers()
     opens = expression.match
     lines = section.lines
+    section.opens = opens
     peeler = Peeler(section.page, lambda line: opens(line) is not None)
     formats: list[str] = []
     index = 0

@@ -28,6 +28,8 @@ class Section:
     lines: list[str] = field(default_factory=list)
     stacks: dict[str, int] = field(default_factory=dict)
     context: dict[str, object] = field(default_factory=dict)
+    #: whether some reader can read a line
+    opens: Callable[[str], object] = bool
 
     def __post_init__(self) -> None:
         self.lines = self.page.lines

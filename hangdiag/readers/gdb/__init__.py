@@ -1,5 +1,5 @@
 """What gdb and kgdb print: stacks, ``info threads``, values of variables."""
 
-from hangdiag.readers.gdb import stacks, threads, values
+from hangdiag.readers.gdb import stacks, threads, values, walks
 
-OPENERS = (*threads.OPENERS, *stacks.OPENERS, *values.OPENERS)
+OPENERS = (*threads.OPENERS, *stacks.OPENERS, *walks.OPENERS, *values.OPENERS)

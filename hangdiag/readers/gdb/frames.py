@@ -17,6 +17,8 @@ _HEAD = re.compile(
 )
 _TAIL = re.compile(r"\s*(?:at (?P<file>\S+):(?P<line>\d+)|\((?P<oldfile>\S+) line (?P<oldline>\d+)\)|from (?P<object>\S+))?")
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
+# What begins something else, even inside an argument list that was cut short.
+_OTHER = re.compile(r"#\d+\s|\((?:k?gdb|lldb)\)|Thread \d+|\[Switching |\$\d+ = |db>|Backtrace stopped|Previous frame ")
 _LOCAL = re.compile(r"\s{2,}(?:\$?[A-Za-z_]\w*(?:\[\d+\])? = |[A-Za-z_]\w*::)|No locals\.|No symbol table info available\.")
 #: A frame is never this long: more lines are not joined to it.
 MAX_JOINED = 60
@@ -35,10 +37,9 @@ def gather(lines: list[str], start: int) -> tuple[str, int]:
     index = start + 1
     depth = balance(text)
     while index < len(lines) and index - start < MAX_JOINED:
-        line = lines[index]
-        if BEGIN.match(line.lstrip()):
+        stripped = lines[index].strip()
+        if _OTHER.match(stripped):
             break
-        stripped = line.strip()
         if depth > 0:
             if not stripped:
                 break

@@ -17,7 +17,8 @@ from hangdiag.readers.stacks import number
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _SLEEPERS = {"_sleep": "ident", "msleep_spin_sbt": "ident", "_cv_wait": "cvp", "_cv_wait_sig": "cvp", "_cv_timedwait_sbt": "cvp"}
 _NOISE = re.compile(r"Previous frame (?:inner|identical)|Backtrace stopped:|\(More stack frames follow|No locals\.|No symbol table")
-_DEBUGGER = ("kdb_enter", "kdb_trap", "kdb_alt_break_internal", "kdb_break")
+#: Functions in which the thread stands that entered the debugger (sys/kern/subr_kdb.c).
+DEBUGGER = ("kdb_enter", "kdb_trap", "kdb_alt_break_internal", "kdb_break")
 
 
 def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
@@ -35,7 +36,8 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
         index += 1
     if index >= len(lines) or gdb_frames.BEGIN.match(lines[index].lstrip()) is None:
         return start
-    return _read_stack(section, start, index, identify(found.group("target"), found.group("title")))
+    number = int(found.group("number"))
+    return _read_stack(section, start, index, identify(found.group("target"), found.group("title"), number))
 
 
 def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
@@ -100,7 +102,8 @@ def make_thread(
             text = _STRING.search(frame.argument("wmesg") or "")
             if text is not None and wmesg is None:
                 wmesg = text.group(1)
-    of_debugger = bool(frames) and frames[0].function in _DEBUGGER and identity.cpu is None
+    in_debugger = bool(frames) and frames[0].function in DEBUGGER and identity.cpu is None
+    of_debugger = in_debugger and is_misplaced(section, identity)
     where = section.where(start, end)
     return Thread(
         pid=identity.pid,
@@ -108,7 +111,7 @@ def make_thread(
         address=address,
         command=identity.command,
         name=identity.name,
-        state="running" if identity.cpu is not None else None,
+        state="running" if identity.cpu is not None or (in_debugger and not of_debugger) else None,
         wmesg=wmesg,
         wchan=wchan,
         lock=lock,
@@ -118,6 +121,25 @@ def make_thread(
         stack_where=where,
         stack_of_debugger=of_debugger,
     )
+
+
+def is_misplaced(section: Section, identity: Identity) -> bool:
+    """Is the debugger's stack shown for a thread that it is not of?
+
+    The kernel's gdb stub of 12 and before does not name the thread that stopped (sys/gdb/gdb_main.c):
+    gdb takes the first one for it and shows that one with the registers of the real one.
+    """
+    standing = section.context.setdefault("gdb in debugger", set())
+    assert isinstance(standing, set)
+    standing.add(identity.tid)
+    if identity.number == 1:
+        section.context["gdb first tid"] = identity.tid
+    if len(standing) > 1:
+        # only one thread can be in the debugger
+        first = section.context.get("gdb first tid")
+        if first in standing and isinstance(first, int):
+            section.draft.now.misplaced.add(first)
+    return identity.number == 1 and bool(section.context.get("gdb first thread is not current"))
 
 
 def note_owner(section: Section, thread: Thread) -> None:

@@ -14,12 +14,12 @@ from hangdiag.model import Thread
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.section import Opener, Section
 
-HEADER = re.compile(r"Thread \d+(?:\.\d+)? \((?P<target>.*?)\)(?: \"(?P<title>.*)\")?\)?:?\s*\Z")
+HEADER = re.compile(r"Thread (?P<number>\d+)(?:\.\d+)? \((?P<target>.*?)\)(?: \"(?P<title>.*)\")?\)?:?\s*\Z")
 _KERNEL = re.compile(r"Thread (?P<tid>\d+)\b(?! *\.)")
 _PROCESS = re.compile(r"\(PID=(?P<pid>\d+): (?P<who>[^)]*)\)?")
 _CPU = re.compile(r"CPU ?#(?P<cpu>\d+)|\bvCPU (?P<vcpu>\d+)")
 _LWP = re.compile(r"LWP (?P<lwp>\d+)(?: of process (?P<pid>\d+))?(?: (?P<name>[^)]*))?")
-_ROW = re.compile(r"(?P<current>\*)?\s+\d+(?:\.\d+)?\s+(?P<target>(?:Thread|LWP|process)\b.*)\Z")
+_ROW = re.compile(r"(?P<current>\*)?\s+(?P<number>\d+)(?:\.\d+)?\s+(?P<target>(?:Thread|LWP|process)\b.*)\Z")
 _SWITCH = re.compile(r"\[Switching to thread \d+ \((?P<target>.*)\)\]")
 _FRAME_COLUMN = re.compile(r"\s+(?:0x[0-9a-f]+ in )?[A-Za-z_?][\w.@$?]* ?\(")
 
@@ -33,24 +33,26 @@ class Identity:
     command: str | None = None
     name: str | None = None
     cpu: int | None = None
+    number: int | None = None
 
 
-def identify(target: str, title: str | None = None) -> Identity:
+def identify(target: str, title: str | None = None, number: int | None = None) -> Identity:
     """An identity from gdb's target id and, from gdb 11 on, the name in quotes behind it."""
     cpu = _CPU.search(target)
     if cpu is not None:
-        return Identity(cpu=int(cpu.group("cpu") or cpu.group("vcpu") or 0), name=title)
+        return Identity(cpu=int(cpu.group("cpu") or cpu.group("vcpu") or 0), name=title, number=number)
     lwp = _LWP.search(target)
     if lwp is not None and not target.startswith("Thread 1"):
         pid = lwp.group("pid")
-        return Identity(int(pid) if pid else None, int(lwp.group("lwp")), name=title or lwp.group("name") or None)
+        name = title or lwp.group("name") or None
+        return Identity(int(pid) if pid else None, int(lwp.group("lwp")), name=name, number=number)
     kernel = _KERNEL.match(target)
     tid = int(kernel.group("tid")) if kernel is not None else None
     process = _PROCESS.search(target)
     if process is None:
-        return Identity(tid=tid, name=title)
+        return Identity(tid=tid, name=title, number=number)
     command, slash, name = process.group("who").strip().partition("/")
-    return Identity(int(process.group("pid")), tid, command, name if slash else command)
+    return Identity(int(process.group("pid")), tid, command, name if slash else command, number=number)
 
 
 def _read_switch(section: Section, start: int, match: re.Match[str]) -> int:
@@ -76,7 +78,7 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
             text += " " + lines[index].strip()
             index += 1
         target, frame_text = _split_row(text)
-        identity = identify(target)
+        identity = identify(target, number=int(row.group("number")))
         frame = gdb_frames.parse_frame("#0  " + frame_text) if frame_text else None
         where = section.where(begin, index)
         if row.group("current"):
@@ -94,7 +96,12 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
                 frames=(frame,) if frame is not None else (),
                 where=(where,),
                 stack_where=where if frame is not None else None,
-                stack_of_debugger=frame is not None and frame.function == "kdb_enter",
+                stack_of_debugger=bool(
+                    frame is not None
+                    and frame.function == "kdb_enter"
+                    and identity.number == 1
+                    and section.context.get("gdb first thread is not current")
+                ),
             )
         )
     section.draft.add_threads(threads)

@@ -1,0 +1,80 @@
+"""``hangdiag graph``: the waits-for graph as a picture."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+class Format(str, Enum):
+    """Forms of the picture."""
+
+    dot = "dot"
+    svg = "svg"
+    mermaid = "mermaid"
+
+
+class Focus(str, Enum):
+    """How much of the graph."""
+
+    cycle = "cycle"
+    vm = "vm"
+    all = "all"
+
+
+def graph(
+    files: Annotated[Optional[list[str]], typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False)] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="Form of the picture; svg needs Graphviz.")] = Format.dot,
+    focus: Annotated[Focus, typer.Option(help="The gravest finding's threads, all of its VM, or all that waits.")] = Focus.vm,
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write to this file.", metavar="FILE")] = None,
+    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+) -> None:
+    """Draw which thread waits for which (DOT, SVG through Graphviz, Mermaid)."""
+    from hangdiag.cli import common
+    from hangdiag.report.dot import as_dot
+    from hangdiag.report.mermaid import as_mermaid
+
+    diagnoses, _ = common.load(files or [], rules or [])
+    if format is Format.mermaid:
+        text = as_mermaid(diagnoses, focus.value)
+    else:
+        text = as_dot(diagnoses, focus.value)
+        if format is Format.svg:
+            text = _svg(text)
+    _deliver(text, output)
+
+
+def _svg(text: str) -> str:
+    """Graphviz' drawing of a DOT text."""
+    import shutil
+    import subprocess
+
+    from hangdiag.errors import UsageError
+
+    program = shutil.which("dot")
+    if program is None:
+        raise UsageError("Graphviz is not installed; run 'pkg install graphviz', or use --format mermaid")
+    try:
+        done = subprocess.run([program, "-Tsvg"], input=text, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        raise UsageError("Graphviz was not done after 60 s; use --focus cycle") from None
+    if done.returncode != 0:
+        first = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise UsageError(f"Graphviz failed: {first}; use --format dot")
+    return done.stdout
+
+
+def _deliver(text: str, output: Path | None) -> None:
+    from hangdiag.cli import common
+    from hangdiag.errors import UsageError
+
+    if output is None:
+        common.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output}: {error.strerror}; choose another file") from None

@@ -1,0 +1,239 @@
+"""Captures of one host some seconds apart: what moved, what did not. Of several hosts: the same hang or not.
+
+docs/compare.md says what counts as moved and what that does to a finding's certainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hangdiag.findings import Diagnosis, Finding
+from hangdiag.model import Frame, Thread
+from hangdiag.signature import Signature, signature
+
+#: How a thread behaved: not one step; asleep for the same reason each time, but not at the same place; on a
+#: CPU each time; anything else; seen in one capture only.
+BEHAVIOURS = ("stuck", "slow", "spinning", "resting", "moved", "seen once")
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A thread through the captures: ``places[i]`` is its index in capture ``i``, None where it is missing."""
+
+    places: tuple[int | None, ...]
+    behaviour: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class VcpuCourse:
+    """A vCPU through the captures: ``advanced``, ``halted`` (at rest each time), ``stuck`` or ``unknown``."""
+
+    machine: str
+    vcpu: int
+    behaviour: str
+    course: Course
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the other captures say of a finding of the last one: ``certainty`` afterwards, and why."""
+
+    finding: Finding
+    certainty: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several captures compared. ``courses`` are in the order of the last capture, vanished threads behind."""
+
+    diagnoses: tuple[Diagnosis, ...]
+    same_host: bool
+    seconds: float | None
+    courses: tuple[Course, ...]
+    vcpus: tuple[VcpuCourse, ...]
+    changes: tuple[Change, ...]
+    signatures: tuple[tuple[Signature, ...], ...]
+
+    @property
+    def same_hang(self) -> bool:
+        """Has every capture a finding with the signature of the gravest one of the first?"""
+        first = self.signatures[0][0]
+        hang = self.diagnoses[0].verdict != "no-hang"
+        return hang and all(any(one.digest == first.digest for one in found) for found in self.signatures)
+
+
+def compare(diagnoses: Sequence[Diagnosis], seconds: float | None = None, same_host: bool | None = None) -> Comparison:
+    """Compare at least two captures, oldest first. ``seconds`` passed between the first and the last one.
+
+    ``same_host`` None: decided by :func:`is_same_host`.
+    """
+    captures = tuple(diagnoses)
+    if same_host is None:
+        same_host = all(is_same_host(captures[0], other) for other in captures[1:])
+    courses = _courses(captures) if same_host else ()
+    return Comparison(
+        captures,
+        same_host,
+        seconds,
+        courses,
+        _vcpus(captures, courses),
+        tuple([_change(captures, courses, finding, seconds) for finding in captures[-1].findings]) if same_host else (),
+        tuple([tuple([signature(one, finding) for finding in one.findings]) for one in captures]),
+    )
+
+
+def is_same_host(first: Diagnosis, second: Diagnosis) -> bool:
+    """Are two captures of one host, and of one boot?
+
+    Kernel threads have the same ids on many hosts, so only user processes and addresses count.
+    """
+    names = (first.capture.host.hostname, second.capture.host.hostname)
+    if all(names) and names[0] != names[1]:
+        return False
+    known = {thread.tid: thread for thread in second.capture.threads if thread.tid is not None}
+    shared = [
+        (thread, known[thread.tid]) for thread in first.capture.threads if thread.tid is not None and thread.tid in known
+    ]
+    if not shared:
+        return False
+    addresses = [before.address == after.address for before, after in shared if before.address and after.address]
+    if addresses and sum(addresses) * 2 < len(addresses):
+        return False
+    guests = [
+        (thread.pid, thread.tid, thread.name)
+        for machine in first.machines
+        for thread in (first.capture.threads[index] for index in machine.members)
+    ]
+    if not guests:
+        return len(shared) * 2 >= min(len(first.capture.threads), len(second.capture.threads))
+    there = {(thread.pid, thread.tid, thread.name) for thread in second.capture.threads}
+    return sum(1 for guest in guests if guest in there) * 2 >= len(guests)
+
+
+def _key(thread: Thread) -> object:
+    if thread.tid is not None:
+        return thread.tid
+    if thread.address is not None:
+        return ("address", thread.address)
+    return ("name", thread.pid, thread.command, thread.name, thread.cpu)
+
+
+def _courses(captures: tuple[Diagnosis, ...]) -> tuple[Course, ...]:
+    tables = [{_key(thread): index for index, thread in enumerate(one.capture.threads)} for one in captures]
+    keys = dict.fromkeys(key for table in reversed(tables) for key in table)
+    courses = []
+    for key in keys:
+        places = tuple([table.get(key) for table in tables])
+        behaviour, why = _behaviour(captures, places)
+        courses.append(Course(places, behaviour, why))
+    return tuple(courses)
+
+
+def _behaviour(captures: tuple[Diagnosis, ...], places: tuple[int | None, ...]) -> tuple[str, str]:
+    seen = [(one, index) for one, index in zip(captures, places, strict=True) if index is not None]
+    if len(seen) < 2:
+        return "seen once", "in one capture only"
+    threads = [one.capture.threads[index] for one, index in seen]
+    waits = [one.waits[index] for one, index in seen]
+    pids = {(thread.pid, thread.command) for thread in threads}
+    if len({pid for pid, _ in pids}) > 1:
+        return "seen once", "its thread id was used again by another process"
+    on_cpu = [wait.on_cpu for wait in waits]
+    if all(on_cpu):
+        if _in_guest(threads):
+            return "moved", "runs its guest each time"
+        return "spinning", "on a CPU or ready to run each time"
+    if any(on_cpu):
+        return "moved", "on a CPU in one capture, asleep in another"
+    if all(_same_place(threads[0], other) for other in threads[1:]):
+        if all(wait.idle for wait in waits):
+            return "resting", "at rest, as is normal for it"
+        shown = " and wchan" if threads[0].wchan is not None else ""
+        return "stuck", f"the same stack{shown} each time" if threads[0].frames else f"the same wmesg{shown} each time"
+    if len({wait.kind for wait in waits}) == 1 and not any(wait.idle for wait in waits):
+        return "slow", f"waits each time ({waits[-1].kind}), but not at the same place"
+    return "moved", "another stack or wchan"
+
+
+def _in_guest(threads: Sequence[Thread]) -> bool:
+    return all(any(frame.function == "vm_run" for frame in thread.frames) for thread in threads)
+
+
+def _same_place(before: Thread, after: Thread) -> bool:
+    """Same stack, wait channel, wait message and lock, as far as both captures tell them."""
+    if before.frames and after.frames and not _same_stack(before.frames, after.frames):
+        return False
+    if not (before.frames and after.frames) and before.wmesg is None and before.lock is None:
+        return False
+    return all(
+        one is None or other is None or one == other
+        for one, other in ((before.wchan, after.wchan), (before.wmesg, after.wmesg), (before.lock, after.lock))
+    )
+
+
+def _same_stack(before: tuple[Frame, ...], after: tuple[Frame, ...]) -> bool:
+    """Same functions at the same offsets; inlined frames and the tool's own first frame aside."""
+    stacks = []
+    for frames in (before, after):
+        stacks.append([frame for frame in frames if not frame.inlined and frame.function not in ("sched_switch", "mi_switch")])
+    return len(stacks[0]) == len(stacks[1]) and all(
+        one.function == other.function and (one.offset is None or other.offset is None or one.offset == other.offset)
+        for one, other in zip(*stacks, strict=True)
+    )
+
+
+def _vcpus(captures: tuple[Diagnosis, ...], courses: tuple[Course, ...]) -> tuple[VcpuCourse, ...]:
+    last = captures[-1]
+    found = []
+    course_of = {course.places[-1]: course for course in courses if course.places[-1] is not None}
+    for machine in last.machines:
+        for vcpu, index in machine.vcpus.items():
+            course = course_of.get(index)
+            if course is None:
+                continue
+            kinds = {one.waits[place].kind for one, place in zip(captures, course.places, strict=True) if place is not None}
+            behaviour = {"stuck": "stuck", "slow": "stuck", "seen once": "unknown"}.get(course.behaviour, "advanced")
+            if kinds == {"vcpu-halt"} or course.behaviour == "resting":
+                behaviour = "halted"
+            found.append(VcpuCourse(machine.label, vcpu, behaviour, course))
+    return tuple(found)
+
+
+def _change(
+    captures: tuple[Diagnosis, ...], courses: tuple[Course, ...], finding: Finding, seconds: float | None
+) -> Change:
+    course_of = {course.places[-1]: course for course in courses if course.places[-1] is not None}
+    concerned = [course_of[index] for index in finding.threads if index in course_of]
+    known = [course for course in concerned if course.behaviour != "seen once"]
+    span = f"in {seconds:g} s" if seconds is not None else f"in {len(captures)} captures"
+    if finding.verdict == "no-hang" or not known:
+        return Change(finding, finding.certainty, "")
+    moved = [course for course in known if course.behaviour in ("moved", "slow", "spinning")]
+    if not moved:
+        if len(known) < len(finding.threads):
+            return Change(finding, finding.certainty, f"{len(known)} of its {len(finding.threads)} threads have not moved {span}")
+        raised = {"possible": "likely"}.get(finding.certainty, finding.certainty)
+        return Change(finding, raised, f"none of its {len(known)} threads has moved {span}")
+    lowered = "possible"
+    what = {"moved": "moved", "slow": "went on slowly", "spinning": "ran"}
+    counts = {word: sum(1 for course in moved if course.behaviour == key) for key, word in what.items()}
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    note = f"of its {len(known)} threads, {told} {span}"
+    if finding.verdict == "deadlock":
+        note += ": a deadlocked thread does not move, so this is none, or it began between the captures"
+    elif finding.verdict in ("blocked", "contention", "inconclusive"):
+        note += ": it is slow, not hung"
+    return Change(finding, lowered, note)
+
+
+def with_changes(comparison: Comparison) -> Diagnosis:
+    """The last diagnosis with the certainties that the comparison leaves, and the notes among the reasons."""
+    last = comparison.diagnoses[-1]
+    findings = tuple(
+        replace(change.finding, certainty=change.certainty, reasons=(*change.finding.reasons, *([change.note] if change.note else [])))
+        for change in comparison.changes
+    )
+    return replace(last, findings=findings) if findings else last

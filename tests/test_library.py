@@ -1,0 +1,46 @@
+"""hangdiag as a library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import hangdiag
+
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+
+
+def test_from_file_to_findings():
+    (capture,) = hangdiag.read(str(SAMPLES / "deadlock.procstat.txt"))
+    assert hangdiag.diagnose(capture).verdict == "deadlock"
+
+
+def test_from_text_to_findings():
+    (capture,) = hangdiag.read_text((SAMPLES / "idle.ddb.txt").read_text())
+    assert hangdiag.diagnose(capture).verdict == "no-hang"
+
+
+def test_the_core_imports_the_standard_library_alone():
+    script = (
+        "import sys, hangdiag\n"
+        "capture, = hangdiag.read(sys.argv[1])\n"
+        "hangdiag.diagnose(capture)\n"
+        "import hangdiag.report.json\n"
+        "names = {name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)\n"
+        "print(sorted(name for name in names if not name.startswith('__')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script, str(SAMPLES / "deadlock.ddb.txt")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=SAMPLES.parent,
+    )
+    assert done.stdout.strip() == "['hangdiag']"
+
+
+def test_importing_the_package_is_cheap():
+    script = "import sys; import hangdiag; print(len([name for name in sys.modules if name.startswith('hangdiag')]))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
