@@ -263,6 +263,23 @@ def test_a_folder_of_ones_own_rules(tmp_path):
     assert data["threads"][0]["wait"]["rule"] == "my-wait"
 
 
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [("vmrndv", "vmm-rendezvous"), ("vm_handle_rendezvous()", "vmm-rendezvous"), ("tx->tx_s", "zfs-txg"), ("vmm-rendezvous", "vmrndv")],
+)
+def test_explain(asked, rule):
+    code, out, _ = hangdiag("explain", asked)
+    assert code == 0
+    assert rule in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_explain_the_unknown():
+    code, _, error = hangdiag("explain", "nonsense_function")
+    assert code == 2
+    assert "nonsense_function" in one_line(error)
+
+
 def test_shell_completion_is_offered():
     code, out, _ = hangdiag("--show-completion", "bash")
     assert code == 0

@@ -14,6 +14,7 @@ from hangdiag.errors import HangdiagError
 #: Command, its module, the function in it.
 _COMMANDS = (
     ("analyze", "hangdiag.cli.analyze", "analyze"),
+    ("explain", "hangdiag.cli.explain", "explain"),
     ("rules", "hangdiag.cli.rules", "app"),
 )
 

@@ -161,7 +161,8 @@ for vm in $vms; do
 	finish "50-bhyvectl-$vm.txt" bhyvectl --get-stats --vm="$vm"
 done
 
-if ! (cd "$place" && tar -cf "$name.tar" "$name"); then
+# by name, so that the rounds stand in their order
+if ! (cd "$place" && tar -cf "$name.tar" "$name"/*); then
 	say "tar failed; the files are in $base"
 	exit 1
 fi

@@ -61,8 +61,42 @@ def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
     if not text.strip("\x00 \t\r\n\ufeff") and item.named:
         raise InputError(f"{item.path}: nothing but blanks in it; {_ADVICE}")
     number = len(draft.sources)
-    source = read_source(draft, text, item.path, item.container, replaced)
+    if _is_message_buffer(draft, item):
+        source = _read_message_buffer(draft, item, text, replaced)
+    else:
+        source = read_source(draft, text, item.path, item.container, replaced)
     draft.sources[number] = replace(source, sha256=digest)
+
+
+def _is_message_buffer(draft: Draft, item: Item) -> bool:
+    """Is this a textdump's msgbuf.txt, next to a ddb.txt that tells the threads?"""
+    name = item.path.rpartition("/")[2]
+    return name == "msgbuf.txt" and any(
+        source.container == item.container and source.path.endswith("ddb.txt") and source.format is not None
+        for source in draft.sources
+    )
+
+
+def _read_message_buffer(draft: Draft, item: Item, text: str, replaced: int) -> Source:
+    """Host facts of what the console showed before the debugger was entered. Threads in it are older
+    than those of ddb.txt, and not of another capture that anybody asked about.
+    """
+    scratch = Draft()
+    source = read_source(scratch, text, item.path, item.container, replaced)
+    host = scratch.now.host
+    draft.set_host(
+        release=host.release,
+        arch=host.arch,
+        uname=host.uname,
+        hostname=host.hostname,
+        osreldate=host.osreldate,
+        panic=host.panic,
+    )
+    if source.lines:
+        where = Where(len(draft.sources), 1, source.lines)
+        draft.unread.append(Unread(where, "message buffer, older than the debugger's output"))
+    draft.sources.append(source)
+    return source
 
 
 def _note_skipped(draft: Draft, item: Item, what: str) -> None:
