@@ -58,7 +58,7 @@ def host(threads: int) -> list:
 
 def pipeline() -> None:
     """Text to findings, by number of threads."""
-    from hangdiag.diagnose import diagnose
+    from hangdiag.diagnosis import diagnose
     from hangdiag.knowledge import Matcher, load_knowledge
     from hangdiag.readers import read_text
     from tests.traces import alltrace, procstat

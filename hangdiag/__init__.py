@@ -41,7 +41,7 @@ def read_text(text: str) -> tuple[Capture, ...]:
 
 def diagnose(capture: Capture, knowledge: Knowledge | None = None) -> Diagnosis:
     """What is wrong with the captured host, under the shipped rules unless others are given."""
-    from hangdiag.diagnose import diagnose
+    from hangdiag.diagnosis import diagnose
     from hangdiag.knowledge import load_knowledge
 
     return diagnose(capture, knowledge or load_knowledge())

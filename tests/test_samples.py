@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hangdiag.diagnose import diagnose
+from hangdiag.diagnosis import diagnose
 from hangdiag.readers.files import read_paths
 from tests.traces import KNOWLEDGE, MATCHER, tids
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from hangdiag.diagnose import diagnose
+from hangdiag.diagnosis import diagnose
 from hangdiag.readers.files import read_paths
 from hangdiag.report.json import as_data, as_json
 from tests.traces import KNOWLEDGE, MATCHER

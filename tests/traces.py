@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hangdiag.diagnose import diagnose
+from hangdiag.diagnosis import diagnose
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.knowledge import Matcher, load_knowledge
 from hangdiag.readers import read_text

@@ -183,7 +183,7 @@ def _report(
 ) -> None:
     from hangdiag.cli import common
     from hangdiag.cli.analyze import show
-    from hangdiag.diagnose import diagnose
+    from hangdiag.diagnosis import diagnose
     from hangdiag.knowledge import Matcher, load_knowledge
     from hangdiag.knowledge.model import VERDICTS
 

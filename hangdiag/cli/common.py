@@ -18,7 +18,7 @@ def load(paths: Sequence[str], rules: Sequence[Path] = ()) -> tuple[tuple[Diagno
 
     Raises :class:`hangdiag.errors.HangdiagError`.
     """
-    from hangdiag.diagnose import diagnose
+    from hangdiag.diagnosis import diagnose
     from hangdiag.knowledge import Matcher, load_knowledge
     from hangdiag.readers.files import read_paths
 

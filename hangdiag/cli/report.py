@@ -103,7 +103,7 @@ def write_report(
 
 
 def _diagnose(paths: Sequence[str], standard_input: object, rules: Sequence[Path]) -> Sequence[Diagnosis]:
-    from hangdiag.diagnose import diagnose
+    from hangdiag.diagnosis import diagnose
     from hangdiag.knowledge import Matcher, load_knowledge
     from hangdiag.readers.files import read_paths
 
