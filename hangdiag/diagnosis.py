@@ -95,7 +95,8 @@ def _deadlocks(scene: Scene, needs: Mapping[int, Need]) -> list[Finding]:
                 continue
             sure = certainty
             if certainty == "proven" and any(needs[index].basis == "rule" for index in core):
-                sure = "likely"
+                surer = _without_rules(needs, core)
+                core, sure = (surer, "proven") if surer else (core, "likely")
             if waiting is None:
                 behind = stuck if certainty == "possible" else stuck | graph.reduce(likely)
                 waiting = graph.waiters(behind, {index: wide[index].targets for index in behind})
@@ -103,6 +104,19 @@ def _deadlocks(scene: Scene, needs: Mapping[int, Need]) -> list[Finding]:
             findings.append(_deadlock(scene, needs, core, sorted(victims), sure))
             explained.update(core, victims)
     return findings
+
+
+def _without_rules(needs: Mapping[int, Need], core: list[int]) -> list[int]:
+    """The part of a core that is deadlocked even if the threads tied to it by a rule have nothing to do with it."""
+    sure = {index for index in core if needs[index].basis != "rule"}
+    conditions = {}
+    for index in sure:
+        targets = tuple([target for target in needs[index].strict().targets if target in sure])
+        if not targets:
+            return []  # without the others it would wait for nobody: then they mattered
+        conditions[index] = graph.Condition(needs[index].mode, targets)
+    found = graph.cores(graph.reduce(conditions), conditions)
+    return found[0] if found else []
 
 
 def _deadlock(
@@ -190,6 +204,8 @@ def _verdict(scene: Scene, roots: set[int], unknown: bool, explained: set[int]) 
         return "blocked"
     kinds = {scene.waits[root].kind for root in roots}
     resting = kinds - _CAN_MOVE
+    if resting == {"unknown"}:
+        return "inconclusive"
     if resting:
         suspicious = {
             kind

@@ -260,5 +260,42 @@ def test_fsync_waits_for_the_sync_thread_and_that_for_the_disk():
 
 
 def test_one_fsync_is_everyday_work():
-    diagnosis = analysed(procstat([T(100200, "-", FSYNC, 900, "postgres"), T(100150, "txg_thread_enter", SYNC, 7, "zfskern")]))
+    diagnosis = analysed(
+        procstat([T(100200, "-", FSYNC, 900, "postgres"), T(100150, "txg_thread_enter", SYNC, 7, "zfskern")])
+    )
     assert [finding.verdict for finding in diagnosis.findings] == ["no-hang"]
+
+
+def test_lock_all_by_another_process_does_not_weaken_the_proof():
+    # bhyvectl may hold vcpu 1, or not: vcpu 1's thread waits for somebody stuck either way
+    reinit = T(100901, "-", "lock all", 2290, "bhyvectl")
+    diagnosis, finding = first(procstat([*vcpus("started", "lock one", "joined"), reinit]))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert set(tids(diagnosis, finding.threads)) == {100860, 100861, 100862}
+    assert tids(diagnosis, finding.victims) == [100901]
+
+
+def test_threads_without_names_are_likely_at_most():
+    threads = [T(thread.tid, "-", thread.stack) for thread in vcpus("joined", "lock one", "started")]
+    _, finding = first(alltrace(threads))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "likely")
+
+
+def test_stacks_without_any_identity_are_possible_at_most():
+    text = "\n\n".join(
+        "\n".join(
+            f"#{depth} 0xffffffff8038d0{depth:02x} in {name} ()"
+            for depth, name in enumerate(thread.functions)
+        )
+        for thread in vcpus("joined", "lock one", "started")
+    )
+    _, finding = first(text + "\n")
+    assert (finding.verdict, finding.certainty) == ("deadlock", "possible")
+
+
+def test_a_vcpu_of_which_nothing_is_known_makes_it_inconclusive():
+    text = procstat(vcpus("started", "joined", "halted")).replace(
+        " ".join(f"{n}+0x{len(n):x}" for n in vcpus("halted")[0].functions), ""
+    )
+    _, finding = first(text)
+    assert finding.verdict == "inconclusive"

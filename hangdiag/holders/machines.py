@@ -123,16 +123,19 @@ def _groups(capture: Capture) -> dict[object, list[int]]:
             key = key or "?"
             groups.setdefault(key, []).append(index)
             files.setdefault(_open_file(thread), key)
+    alone = [key for key in groups if not isinstance(key, int)]
     for index in without:
         thread = capture.threads[index]
         if in_vm_run(thread):
             continue
-        file = _open_file(thread)
+        file, argument = _open_file(thread), _vm_argument(thread)
         if file is not None and file in files:
             groups[files[file]].append(index)
-        elif vcpu_of(thread) is not None:
-            known = [key for key in groups if not isinstance(key, int)]
-            groups.setdefault(known[0] if len(known) == 1 else "?", []).append(index)
+        elif argument in groups:
+            groups[argument].append(index)
+        elif vcpu_of(thread) is not None or (in_device(thread) and thread.command in (None, "bhyve")):
+            # nothing tells which process it is of: it belongs to the only VM there is, or to none
+            groups.setdefault(alone[0] if len(alone) == 1 else "?", []).append(index)
     return groups
 
 

@@ -96,6 +96,11 @@ class Machine:
     read: VirtualMachine | None
     complete: bool
 
+    @property
+    def nameless(self) -> bool:
+        """Is the process known, but not which of its threads runs which vCPU (a stack without names)?"""
+        return self.pid is not None and not self.vcpus
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:

@@ -62,6 +62,19 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
         for thread in machine.vcpus.values()
         if scene.waits[thread].kind == "rendezvous"
     )
+    nameless = _nameless(scene, machine) if not machine.complete else []
+    if nameless and not threads and not helped:
+        return Need(
+            resource,
+            "any",
+            holders_of(nameless, scene, "possible"),
+            open=True,
+            likely_open=False if machine.nameless else None,
+            possible_open=False,
+            basis="rule",
+            why="which threads run the vCPUs that have not joined is not shown; those listed are inside the VM's"
+            " device and may be theirs",
+        )
     if not threads:
         return Need(
             resource,
@@ -84,6 +97,18 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
         why=f"joined: {_ids(joined)}; it has not ended, so at least one of {_ids(absent)} is missing"
         + (" (an I/O APIC write asks all)" if asked_all else ""),
     )
+
+
+def _nameless(scene: Scene, machine: Machine) -> list[int]:
+    """Threads of the VM inside its device whose vCPU is not known: bhyve's ioctls come from vCPU threads mostly."""
+    known = set(machine.vcpus.values())
+    return [
+        index
+        for index in sorted(machine.members)
+        if index not in known
+        and in_device(scene.capture.threads[index])
+        and not in_vm_run(scene.capture.threads[index])
+    ]
 
 
 def _is_helped(scene: Scene, machine: Machine) -> bool:
@@ -140,6 +165,7 @@ def vcpu_state(scene: Scene, index: int) -> Need | None:
             else "observed",
         ),
         open=not machine.complete,
+        likely_open=False if machine.nameless else None,
         possible_open=False,
         basis="exhaustive" if tied == "observed" else "rule",
         why=f"it waits for {what}: "

@@ -37,7 +37,13 @@ def _candidates(resource: Resource, scene: Scene, members: list[int], why: str, 
     certainty = "inferred" if len(members) == 1 else "possible"
     # the strict reading stays open: the one that is meant may not be among them
     return Need(
-        resource, "any", holders_of(members, scene, certainty), open=True, likely_open=False, basis="rule", why=why
+        resource,
+        "any",
+        holders_of(members, scene, certainty),
+        open=True,
+        likely_open=False,
+        basis="rule",
+        why=why,
     )
 
 

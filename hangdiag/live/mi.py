@@ -259,10 +259,26 @@ class Session:
 def _parse(line: bytes) -> dict[str, Any]:
     from pygdbmi.gdbmiparser import parse_response
 
-    try:
-        return dict(parse_response(line.decode("utf-8", "replace")))
-    except Exception as error:  # pygdbmi raises whatever its parser ran into
-        raise DebuggerError(f"the debugger sent a record that cannot be read: {line[:80]!r}") from error
+    text = line.decode("utf-8", "replace")
+    if not well_formed(text):
+        raise DebuggerError(f"the debugger sent a record that cannot be read: {text[:80]!r}; is it a gdb?")
+    return dict(parse_response(text))
+
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_TUPLE = re.compile(r"\{(?:[A-Za-z_][\w-]*=v(?:,[A-Za-z_][\w-]*=v)*)?\}")
+_LIST = re.compile(r"\[(?:(?:[A-Za-z_][\w-]*=)?v(?:,(?:[A-Za-z_][\w-]*=)?v)*)?\]")
+_RECORD = re.compile(r"[~&@]v|\d*[\^*+=][a-z-]+(?:,[A-Za-z_][\w-]*=v)*")
+
+
+def well_formed(record: str) -> bool:
+    """True if ``record`` is a whole MI record. pygdbmi's parser runs for ever on one that is cut short."""
+    record = _STRING.sub("v", record)
+    while True:
+        smaller = _LIST.sub("v", _TUPLE.sub("v", record))
+        if smaller == record:
+            return _RECORD.fullmatch(record) is not None
+        record = smaller
 
 
 def find_debugger(name: str | None, wanted: Sequence[str]) -> str:

@@ -172,12 +172,12 @@ def _prepare(session: mi.Session, options: Options, symbols: str) -> None:
         answer = session.ask(f'-file-exec-and-symbols "{symbols}"', max(options.timeout, 120.0))
         if answer.status == "error":
             raise DebuggerError(f"{symbols}: {answer.message}; give the target's kernel.full with --symbols")
-    check_pointers(session)
     if not GdbMemory(session).symbols(["allproc"]):
         raise DebuggerError(
             f"{symbols} has no symbol allproc: it is stripped or no FreeBSD kernel;"
             " give the target's kernel.full or kernel.debug with --symbols"
         )
+    check_pointers(session)
 
 
 def _connect(target: Target, say: Say) -> None:

@@ -55,7 +55,7 @@ def _scan(section: Section) -> list[str]:
     opens = expression.match
     lines = section.lines
     section.opens = opens
-    peeler = Peeler(section.page, lambda line: opens(line) is not None)
+    peeler = section.peeler = Peeler(section.page, lambda line: opens(line) is not None)
     formats: list[str] = []
     index = 0
     unread = -1

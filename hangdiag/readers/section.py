@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from hangdiag.model import Where
 from hangdiag.readers.draft import Draft
+from hangdiag.text.layers import Peeler
 from hangdiag.text.page import Page
 
 
@@ -30,6 +31,8 @@ class Section:
     context: dict[str, object] = field(default_factory=dict)
     #: whether some reader can read a line
     opens: Callable[[str], object] = bool
+    #: takes layers off a line that cannot be read as it stands
+    peeler: Peeler | None = None
 
     def __post_init__(self) -> None:
         self.lines = self.page.lines

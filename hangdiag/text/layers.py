@@ -11,23 +11,25 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from hangdiag.text.literal import split_literal
 from hangdiag.text.page import Page
 
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d"
 _SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: \d{{4}})?|{_DATE}[T ]{_TIME}(?: ?Z| ?[+-]\d\d:?\d\d)?)"
-#: What may stand before a line, by name. Each begins at the line's first column and keeps the text's own blanks.
+#: What may stand before a line, by name. A blank behind it is the text's own, unless all lines have one.
 _PREFIXES: dict[str, str] = {
-    "quote": r" ?(?:>[ \t]?)+|(?:\|[ \t])+(?![^|]*\|)",
-    "priority": r"<\d{1,3}>(?:\d+ )?",
-    "syslog": rf"{_SYSLOG_DATE} \S+ (?:<[\w.]+> )?(?:kernel|[\w./-]+(?:\[\d+\])?): (?:\[\d+(?:\.\d+)?\] )?",
-    "uptime": r"\[ {0,8}\d+(?:\.\d{1,9})?\][ \t]?",
-    "clock": rf"\[(?:[\w:.-]{{1,20}} )?(?:{_SYSLOG_DATE}|{_TIME})[^\]]{{0,12}}\][ \t]?",
-    "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t]))?[ \t]?",
-    "epoch": r"\d{10}\.\d{1,9}:?[ \t]",
-    "comment": r"[ \t]*#+(?!\d)[ \t]?|[ \t]*//+[ \t]?|/?\*+[ \t]| \*+[ \t]|;+[ \t]|%+[ \t]|--[ \t]|dnl[ \t]|REM[ \t]",
-    "number": r"[ \t]*\d{1,7}(?:[:|)][ \t]?|\t|-(?=[#A-Za-z ]))|L\d+:[ \t]?",
-    "bullet": r"[-+•·‣][ \t]|\d{1,3}\. |`{1,2}(?=\S)",
+    "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
+    "priority": r"<\d{1,3}>(?:\d (?=\d{4}-))?",
+    "syslog": rf"{_SYSLOG_DATE} \S+ (?:<[\w.]+> )?(?:kernel|[\w./-]+(?:\[\d+\])?):(?: \[\d+(?:\.\d+)?\])?",
+    "uptime": r"\[ {0,8}\d+(?:\.\d{1,9})?\]",
+    "clock": rf"\[(?:[\w:.-]{{1,20}} )?(?:{_SYSLOG_DATE}|{_TIME})[^\]]{{0,12}}\]",
+    "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t]))?",
+    "epoch": r"\d{10}\.\d{1,9}:?",
+    "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=[ \t])|;+(?=[ \t])|%+(?=[ \t])|--(?=[ \t])|(?:dnl|REM)(?=[ \t])",
+    "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|-(?=[#A-Za-z ]))|L\d+:",
+    "bullet": r"[-+•·‣](?=[ \t])|\d{1,3}\.(?= )",
+    "code": r"`{1,2}(?!`)",
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
     "console": r"~|login: |[\w.-]{1,30}(?:> | ?# | console: )",
 }
@@ -45,7 +47,7 @@ _LOST = re.compile(
 _DEPTH = 5
 #: Lines that indentation is taken off, as a multiple of the page's lines, so that work stays linear.
 _INDENT_WORK = 12
-#: Lines longer than this are not looked at: nobody quotes them.
+#: Lines longer than this have no prefix that is worth a search; they may hold a whole text.
 _LONGEST = 20_000
 
 
@@ -61,7 +63,7 @@ class Peeler:
     def uncover(self, index: int) -> bool:
         """Can line ``index``, which cannot be read as it stands, be read now?"""
         line = self.page.lines[index]
-        if not line or len(line) > _LONGEST or not _may_have_layer(line):
+        if not line or not _may_have_layer(line):
             return False
         chain = self._find(line, _DEPTH)
         if not chain:
@@ -90,14 +92,7 @@ class Peeler:
         self.done.add(layer)
         page = self.page
         if layer in _COMPILED:
-            pattern = _COMPILED[layer]
-            lines = page.lines
-            for place in range(index, len(lines)):
-                found = pattern.match(lines[place])
-                if found is not None:
-                    lines[place] = lines[place][found.end() :]
-                    if layer == "bullet":
-                        lines[place] = lines[place].rstrip("`")
+            self._take_prefix(layer, index)
             return
         split = {"lost": split_lost, "literal": split_literal, "row": split_row}[layer]
         lines, first, last = page.lines, page.first, page.last
@@ -113,6 +108,31 @@ class Peeler:
         page.first = [*first[:index], *begins]
         page.last = [*last[:index], *ends]
         lines[index:] = new
+
+    def _take_prefix(self, layer: str, index: int) -> None:
+        lines = self.page.lines
+        pattern = _COMPILED[layer]
+        changed = []
+        blank = True
+        for place in range(index, len(lines)):
+            line = lines[place]
+            found = pattern.match(line)
+            if found is not None:
+                rest = line[found.end() :]
+                lines[place] = rest.rstrip("`") if layer == "code" else rest
+                changed.append(place)
+                if rest and rest[0] not in " \t":
+                    blank = False
+        if blank:
+            for place in changed:
+                lines[place] = lines[place][1:]
+
+    def split_lost(self, index: int) -> bool:
+        """Cut line ``index``, and all behind it, where line ends were lost; False if none were in it."""
+        if "lost" in self.done or len(split_lost(self.page.lines[index])) < 2:
+            return False
+        self._apply("lost", index)
+        return True
 
     def _dedent(self, index: int) -> None:
         """Take the indentation of line ``index`` off its block: up to a line that has less."""
@@ -156,14 +176,22 @@ def _may_have_layer(line: str) -> bool:
 
 def _peelings(line: str) -> Iterable[tuple[str, list[str]]]:
     """Ways to take one layer off ``line``: its name and what is left, as lines."""
-    found = _INDENT.match(line)
-    if found is not None:
-        yield "indent", [line[found.end() :]]
+    if len(line) > _LONGEST:
+        if "\\n" in line:
+            yield "literal", split_literal(line)
+        return
     for name, pattern in _COMPILED.items():
         found = pattern.match(line)
         if found is not None and found.end() and found.end() < len(line):
             rest = line[found.end() :]
-            yield name, [rest.rstrip("`") if name == "bullet" else rest]
+            if name == "code":
+                rest = rest.rstrip("`")
+            elif rest[0] in " \t":
+                yield name, [rest[1:]]
+            yield name, [rest]
+    found = _INDENT.match(line)
+    if found is not None:
+        yield "indent", [line[found.end() :]]
     if "\\n" in line:
         yield "literal", split_literal(line)
     if "at " in line:
@@ -179,14 +207,6 @@ def _peelings(line: str) -> Iterable[tuple[str, list[str]]]:
 def split_lost(line: str) -> list[str]:
     """``line`` cut where line ends were lost between frames."""
     return [part.strip(" ") for part in _LOST.split(line)] if "at " in line else [line]
-
-
-def split_literal(line: str) -> list[str]:
-    r"""``line`` cut at ``\n`` written as two letters; the quotes of a string around it go away."""
-    if "\\n" not in line:
-        return [line]
-    text = line.replace("\\r", "").replace("\\t", "\t").replace('\\"', '"')
-    return [part.strip('"') for part in text.split("\\n")]
 
 
 def split_row(line: str) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hangdiag.text import html, mail, terminal, wrap
+from hangdiag.text import html, mail, spacing, terminal, wrap
+from hangdiag.text.literal import split_literal
 
 
 @dataclass(slots=True)
@@ -28,6 +29,8 @@ def make_page(text: str, first_line: int = 1) -> Page:
     """
     if "\r" in text:
         text = terminal.join_line_ends(text)
+    if "\\n" in text and text.count("\\n") > 3 * (text.count("\n") + 1):
+        return _make_page_of_literal(text, first_line)
     if terminal.is_plain(text):
         lines = text.split("\n")
         if not lines[-1]:
@@ -40,7 +43,23 @@ def make_page(text: str, first_line: int = 1) -> Page:
         page = Page(*mail.decode_lines(page.lines, page.first, page.last))
     if html.is_html(text):
         page = Page(*html.strip_lines(page.lines, page.first, page.last))
+    if spacing.is_double_spaced(page.lines):
+        page = Page(*spacing.drop_blanks(page.lines, page.first, page.last))
     width = wrap.wrap_width(page.lines)
     if width:
         page = Page(*wrap.join_lines(page.lines, page.first, page.last, width))
     return page
+
+
+def _make_page_of_literal(text: str, first_line: int) -> Page:
+    r"""A text that somebody's string printed: its line ends are written as ``\n``."""
+    lines: list[str] = []
+    numbers: list[int] = []
+    for number, line in enumerate(text.split("\n"), first_line):
+        for part in split_literal(line):
+            lines.append(part)
+            numbers.append(number)
+    whole = make_page("\n".join(line.replace("\\n", " ") for line in lines))
+    first = [numbers[place - 1] for place in whole.first]
+    last = [numbers[place - 1] for place in whole.last]
+    return Page(whole.lines, first, last)

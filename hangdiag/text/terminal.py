@@ -7,7 +7,7 @@ import re
 # Escape sequences of terminals (ECMA-48 CSI, OSC and two-character escapes).
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[()][0-9A-B])")
 # ddb's pager writes "--More--", a CR, blanks over it and another CR (sys/ddb/db_output.c, db_pager).
-_PAGER = re.compile(r"--More--(?:[ \t]*\r)*[ \t]*")
+_PAGER = re.compile(r"--More--(?:(?:[ \t]*\r)+|(?: {8})?)")
 # gdb's own pager
 _GDB_PAGER = re.compile(r"--Type <(?:RET|return)>[^\n-]*--[ \t]*")
 _LESS_PAGER = re.compile(r"\A:\Z|\A(?:lines \d+-\d+.*|\(END\))\Z")

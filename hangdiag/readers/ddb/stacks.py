@@ -23,6 +23,14 @@ FRAME = re.compile(
     r"(?P<name>\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at "
     r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+)|\.\.\.)\s*\Z"
 )
+#: "/frame 0x", 16 digits and a blank.
+_TAIL = 26
+_BROKEN_TAIL = re.compile(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
+_TAIL_REST = re.compile(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\s*\Z")
+_BROKEN_HEAD = re.compile(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
+# arm64 (sys/arm64/arm64/db_trace.c before 14): the registers of a frame on lines of their own
+_REGISTERS = re.compile(r"\s+(?:pc|sp|fp|lr) ?= ?(?:0x)?[0-9a-f]+")
+_ELISIONS = frozenset({"...", "[...]", "…", "[…]", "..", "<snip>", "[snip]", "[..]"})
 _SEPARATOR = re.compile(r"--- (?P<what>trap|syscall|interrupt|exception|system call)\b")
 _END_OF_KERNEL = re.compile(r"--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,)")
 
@@ -63,24 +71,59 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
     lines = section.lines
     frames: list[Frame] = []
     index = start
-    end = len(lines)
-    while index < end:
+    ended = False
+    while index < len(lines):
         line = lines[index]
         head = line.partition("/frame")[0]
         frame = memo.get(head)
-        if frame is None:
-            frame = parse_frame(head)
-            if frame is None:
-                if _SEPARATOR.match(line):
-                    index += 1
-                    if _END_OF_KERNEL.match(line):
-                        break
-                    continue
+        if frame is not None and len(line) - len(head) <= _TAIL:
+            frames.append(frame)
+            index += 1
+            continue
+        if len(line) - len(head) > _TAIL and section.peeler is not None and section.peeler.split_lost(index):
+            continue
+        frame, following = _read_unusual(section, index, head)
+        if frame is not None:
+            if following == index + 1:
+                memo[head] = frame
+            frames.append(frame)
+            index = following
+        elif _SEPARATOR.match(line):
+            index += 1
+            if _END_OF_KERNEL.match(line):
+                ended = True
                 break
-            memo[head] = frame
-        frames.append(frame)
-        index += 1
+        elif frames and following > index:
+            index = following
+        else:
+            break
+    section.context["ddb open stack"] = None if ended or not frames else index
     return tuple(frames), index
+
+
+def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None, int]:
+    """A frame seen for the first time, or wrapped, or of arm64's two lines; None and the line
+    behind it for a line that belongs to a stack and holds no frame.
+    """
+    lines = section.lines
+    line = lines[index]
+    frame = parse_frame(head)
+    following = index + 1
+    after = lines[following] if following < len(lines) else ""
+    if frame is not None:
+        # "/frame" and its address may have been broken off or in two
+        if _BROKEN_TAIL.search(line) and _TAIL_REST.match(after):
+            following += 1
+        return frame, following
+    stripped = line.strip()
+    if stripped in _ELISIONS or _REGISTERS.match(line) or (_TAIL_REST.match(line) and stripped):
+        return None, following
+    if after and _BROKEN_HEAD.match(line):
+        for joined in (line.rstrip() + " " + after.strip(), line.rstrip() + after.strip()):
+            frame = parse_frame(joined.partition("/frame")[0])
+            if frame is not None:
+                return frame, following + 1
+    return None, index
 
 
 def parse_frame(head: str) -> Frame | None:
