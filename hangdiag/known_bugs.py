@@ -17,7 +17,12 @@ from hangdiag.model import Host
 def with_known_bug(finding: Finding, scene: Scene, knowledge: Knowledge) -> Finding:
     """The finding with the most specific known bug whose signature it has, if any."""
     skip = knowledge.words.switch | knowledge.words.queue
-    found = [bug for bug in knowledge.bugs if is_bug(bug, finding, scene, skip)]
+    release = release_numbers(scene.capture.host.release)
+    found = [
+        bug
+        for bug in knowledge.bugs
+        if within(release, bug.releases) is not False and is_bug(bug, finding, scene, skip)
+    ]
     if not found:
         return finding
     best = min(found, key=lambda bug: (-_specificity(bug), bug.id))
@@ -78,6 +83,22 @@ def release_numbers(release: str | None) -> tuple[int, int] | None:
     """Major and minor of ``13.1-STABLE``."""
     found = re.match(r"(\d+)\.(\d+)", release or "")
     return (int(found.group(1)), int(found.group(2))) if found is not None else None
+
+
+def within(release: tuple[int, int] | None, releases: str | None) -> bool | None:
+    """Is a release in a range such as ``13.1-15.0``, ``11-`` or ``12-13`` (ends included)? None: not known."""
+    if release is None or not releases:
+        return None
+    first, _, last = releases.partition("-")
+    low = release_numbers(first if "." in first else f"{first}.0")
+    if low is not None and release < low:
+        return False
+    if not last:
+        return True
+    high = release_numbers(last)
+    if high is not None:
+        return release <= high
+    return release[0] <= int(last) if last.isdigit() else None
 
 
 def fix_status(bug: BugRule, host: Host) -> str:

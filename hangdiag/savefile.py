@@ -70,7 +70,7 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: type[Any]) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
@@ -78,7 +78,7 @@ def _build(kind: type[_T], value: Any, place: str) -> _T:
     """``value`` as an object of the dataclass ``kind``; ``place`` names it in messages."""
     if not isinstance(value, dict):
         raise InputError(f"saved capture: {place} is not an object")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     members: dict[str, Any] = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name in value:

@@ -39,7 +39,8 @@ def attach(
     ddb: Annotated[
         Optional[str],
         typer.Option(
-            help="Ask the db> prompt on a serial console or socket.", metavar="DEVICE[@BAUD]|HOST:PORT|unix:PATH"
+            help="Ask the db> prompt on a serial console or socket.",
+            metavar="DEVICE[@BAUD]|HOST:PORT|unix:PATH",
         ),
     ] = None,
     symbols: Annotated[
@@ -47,13 +48,18 @@ def attach(
     ] = None,
     gdb: Annotated[Optional[str], typer.Option(help="The debugger to use.", metavar="PATH")] = None,
     gdb_arg: Annotated[
-        Optional[list[str]], typer.Option(help="An argument for the debugger (may be repeated).", metavar="ARG")
+        Optional[list[str]],
+        typer.Option(help="An argument for the debugger (may be repeated).", metavar="ARG"),
     ] = None,
-    sysroot: Annotated[Optional[str], typer.Option(help="Where the target's files are.", metavar="DIR")] = None,
+    sysroot: Annotated[
+        Optional[str], typer.Option(help="Where the target's files are.", metavar="DIR")
+    ] = None,
     kld_path: Annotated[
         Optional[list[str]], typer.Option(help="A folder with vmm.ko.debug (may be repeated).", metavar="DIR")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for any one answer.", metavar="SECONDS")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait for any one answer.", metavar="SECONDS")
+    ] = 30.0,
     stop: Annotated[
         bool, typer.Option("--stop", help="Stop a remote target that runs; it is resumed on exit.")
     ] = False,
@@ -68,9 +74,12 @@ def attach(
     pid: Annotated[Optional[int], typer.Option(help="Show only this process.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line: the gravest finding.")] = False,
     fail_on: Annotated[
-        Optional[Verdict], typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False)
+        Optional[Verdict],
+        typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False),
     ] = None,
-    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+    rules: Annotated[
+        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Read a hung host through a debugger or its console, and say what waits for what. Changes nothing."""
     from hangdiag.live.options import Options
@@ -168,7 +177,9 @@ def _save(capture: Capture, path: Path) -> None:
     try:
         path.write_text(dump(capture), encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another file for --save") from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another file for --save"
+        ) from error
 
 
 def _report(

@@ -78,7 +78,9 @@ class SerialChannel:
                 # One byte is waited for, the rest taken as it lies there.
                 data = bytes(self._port.read(1))
                 if data:
-                    return data + bytes(self._port.read(self._port.in_waiting or 0) if self._port.in_waiting else b"")
+                    return data + bytes(
+                        self._port.read(self._port.in_waiting or 0) if self._port.in_waiting else b""
+                    )
                 if time.monotonic() >= end:
                     return b""
         except OSError as error:
@@ -109,7 +111,9 @@ def open_channel(place: str, timeout: float) -> Channel:
         return SerialChannel(serial.serial_for_url(url, **options), place)
     except (OSError, ValueError) as error:
         reason = str(error).split(": ")[-1]
-        raise DebuggerError(f"{place}: cannot be opened ({reason}); is it the console, and in use by nobody else?") from error
+        raise DebuggerError(
+            f"{place}: cannot be opened ({reason}); is it the console, and in use by nobody else?"
+        ) from error
 
 
 def _open_unix(place: str, timeout: float) -> Channel:

@@ -112,7 +112,9 @@ class Pages:
 
     def bring_something(self, page: bytes) -> bool:
         """True if the command should go on after ``page``."""
-        lines = {line.strip() for line in re.split(rb"[\r\n]+", page) if line.strip() and line.strip() != _PAGER}
+        lines = {
+            line.strip() for line in re.split(rb"[\r\n]+", page) if line.strip() and line.strip() != _PAGER
+        }
         self.count += 1
         self.idle = 0 if lines - self.seen else self.idle + 1
         self.seen |= lines

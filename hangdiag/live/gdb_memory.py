@@ -17,7 +17,9 @@ _NUMBER = re.compile(r"\d+|0x[0-9a-f]+")
 _SYMBOL_LINE = re.compile(
     r"(?P<function>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)(?: of (?P<object>.+))?"
 )
-_GONE = re.compile(r"connection (?:closed|reset)|communication error|not being run|no longer|broken pipe", re.IGNORECASE)
+_GONE = re.compile(
+    r"connection (?:closed|reset)|communication error|not being run|no longer|broken pipe", re.IGNORECASE
+)
 _CODE = re.compile(r"\.(?:text|init|plt|iplt)\b|\.text")
 _SOURCE_LINE = re.compile(r'Line (\d+) of "((?:[^"\\]|\\.)*)"')
 _CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)", re.IGNORECASE)
@@ -67,7 +69,9 @@ class GdbMemory:
         # Without its target gdb goes on answering, out of the symbols' file: that is no kernel's memory.
         lost = next((answer.message for answer in answers if _GONE.search(answer.message)), "")
         if lost or self._session.target_gone:
-            raise DebuggerError(f"the target has gone away while it was read{f' ({lost})' if lost else ''}; attach again")
+            raise DebuggerError(
+                f"the target has gone away while it was read{f' ({lost})' if lost else ''}; attach again"
+            )
 
     def symbols(self, names: Sequence[str]) -> dict[str, int]:
         answers = self._evaluate([f"(unsigned long)&{name}" for name in names])

@@ -329,7 +329,9 @@ def launch_kgdb(debugger: str, arguments: Sequence[str], timeout: float) -> Sess
     return session
 
 
-def _start(command: Sequence[str], debugger: str, output: IO[bytes] | int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+def _start(
+    command: Sequence[str], debugger: str, output: IO[bytes] | int = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "LC_ALL": "C", "TERM": "dumb", "DEBUGINFOD_URLS": ""}
     try:
         return subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from hangdiag.model import Capture, Thread
 
@@ -16,7 +17,7 @@ def annotate(captures: Sequence[Capture], interval: float) -> tuple[Capture, ...
     if len(captures) < 2:
         return tuple(captures)
     moved: set[int] = set()
-    for before, after in zip(captures, captures[1:], strict=False):
+    for before, after in pairwise(captures):
         moved |= moved_threads(before, after)
     last = captures[-1]
     facts = (

@@ -75,7 +75,7 @@ def walk(memory: KernelMemory, path: str = "live", progress: Progress = _silent)
         notes,
     )
     machines = _read_machines(memory, layouts, symbols, vms_before, threads, arguments, names, notes)
-    _note_nameless_modules(memory, layouts, symbols, processes, threads, notes)
+    _note_nameless_modules(memory, layouts, symbols, notes)
     facts = tuple(("skipped", note) for note in notes)
     return Capture(
         sources=(Source(path=path, format="kgdb", lines=0),),
@@ -241,20 +241,14 @@ def _read_machines(
 
 
 def _note_nameless_modules(
-    memory: KernelMemory,
-    layouts: dict[str, Layout],
-    symbols: dict[str, int],
-    processes: list[RawProcess],
-    threads: tuple[Thread, ...],
-    notes: list[str],
+    memory: KernelMemory, layouts: dict[str, Layout], symbols: dict[str, int], notes: list[str]
 ) -> None:
     """Says so when vmm is loaded as a module and its symbols are not: then no VM can be read."""
     if any(name in symbols for name in wanted.VM_LIST) and "vm" in layouts:
         return
-    modules = host_facts.read_modules(memory, layouts, symbols, notes)
-    for module in modules:
-        if module.name == "vmm.ko":
-            notes.append(
-                f"vmm.ko is loaded at {module.address:#x}, but its symbols are not: VMs and vmm's frames are"
-                " missing; give the folder of vmm.ko.debug with --kld-path"
-            )
+    notes.extend(
+        f"vmm.ko is loaded at {module.address:#x}, but its symbols are not: VMs and vmm's frames are missing;"
+        " give the folder of vmm.ko.debug with --kld-path"
+        for module in host_facts.read_modules(memory, layouts, symbols, [])
+        if module.name == "vmm.ko"
+    )

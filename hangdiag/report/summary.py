@@ -5,6 +5,7 @@ Nothing is concluded here; the lines only put findings into words.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -41,21 +42,26 @@ _COMMANDS = frozenset(
 )
 
 
+#: A remark behind a command.
+_NOTE = re.compile(r" \([a-z][^()]*\)\Z")
+
+
 def step(text: str) -> tuple[str, str | None]:
     """A next step as (what for, command): the command is None where the text names none that stands alone."""
     lead, colon, command = text.partition(": ")
-    if colon and command.split(" ", 1)[0].rstrip(",;") in _COMMANDS:
-        return lead, command
-    return text, None
+    if not colon or command.split(" ", 1)[0].rstrip(",;") not in _COMMANDS:
+        return text, None
+    if (note := _NOTE.search(command)) is not None:
+        return lead + note.group(), command[: note.start()]
+    return lead, command
 
 
 def step_lines(text: str) -> list[str]:
-    """A next step as list item; a command stands in a line of its own."""
+    """A next step as list item; a long command stands in a line of its own, to be copied."""
     lead, command = step(text)
     if command is None or len(text) <= WIDTH - 4:
         return wrap(text, "  - ", "    ")
-    command, note, rest = command.partition(" (the ")
-    lines = [*wrap(f"{lead}{f' ({note[2:]}{rest}' if note else ''}:", "  - ", "    ")]
+    lines = wrap(f"{lead}:", "  - ", "    ")
     if "; " in command or ", " in command:
         return [*lines, *wrap(command, "      ")]
     return [*lines, f"      {escape(command)}"]

@@ -206,7 +206,8 @@ def _peelings(line: str) -> Iterable[tuple[str, list[str]]]:
 
 def split_lost(line: str) -> list[str]:
     """``line`` cut where line ends were lost between frames."""
-    return [part.strip(" ") for part in _LOST.split(line)] if "at " in line else [line]
+    parts = _LOST.split(line) if "at " in line else [line]
+    return [part.strip(" ") for part in parts] if len(parts) > 1 else [line]
 
 
 def split_row(line: str) -> list[str]:

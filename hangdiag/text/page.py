@@ -43,11 +43,14 @@ def make_page(text: str, first_line: int = 1) -> Page:
         page = Page(*mail.decode_lines(page.lines, page.first, page.last))
     if html.is_html(text):
         page = Page(*html.strip_lines(page.lines, page.first, page.last))
+    # terminals break behind blanks too: they go when that is mended
     if spacing.is_double_spaced(page.lines):
         page = Page(*spacing.drop_blanks(page.lines, page.first, page.last))
     width = wrap.wrap_width(page.lines)
     if width:
         page = Page(*wrap.join_lines(page.lines, page.first, page.last, width))
+    if " \n" in text or "\t\n" in text:
+        page.lines = [line.rstrip() for line in page.lines]
     return page
 
 

@@ -42,7 +42,18 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if not path.exists():
             # Relative names: a debugger that takes 'vmm_dev.c'::head must find it whatever the folder.
             subprocess.run(
-                ["cc", "-g", "-O0", "-w", "-no-pie", *VARIANTS[variant], "-o", str(path), "kernel.c", "vmm_dev.c"],
+                [
+                    "cc",
+                    "-g",
+                    "-O0",
+                    "-w",
+                    "-no-pie",
+                    *VARIANTS[variant],
+                    "-o",
+                    str(path),
+                    "kernel.c",
+                    "vmm_dev.c",
+                ],
                 cwd=MODEL,
                 check=True,
                 timeout=60,

@@ -43,7 +43,10 @@ vcpu_set_state_locked() at vcpu_set_state_locked+0x82/frame 0xfffffe0011fe7720
 vcpu_set_state() at vcpu_set_state+0x7e/frame 0xfffffe0011fe7750
 vmmdev_ioctl() at vmmdev_ioctl+0x264/frame 0xfffffe0011fe77e0
 --- syscall (54, FreeBSD ELF64, sys_ioctl), rip = 0x201ee9, rsp = 0x80026bec8, rbp = 0x80026bfd0 ---"""
-CHAIN = ("thread 100051 (pid 20, behind) blocked on sx \"lab a\" XLOCK", "thread 100052 (pid 20, other) blocked on sx \"lab b\" XLOCK")
+CHAIN = (
+    'thread 100051 (pid 20, behind) blocked on sx "lab a" XLOCK',
+    'thread 100052 (pid 20, other) blocked on sx "lab b" XLOCK',
+)
 HARMLESS = re.compile(r"print .*|set \$lines=.*|x/s .*|ps|show .*|alltrace")
 
 

@@ -38,7 +38,9 @@ def script(path: Path, text: str) -> str:
 
 
 def test_no_such_debugger(build: Callable[[str], Path]) -> None:
-    assert "--gdb" in failure(Options("remote", "127.0.0.1:1", symbols=str(build("array")), gdb="/absent/gdb"))
+    assert "--gdb" in failure(
+        Options("remote", "127.0.0.1:1", symbols=str(build("array")), gdb="/absent/gdb")
+    )
 
 
 def test_a_debugger_that_dies_at_once(build: Callable[[str], Path], tmp_path: Path) -> None:
@@ -74,7 +76,11 @@ def test_a_port_that_never_answers(build: Callable[[str], Path]) -> None:
     need("gdb")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         begin = time.monotonic()
-        failure(Options("remote", f"127.0.0.1:{listener.getsockname()[1]}", symbols=str(build("array")), timeout=1))
+        failure(
+            Options(
+                "remote", f"127.0.0.1:{listener.getsockname()[1]}", symbols=str(build("array")), timeout=1
+            )
+        )
         assert time.monotonic() - begin < 20
 
 

@@ -110,12 +110,62 @@ REFUSED = [
     "-data-read-memory-bytes panic() 4",
 ]
 
-DDB_ALLOWED = ["ps", "alltrace", "show allchains", "show lockchain 100041", "show sleepq 0xfffffe0000723110", "set $lines=0"]
+DDB_ALLOWED = [
+    "ps",
+    "alltrace",
+    "show allchains",
+    "show lockchain 100041",
+    "show sleepq 0xfffffe0000723110",
+    "set $lines=0",
+]
 DDB_REFUSED = [
-    *("c", "continue", "panic", "reboot", "reset", "dump", "textdump", "kill 9 16", "call f()", "step", "s", "next"),
-    *("w 0x1 1", "write 0x1 1", "set $rip=0", "set $eax=1", "set osreldate=1", "break main", "watch 0x1", "gdb", "halt"),
-    *("capture on", "script x=y", "run x", "delete 1", "show allchains; c", "ps\rc", "ps\nc", "", " ", "thread 1"),
-    *("print x=1", "print f()", "x/s 0x1 c", "set $lines=0 ; c", "until", "match", "hwatch 0x1", "unscript x"),
+    *(
+        "c",
+        "continue",
+        "panic",
+        "reboot",
+        "reset",
+        "dump",
+        "textdump",
+        "kill 9 16",
+        "call f()",
+        "step",
+        "s",
+        "next",
+    ),
+    *(
+        "w 0x1 1",
+        "write 0x1 1",
+        "set $rip=0",
+        "set $eax=1",
+        "set osreldate=1",
+        "break main",
+        "watch 0x1",
+        "gdb",
+        "halt",
+    ),
+    *(
+        "capture on",
+        "script x=y",
+        "run x",
+        "delete 1",
+        "show allchains; c",
+        "ps\rc",
+        "ps\nc",
+        "",
+        " ",
+        "thread 1",
+    ),
+    *(
+        "print x=1",
+        "print f()",
+        "x/s 0x1 c",
+        "set $lines=0 ; c",
+        "until",
+        "match",
+        "hwatch 0x1",
+        "unscript x",
+    ),
 ]
 
 
@@ -141,13 +191,19 @@ def test_ddb_refuses_everything_else(command: str) -> None:
         gate.check_ddb(command)
 
 
-@pytest.mark.parametrize("command", ["new-ui mi3 /dev/pts/1\nc", "new-ui mi3 /tmp/x", "continue", "new-ui console /dev/pts/1"])
+@pytest.mark.parametrize(
+    "command", ["new-ui mi3 /dev/pts/1\nc", "new-ui mi3 /tmp/x", "continue", "new-ui console /dev/pts/1"]
+)
 def test_only_the_second_interface_is_typed(command: str) -> None:
     with pytest.raises(gate.RefusedCommand):
         gate.check_typed(command)
 
 
-@given(st.sampled_from(ALLOWED), st.text(alphabet="=;|\n\r!`$()+-* ,'\"", min_size=1, max_size=8), st.integers(0, 200))
+@given(
+    st.sampled_from(ALLOWED),
+    st.text(alphabet="=;|\n\r!`$()+-* ,'\"", min_size=1, max_size=8),
+    st.integers(0, 200),
+)
 def test_punctuation_never_slips_in(command: str, extra: str, place: int) -> None:
     place = min(place, len(command))
     changed = command[:place] + extra + command[place:]

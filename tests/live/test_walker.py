@@ -66,7 +66,9 @@ def test_deadlock(build: Callable[[str], Path], variant: str) -> None:
     assert capture.host.osreldate == 1201517
     assert capture.host.hostname == "model.example"
     assert capture.host.arch == ("arm64" if variant == "arm64" else "amd64")
-    assert {process.pid: process.arguments for process in capture.processes}[16] == "/usr/sbin/bhyve -c 4 win11"
+    assert {process.pid: process.arguments for process in capture.processes}[
+        16
+    ] == "/usr/sbin/bhyve -c 4 win11"
     assert skipped(capture) == []
 
 

@@ -173,7 +173,17 @@ def test_signals_leave_the_machine_running(build: Callable[[str], Path], number:
     with running(program, "deadlock") as process, stub(process.pid, stalls_after=60) as server:
         root = Path(__file__).resolve().parents[2]
         command = subprocess.Popen(
-            [*CLI, "attach", "--remote", server.place, "--symbols", str(program), "--stop", "--timeout", "60"],
+            [
+                *CLI,
+                "attach",
+                "--remote",
+                server.place,
+                "--symbols",
+                str(program),
+                "--stop",
+                "--timeout",
+                "60",
+            ],
             env={**os.environ, "PYTHONPATH": str(root)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -196,7 +206,10 @@ def test_a_debugger_that_dies_leaves_the_machine_running(build: Callable[[str], 
         def kill_debugger() -> None:
             wait_until(lambda: len(server.packets) > 60, 20)
             found = subprocess.run(
-                ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
+                ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             for line in found.stdout.splitlines():
                 if "--interpreter=mi3" in line:
@@ -232,7 +245,7 @@ def test_command_line_to_saved_capture_and_back(build: Callable[[str], Path], tm
     again = command_line("analyze", str(saved), "--format", "json")
     assert again.returncode == 0, again.stderr
     first, second = json.loads(live.stdout), json.loads(again.stdout)
-    assert [finding["verdict"] for finding in first["findings"]][0] == "deadlock"
+    assert first["findings"][0]["verdict"] == "deadlock"
     assert first["findings"][0]["certainty"] == "proven"
     assert first["findings"] == second["findings"]
     assert first["threads"] == second["threads"]
@@ -256,5 +269,3 @@ def test_closed_output_still_leaves_the_target(build: Callable[[str], Path]) -> 
         command.stderr.close()
         assert wait_until(lambda: state_of(process.pid) == "S")
         assert server.changes == []
-
-

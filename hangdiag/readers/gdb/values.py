@@ -150,7 +150,7 @@ OPENERS = (
         "kgdb",
         r"Reading symbols from |Remote debugging using |warning: multi-threaded target|GNU gdb |Loaded symbols for "
         r"|0x[0-9a-f]+ in \S+ \(.*\)(?: at | from |\Z)|[A-Za-z_]\w* \(.*\) at \S+:\d+\Z|\[Switching to "
-        r"|\d+\t|Line \d+ of \"|type = ",
+        r"|Line \d+ of \"|type = ",
         _read_noise,
     ),
 )

@@ -73,7 +73,7 @@
     function label(node) {
       if (node.threads.length === 1) {
         const thread = threads[node.threads[0]];
-        const facts = [thread[F.tid] === null ? "" : "tid " + thread[F.tid], word(thread, "wmesg"), word(thread, "kind")];
+        const facts = [thread[F.tid] === null || word(thread, "label").includes("tid " + thread[F.tid]) ? "" : "tid " + thread[F.tid], word(thread, "wmesg"), word(thread, "kind")];
         return [word(thread, "label"), facts.filter(Boolean).join(", ")];
       }
       const kinds = [...new Set(node.threads.map((index) => word(threads[index], "kind")))];
@@ -93,7 +93,7 @@
         return;
       }
       const graph = new dagre.graphlib.Graph({ multigraph: true });
-      graph.setGraph({ rankdir: "LR", nodesep: 18, ranksep: 70, marginx: MARGIN, marginy: MARGIN });
+      graph.setGraph({ rankdir: "TB", nodesep: 24, ranksep: 52, edgesep: 14, marginx: MARGIN, marginy: MARGIN });
       graph.setDefaultEdgeLabel(() => ({}));
       for (const [key, node] of nodes) {
         const lines = label(node);
@@ -112,11 +112,11 @@
       }
       for (const [key, value] of seen) {
         const [from, to] = key.split(">");
-        graph.setEdge(from, to, { value, width: Math.min(value.text.length * 5.2, 260), height: 12, labelpos: "c" }, key);
+        graph.setEdge(from, to, { value, width: Math.min(value.text.length * 5.2, 260), height: 16, labelpos: "c" }, key);
       }
       dagre.layout(graph);
       const size = graph.graph();
-      const svg = draw("svg", { width: size.width, height: size.height, viewBox: `0 0 ${size.width} ${size.height}`, role: "group", "aria-label": "waits-for graph: an arrow leads to the thread that must act" });
+      const svg = draw("svg", { width: size.width, viewBox: `0 0 ${size.width} ${size.height}`, role: "group", "aria-label": "waits-for graph: an arrow leads to the thread that must act" });
       const defs = draw("defs", {});
       for (const kind of ["plain", "cycle"]) {
         const marker = draw("marker", { id: "arrow-" + kind, viewBox: "0 0 10 10", refX: 9, refY: 5, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto" });
@@ -132,7 +132,7 @@
         line.append(draw("title", {}, value.text + ", " + value.edge[4]));
         svg.append(line);
         const shown = value.text.length > 50 ? value.text.slice(0, 49) + "\u2026" : value.text;
-        if (edge.x !== undefined) svg.append(draw("text", { x: edge.x, y: edge.y - 3, "text-anchor": "middle", class: "edge-label" }, shown));
+        if (edge.x !== undefined) svg.append(draw("text", { x: edge.x, y: edge.y + 3, "text-anchor": "middle", class: "edge-label" }, shown));
       }
       for (const key of graph.nodes()) {
         const { x, y, width, height, lines, node } = graph.node(key);
@@ -161,7 +161,15 @@
         });
         svg.append(group);
       }
+      // shrunk to the room there is, but never so small that it cannot be read
+      svg.style.minWidth = size.width * 0.62 + "px";
       view.append(svg);
+      const first = svg.querySelector(".node.selected, .node.core, .node.waiting");
+      if (first) {
+        const box = first.getBoundingClientRect(), room = view.getBoundingClientRect();
+        view.scrollLeft += box.left + box.width / 2 - room.left - room.width / 2;
+        view.scrollTop += box.top + box.height / 2 - room.top - room.height / 2;
+      }
     }
 
     // ---- one thread -------------------------------------------------------

@@ -1,0 +1,229 @@
+"""Unwinding, lock words and modules without a debugger: on memory made by hand."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hangdiag.live.gdb_memory import cpu_threads, listed_tids
+from hangdiag.live.kld import find_symbols, section_addresses
+from hangdiag.live.locks import decode_word, lock_class
+from hangdiag.live.memory import Field, Layout, Name, Question, Registers
+from hangdiag.live.mi import Answer, well_formed
+from hangdiag.live.samples import annotate
+from hangdiag.live.structs import bit_set, c_string, read_strings
+from hangdiag.live.unwind import Job, unwind
+from hangdiag.model import Capture, Frame, Host, Thread
+
+TEXT = 0xFFFF000000100000
+STACK = 0xFFFF0000A0000000
+FUNCTIONS = (
+    "mi_switch",
+    "work",
+    "arm_gic_v3_intr",
+    "handle_el1h_irq",
+    "fork_trampoline",
+    "panic",
+    "caller",
+    "calltrap",
+)
+
+
+class HandMade:
+    """Memory from a dictionary of blocks; functions 256 bytes apart from TEXT on."""
+
+    pointer_size = 8
+    byte_order = "little"
+
+    def __init__(self, blocks: dict[int, bytes]):
+        self.blocks = blocks
+        self.rounds = 0
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        self.rounds += 1
+        return [self._one(address, length) for address, length in ranges]
+
+    def _one(self, address: int, length: int) -> bytes | None:
+        for begin, block in self.blocks.items():
+            if begin <= address and address + length <= begin + len(block):
+                return block[address - begin : address - begin + length]
+        return None
+
+    def symbols(self, names: Sequence[str]) -> dict[str, int]:
+        return {}
+
+    def layouts(self, questions: Sequence[Question]) -> dict[str, Layout]:
+        return {}
+
+    def names(self, addresses: Sequence[int]) -> dict[int, Name]:
+        found = {}
+        for address in addresses:
+            index, offset = divmod(address - TEXT, 256)
+            if 0 <= index < len(FUNCTIONS):
+                found[address] = Name(FUNCTIONS[index], offset)
+        return found
+
+    def cpu_registers(self) -> dict[int, Registers]:
+        return {}
+
+
+def at(function: str, offset: int = 16) -> int:
+    return TEXT + 256 * FUNCTIONS.index(function) + offset
+
+
+ARM64 = {
+    "pcb": Layout("pcb", 256, {"pcb_x": Field(0, 96, 8)}),
+    "trapframe": Layout("trapframe", 288, {"tf_elr": Field(16, 8, 8), "tf_x": Field(32, 240, 8)}),
+}
+
+
+def stack_of(records: dict[int, tuple[int, int]], extra: dict[int, bytes] | None = None) -> HandMade:
+    memory = bytearray(16384)
+    for place, (fp, pc) in records.items():
+        memory[place : place + 16] = struct.pack("<QQ", fp, pc)
+    for place, data in (extra or {}).items():
+        memory[place : place + len(data)] = data
+    return HandMade({STACK: bytes(memory)})
+
+
+def functions(memory: HandMade, layouts: dict[str, Layout], pc: int, fp: int) -> list[str]:
+    job = Job(Registers(pc, STACK + 8192, fp), STACK, STACK + 16384)
+    (stack,) = unwind(memory, layouts, [job], {}, kernel_half=True)
+    return [frame.function for frame in stack.frames]
+
+
+def test_arm64_through_an_interrupt_with_signed_addresses() -> None:
+    trap = 12000
+    frame_of_entry = trap + 288
+    trapped = bytearray(288)
+    trapped[16:24] = struct.pack("<Q", at("work", 4))
+    trapped[32 + 29 * 8 : 32 + 30 * 8] = struct.pack("<Q", STACK + 14000)
+    signed = at("handle_el1h_irq") & ~(0x7F << 48) | 0x2A << 48
+    memory = stack_of(
+        {10000: (STACK + frame_of_entry, signed), frame_of_entry: (0, 0), 14000: (0, at("fork_trampoline"))},
+        {trap: bytes(trapped)},
+    )
+    names = functions(memory, ARM64, at("arm_gic_v3_intr", 0), STACK + 10000)
+    assert names == ["arm_gic_v3_intr", "handle_el1h_irq", "work", "fork_trampoline"]
+
+
+def test_a_call_that_is_the_last_instruction_belongs_to_the_caller() -> None:
+    # panic() never returns: its return address is the first byte of the function after its caller.
+    memory = stack_of({9000: (0, at("calltrap", 0))})
+    assert functions(memory, {}, at("panic"), STACK + 9000) == ["panic", "caller"]
+
+
+@pytest.mark.parametrize("fp", [STACK + 9000, STACK + 8500, STACK + 9001, 0x4141414141414141, 8])
+def test_garbage_ends_a_stack(fp: int) -> None:
+    memory = stack_of({9000: (fp, at("work"))})
+    assert functions(memory, {}, at("mi_switch"), STACK + 9000)[:2] == ["mi_switch", "work"]
+
+
+def test_all_stacks_share_their_round_trips() -> None:
+    deep = {8192 + 32 * i: (STACK + 8192 + 32 * (i + 1), at("work")) for i in range(60)}
+    memory = stack_of(deep)
+    job = Job(Registers(at("mi_switch"), STACK + 8192, STACK + 8192), STACK, STACK + 16384)
+    stacks = unwind(memory, {}, [job] * 500, {}, kernel_half=True)
+    assert all(len(stack.frames) > 50 for stack in stacks)
+    assert memory.rounds < 5
+
+
+OWNER = 0xFFFFF80002412740
+
+
+@pytest.mark.parametrize(
+    ("family", "word", "release", "expected"),
+    [
+        ("mtx", 0, 1300000, ("unlocked", None)),
+        ("mtx", 4, 1100000, ("unlocked", None)),
+        ("mtx", 4, 1300000, ("destroyed", None)),
+        ("mtx", OWNER | 3, 1300000, ("exclusive", OWNER)),
+        ("sx", 0x1, 1300000, ("unlocked", None)),
+        ("sx", 3 << 5 | 0x5, 1300000, ("shared", None)),
+        ("sx", OWNER | 0x14, 1300000, ("exclusive", OWNER)),
+        ("sx", 0x6, 1300000, ("destroyed", None)),
+        ("rw", OWNER | 0x2, 1500000, ("exclusive", OWNER)),
+        ("lockmgr", OWNER | 0x4, 1201517, ("exclusive", OWNER)),
+        ("lockmgr", (1 << 64) - 1 & ~0xF, 1201517, ("kernproc", None)),
+        ("lockmgr", (1 << 64) - 1 & ~0x1F | 0x4, 1400000, ("kernproc", None)),
+        ("lockmgr", 0x1, 1400000, ("unlocked", None)),
+    ],
+)
+def test_lock_words(family: str, word: int, release: int, expected: tuple[str, int | None]) -> None:
+    assert decode_word(family, word, {OWNER: 100041}, release) == expected
+
+
+def test_small_decoders() -> None:
+    assert lock_class(0x02000000) == "sx"
+    assert lock_class(0x0F000000) is None
+    assert bit_set(struct.pack("<QQ", 0b1011, 1), "little") == {0, 1, 3, 64}
+    assert c_string(b"vcpu 0\0junk") == "vcpu 0"
+    assert c_string(b"a\x1b[31m\xff\0") == "a�[31m�"
+    # A string may end with its page, and the next page be unmapped.
+    memory = HandMade({0x10000 - 8: b"vmrndv\0\0", 0x20000 - 4: b"abcdefg\0"})
+    assert read_strings(memory, [0x10000 - 8, 0x20000 - 4, 0, 0x999]) == {
+        0x10000 - 8: "vmrndv",
+        0x20000 - 4: "abcd",
+    }
+
+
+def module_file(path: Path, kind: int) -> Path:
+    names = b"\0.text\0.data\0.bss\0.debug\0"
+    table = [(0, 0, 0, 0, 0, 0), (1, 1, 6, 0x40, 100, 16), (7, 1, 3, 0x200, 10, 32), (13, 8, 3, 0x300, 8, 8)]
+    table += [(18, 1, 0, 0, 50, 1), (0, 3, 0, 0, len(names), 1)]
+    offset = 64 + len(names)
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01", kind, 62, 1, 0, 0, offset, 0, 64, 0, 0, 64, len(table), 5
+    )
+    sections = b"".join(
+        struct.pack("<IIQQQQIIQQ", name, section, flags, address, 64, size, 0, 0, alignment, 0)
+        for name, section, flags, address, size, alignment in table
+    )
+    path.write_bytes(header + names + sections)
+    return path
+
+
+def test_sections_of_a_loaded_module(tmp_path: Path) -> None:
+    relocatable = section_addresses(module_file(tmp_path / "vmm.ko", 1), 0x1000)
+    assert relocatable == {".text": 0x1000, ".data": 0x1080, ".bss": 0x1090}
+    shared = section_addresses(module_file(tmp_path / "vmm.ko.debug", 3), 0x1000)
+    assert shared == {".text": 0x1040, ".data": 0x1200, ".bss": 0x1300}
+    assert find_symbols("vmm.ko", ["/absent", str(tmp_path)]) == tmp_path / "vmm.ko.debug"
+    (tmp_path / "bad").write_bytes(b"\x7fELF\x02\x01 and no more")
+    assert section_addresses(tmp_path / "bad", 0) == {}
+    assert section_addresses(tmp_path / "absent", 0) == {}
+
+
+def test_which_threads_a_debugger_lists() -> None:
+    qemu = Answer("done", {"threads": [{"id": "1", "target-id": "Thread 1.1", "details": "CPU#0 [running]"}]})
+    bhyve = Answer("done", {"threads": [{"id": "2", "target-id": "Thread 2", "details": "vCPU 1"}]})
+    kernel = Answer("done", {"threads": [{"id": "1", "target-id": "Thread 100039"}]})
+    assert cpu_threads(qemu) == {0: 1}
+    assert cpu_threads(bhyve) == {1: 2}
+    assert cpu_threads(kernel) == {}
+    assert listed_tids(kernel) == {100039: 1}
+    assert listed_tids(qemu) == {}
+    assert cpu_threads(Answer("error")) == listed_tids(Answer("error")) == {}
+
+
+@pytest.mark.parametrize(
+    "record", ["1^done,memory=[{", '1^done,value="8', "1^done,", "~abc", "1^done,x={a}", ""]
+)
+def test_records_that_would_hang_the_parser(record: str) -> None:
+    assert not well_formed(record)
+
+
+def test_samples_tell_moving_from_stuck() -> None:
+    def snapshot(state: str, offset: int) -> Capture:
+        stuck = Thread(
+            tid=1, state="sleeping", wmesg="vmrndv", wchan=5, frames=(Frame("_sleep", 3),), since=0.5
+        )
+        other = Thread(tid=2, state=state, frames=(Frame("vm_run", offset),))
+        return Capture(host=Host(), threads=(stuck, other))
+
+    captures = annotate([snapshot("sleeping", 1), snapshot("sleeping", 2), snapshot("sleeping", 2)], 0.5)
+    assert dict(captures[-1].host.facts) == {"samples": "3 in 1.0 s", "moved": "2"}
+    assert annotate([captures[0]], 1.0) == (captures[0],)
