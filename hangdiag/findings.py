@@ -10,7 +10,7 @@ from hangdiag.model import Capture, Where
 from hangdiag.waits import Wait
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Edge:
     """Thread ``waiter`` cannot go on before thread ``holder`` acts on the resource.
 
@@ -26,7 +26,7 @@ class Edge:
     evidence: tuple[Where, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class KnownBug:
     """A bug whose signature a finding has. ``status`` says what the capture's release tells of the fix."""
 
@@ -34,7 +34,7 @@ class KnownBug:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Finding:
     """One conclusion.
 
@@ -58,7 +58,7 @@ class Finding:
     evidence: tuple[Where, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Diagnosis:
     """A capture with everything concluded from it. Findings come gravest first, at least one.
 

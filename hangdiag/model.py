@@ -54,6 +54,16 @@ class Frame:
                 at_entry = value
         return at_entry
 
+    def number(self, name: str) -> int | None:
+        """The number or pointer printed for argument ``name``: 0x10 of ``0x10 <symbol>``, None if there is none."""
+        words = (self.argument(name) or "").split(None, 1)
+        if not words:
+            return None
+        try:
+            return int(words[0], 0)
+        except ValueError:
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class Thread:

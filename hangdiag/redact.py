@@ -41,8 +41,7 @@ _CONTEXTS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 #: Names that identify nobody.
 _COMMON = frozenset(
-    "root toor daemon operator bin tty kmem games news man sshd smmsp mailnull bind unbound proxy www hast nobody"
-    " localhost amnesiac freebsd kernel entry symbol vm vmm io".split()
+    ["root", "toor", "daemon", "operator", "bin", "tty", "kmem", "games", "news", "man", "sshd", "smmsp", "mailnull", "bind", "unbound", "proxy", "www", "hast", "nobody", "localhost", "amnesiac", "freebsd", "kernel", "entry", "symbol", "vm", "vmm", "io"]
 )  # fmt: skip
 
 
@@ -148,7 +147,7 @@ class _Finder:
 
     def name(self, label: str, found: str | None) -> None:
         """A host, user, VM or serial number, to be replaced wherever it stands as a word."""
-        if found is None or len(found) < 3 or found.isdigit() and label != "serial":
+        if found is None or len(found) < 3 or (found.isdigit() and label != "serial"):
             return
         found = found.rstrip(".-")
         if found.lower() in self.protected or re.fullmatch(r"(?:host|user|vm|serial)-\d+", found):

@@ -5,17 +5,33 @@ In a wheel they lie inside the package (``hangdiag/data``), in a checkout at its
 
 from __future__ import annotations
 
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 
 def data_folder(name: str) -> Traversable:
     """The folder ``name`` ("rules" or "samples") of the installed package or the checkout."""
-    packaged = files("hangdiag").joinpath("data", name)
-    if packaged.is_dir():
-        return packaged
-    return Path(__file__).resolve().parent.parent / name
+    package = Path(__file__).resolve().parent
+    for folder in (package / "data" / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    # the package is not in plain files (a zip archive, say); this import alone takes 3 ms
+    from importlib.resources import files
+
+    return files("hangdiag").joinpath("data", name)
+
+
+def data_file(name: str) -> Traversable:
+    """The file ``name`` that the build made for the package; it may not exist."""
+    file = Path(__file__).resolve().parent / "data" / name
+    if file.exists():
+        return file
+    from importlib.resources import files
+
+    return files("hangdiag").joinpath("data", name)
 
 
 def walk(folder: Traversable, suffix: str) -> list[tuple[str, Traversable]]:

@@ -20,7 +20,7 @@ _KIND_OF_STATE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Wait:
     """What a thread waits for.
 

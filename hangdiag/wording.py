@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hangdiag.holders import Need, Scene
 from hangdiag.knowledge import Knowledge
-from hangdiag.readers.stacks import number
 
 _STARTS_RENDEZVOUS = {
     "vm_smp_rendezvous": "",
@@ -118,7 +117,7 @@ def ioctl_name(scene: Scene, index: int, knowledge: Knowledge) -> str | None:
             "devfs_ioctl_f",
         ):
             for argument in ("cmd", "com"):
-                command = number((frame.argument(argument) or "").split(" ")[0])
+                command = frame.number(argument)
                 if command is not None and command >> 8 & 0xFF == ord("v"):
                     known = (ioctl.name for ioctl in knowledge.ioctls if ioctl.number == command & 0xFF)
                     return next(known, f"v/{command & 0xFF}")

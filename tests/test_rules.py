@@ -48,7 +48,7 @@ def test_every_example_fails_without_its_rule():
 
 def test_compiled_rules_are_the_same_but_for_examples(tmp_path, monkeypatch):
     compile_rules(tmp_path / "data" / "rules.json")
-    monkeypatch.setattr("hangdiag.knowledge.load.files", lambda package: tmp_path)
+    monkeypatch.setattr("hangdiag.knowledge.load.data_file", lambda name: tmp_path / "data" / name)
     compiled = load_knowledge()
     without = [dataclasses.asdict(dataclasses.replace(rule, example=())) for rule in KNOWLEDGE.waits]
     assert [dataclasses.asdict(rule) for rule in compiled.waits] == without

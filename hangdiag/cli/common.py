@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from hangdiag.errors import UsageError
-from hangdiag.findings import Diagnosis
-from hangdiag.knowledge import Knowledge
+
+if TYPE_CHECKING:
+    from hangdiag.findings import Diagnosis
+    from hangdiag.knowledge import Knowledge
 
 
 def load(paths: Sequence[str], rules: Sequence[Path] = ()) -> tuple[tuple[Diagnosis, ...], Knowledge]:

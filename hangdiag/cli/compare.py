@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """Forms of the comparison."""
 
     text = "text"
     json = "json"
 
 
-class Host(str, Enum):
+class Host(StrEnum):
     """Whose captures they are."""
 
     auto = "auto"

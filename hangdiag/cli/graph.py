@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """Forms of the picture."""
 
     dot = "dot"
@@ -17,7 +17,7 @@ class Format(str, Enum):
     mermaid = "mermaid"
 
 
-class Focus(str, Enum):
+class Focus(StrEnum):
     """How much of the graph."""
 
     cycle = "cycle"

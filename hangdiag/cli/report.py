@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
-if TYPE_CHECKING:
-    from hangdiag.findings import Diagnosis
 
-
-class Format(str, Enum):
+class Format(StrEnum):
     """Forms of the report."""
 
     bugzilla = "bugzilla"
@@ -38,6 +34,7 @@ def report(
 
     from hangdiag.cli import common
     from hangdiag.errors import UsageError
+    from hangdiag.report.summary_forms import diagnose_paths, source_texts, write_report
 
     paths = list(files or [])
     standard_input = None
@@ -47,8 +44,8 @@ def report(
         paths = paths or ["-"]
         # read once, used twice: by the readers and for the text that HTML shows
         standard_input = io.BytesIO(sys.stdin.buffer.read())
-    diagnoses = _diagnose(paths, standard_input, rules or [])
-    texts = _texts(paths, standard_input, diagnoses) if format is Format.html else []
+    diagnoses = diagnose_paths(paths, standard_input, rules or [])
+    texts = source_texts(paths, standard_input, diagnoses) if format is Format.html else []
     text = write_report(diagnoses, format.value, texts, redact, redact_addresses)
     if output is None:
         common.write(text)
@@ -57,75 +54,3 @@ def report(
         output.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{output}: {error.strerror}; choose another file") from None
-
-
-def write_report(
-    diagnoses: Sequence[Diagnosis], format: str, texts: Sequence[str] = (), redact: bool = True, redact_addresses: bool = False
-) -> str:
-    """The report on ``diagnoses`` in one of the forms; ``texts`` are the sources' own, by number."""
-    from hangdiag.compare import compare
-    from hangdiag.redact import plan_redaction, redact_diagnosis
-    from hangdiag.report.summary_compare import notes
-
-    plan = None
-    if redact or redact_addresses:
-        plan = plan_redaction(diagnoses, texts, redact_addresses)
-        if not redact:
-            plan = plan.addresses_only()
-        diagnoses = [redact_diagnosis(one, plan) for one in diagnoses]
-        texts = [plan.text(text) for text in texts]
-    said = notes(compare(diagnoses)) if len(diagnoses) > 1 else []
-
-    def made(footnotes: Sequence[str]) -> str:
-        if format == "json":
-            from hangdiag.report.json import as_json
-
-            return as_json(diagnoses)
-        if format == "html":
-            from hangdiag.report.html import as_html
-
-            return as_html(diagnoses, texts, said, footnotes)
-        if format == "markdown":
-            from hangdiag.report.markdown import as_markdown
-
-            return as_markdown(diagnoses, said, footnotes)
-        from hangdiag.report.bugzilla import as_bugzilla
-
-        return as_bugzilla(diagnoses, said, footnotes)
-
-    if plan is None or format == "json":
-        return made(())
-    from hangdiag.report.bugzilla import as_bugzilla
-
-    # only what stands for something in this report is named in its footnote
-    shown = "\n".join(texts) + as_bugzilla(diagnoses, said)
-    return made(plan.footnotes(shown))
-
-
-def _diagnose(paths: Sequence[str], standard_input: object, rules: Sequence[Path]) -> Sequence[Diagnosis]:
-    from hangdiag.diagnosis import diagnose
-    from hangdiag.knowledge import Matcher, load_knowledge
-    from hangdiag.readers.files import read_paths
-
-    captures = read_paths(paths, standard_input)  # type: ignore[arg-type]
-    knowledge = load_knowledge(rules)
-    matcher = Matcher(knowledge)
-    return [diagnose(capture, knowledge, matcher) for capture in captures]
-
-
-def _texts(paths: Sequence[str], standard_input: object, diagnoses: Sequence[Diagnosis]) -> list[str]:
-    """The text of every source, by number; empty where it was no text."""
-    from hangdiag.containers import Limits, decode, open_items
-    from hangdiag.containers.decode import describe_binary
-
-    if standard_input is not None:
-        standard_input.seek(0)  # type: ignore[attr-defined]
-    found: list[tuple[str, str | None, str]] = []
-    for path in paths:
-        for item in open_items(path, standard_input, Limits()):  # type: ignore[arg-type]
-            text = "" if not item.head or describe_binary(item.head) is not None else decode(item.read())[0]
-            found.append((item.path, item.container, text))
-    texts = []
-    for source in diagnoses[0].capture.sources:
-        texts.append(next((text for path, container, text in found if (path, container) == (source.path, source.container)), ""))
-    return texts

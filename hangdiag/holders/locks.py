@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from hangdiag.holders.need import Holder, Need, Resource, Scene, holders_of
 from hangdiag.model import LockFact
-from hangdiag.readers.stacks import number
 
 #: Arguments that carry the lock's address, by function. The first is the lock word at +0x18 for mtx and rw
 #: from 12 on (struct lock_object is 24 bytes, sys/sys/_lock.h).
@@ -93,7 +92,7 @@ def _address(scene: Scene, index: int) -> int | None:
     thread = scene.capture.threads[index]
     for frame in thread.frames[:10]:
         for name in _LOCK_ARGUMENTS.get(frame.function, ()):
-            value = number((frame.argument(name) or "").split(" ")[0])
+            value = frame.number(name)
             if value:
                 return value
     functions = {frame.function for frame in thread.frames}

@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 
 from hangdiag.holders.need import Machine
 from hangdiag.model import Capture, Thread, VirtualMachine
-from hangdiag.readers.stacks import number
 from hangdiag.waits import Wait
 
 _VCPU_NAME = re.compile(r"vcpu[ -]?(\d+)\Z")
@@ -52,7 +51,7 @@ def vcpu_of(thread: Thread) -> int | None:
         return None
     for frame in thread.frames:
         if OWN_VCPU.match(frame.function):
-            value = number(frame.argument("vcpuid"))
+            value = frame.number("vcpuid")
             if value is not None and 0 <= value < 4096:
                 return value
     return None
@@ -142,7 +141,7 @@ def _groups(capture: Capture) -> dict[object, list[int]]:
 def _vm_argument(thread: Thread) -> object:
     for frame in thread.frames:
         if frame.function in ("vm_run", "vm_handle_rendezvous", "vcpu_set_state", "vcpu_set_state_locked"):
-            value = number((frame.argument("vm") or "").split(" ")[0])
+            value = frame.number("vm")
             if value:
                 return ("vm", value)
     return None
@@ -154,7 +153,7 @@ def _open_file(thread: Thread) -> object:
         return None
     for frame in thread.frames:
         if frame.function in ("vn_ioctl", "fo_ioctl", "devfs_ioctl_f"):
-            value = number((frame.argument("fp") or "").split(" ")[0])
+            value = frame.number("fp")
             if value:
                 return value
     return None

@@ -10,7 +10,7 @@ from hangdiag.model import Capture, LockFact, VirtualMachine, Where
 from hangdiag.waits import Wait
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Resource:
     """The thing waited for. ``key`` is equal for the same thing; ``kind`` as in the JSON contract."""
 
@@ -19,7 +19,7 @@ class Resource:
     key: tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Holder:
     """A thread (its index in the capture) that must act.
 
@@ -32,7 +32,7 @@ class Holder:
     where: tuple[Where, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Need:
     """A wait's condition over threads, in two readings.
 
@@ -77,7 +77,7 @@ class Need:
         return tuple([holder.thread for holder in self.holders])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Machine:
     """A VM as seen through the threads of its bhyve process.
 
@@ -102,7 +102,7 @@ class Machine:
         return self.pid is not None and not self.vcpus
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Scene:
     """What resolvers look at: the capture, its waits, and the VMs found in it."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from hangdiag.holders.machines import OWN_VCPU, functions_of, in_device, in_vm_run, vcpu_of
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
-from hangdiag.readers.stacks import number
 
 #: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
 _STATE_OFFSET = 0x20
@@ -198,7 +197,7 @@ def _target(scene: Scene, machine: Machine, index: int) -> tuple[int | None, str
     for frame in thread.frames:
         if frame.function in ("vcpu_set_state_locked", "vcpu_set_state", "vcpu_lock_one", "vcpu_wait_idle"):
             for name in ("vcpuid", "vcpu"):
-                value = number((frame.argument(name) or "").split(" ")[0])
+                value = frame.number(name)
                 if value is not None and value < 4096:
                     return value, "an argument"
                 if value is not None and (found := _vcpu_at(scene, machine, value)) is not None:
@@ -233,7 +232,7 @@ def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
         if thread.wchan == address and scene.waits[index].kind in ("vcpu-halt", "vcpu-suspend"):
             return vcpu
         if in_vm_run(thread) and any(
-            address == number(frame.argument("vcpu"))
+            address == frame.number("vcpu")
             for frame in thread.frames
             if OWN_VCPU.match(frame.function)
         ):

@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from hangdiag.errors import RuleError
 from hangdiag.knowledge import model
@@ -30,7 +28,10 @@ from hangdiag.knowledge.model import (
     WaitRule,
 )
 from hangdiag.knowledge.pattern import PatternError, parse_pattern
-from hangdiag.resources import data_folder, walk
+from hangdiag.resources import data_file, data_folder, walk
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 FORMAT = 1
 _COMPILED = "rules.json"
@@ -77,7 +78,7 @@ def _stamp(folder: Traversable) -> tuple[dict[str, int], float]:
 
 def _load_compiled(shipped: Traversable) -> Knowledge | None:
     """The shipped rules from the JSON file, if it was made of the files that are there now."""
-    compiled = files("hangdiag").joinpath("data", _COMPILED)
+    compiled = data_file(_COMPILED)
     try:
         data = json.loads(compiled.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -17,7 +17,7 @@ from hangdiag.knowledge.pattern import Pattern, matches, parse_pattern, top_posi
 from hangdiag.model import Thread
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Match:
     """A rule that fits a thread, and on what evidence. Larger ``rank`` wins."""
 
@@ -27,7 +27,7 @@ class Match:
     pattern: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _StackEntry:
     pattern: Pattern
     rule: int

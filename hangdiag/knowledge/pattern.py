@@ -20,7 +20,7 @@ class PatternError(ValueError):
     """The text is no stack pattern; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Pattern:
     """A compiled pattern: blocks of adjacent functions, in the order innermost to outermost.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from hangdiag.findings import Diagnosis
@@ -40,7 +41,7 @@ def as_dot(diagnoses: Sequence[Diagnosis], focus: str = "vm") -> str:
 def _capture(diagnosis: Diagnosis, focus: str, number: int) -> list[str]:
     picture = summary_graph.select(diagnosis, focus)
     cycle = diagnosis.findings[0].cycle
-    steps = set(zip(cycle, cycle[1:], strict=False))
+    steps = set(itertools.pairwise(cycle))
     out = [
         f"    c{number}t{index} [label={quoted(*summary_graph.lines(diagnosis, index))}, {_NODE[picture.parts[index]]}];"
         for index in picture.threads

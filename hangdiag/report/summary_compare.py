@@ -50,7 +50,7 @@ def as_lines(comparison: Comparison, width: int = 78) -> list[str]:
                 lines += wrap(f"{_name(comparison, course)}: {course.why}", "  ", "    ", width)
             if len(found) > 40:
                 lines.append(f"  and {len(found) - 40} more")
-    return lines + ["", *_same(comparison, width)]
+    return [*lines, "", *_same(comparison, width)]
 
 
 def _hosts(comparison: Comparison, width: int) -> list[str]:

@@ -269,3 +269,47 @@ def test_closed_output_still_leaves_the_target(build: Callable[[str], Path]) -> 
         command.stderr.close()
         assert wait_until(lambda: state_of(process.pid) == "S")
         assert server.changes == []
+
+
+VMCORE_COMMAND = """
+import gdb, os
+class TargetVmcore(gdb.Command):
+    def __init__(self):
+        super().__init__("target vmcore", gdb.COMMAND_DATA)
+    def invoke(self, argument, from_tty):
+        gdb.execute("attach " + os.environ["MODEL_PID"] if argument == "/dev/mem" else "target core " + argument)
+TargetVmcore()
+"""
+
+
+@pytest.fixture
+def kgdb(tmp_path: Path) -> str:
+    """A stand-in for FreeBSD's kgdb: takes no --interpreter, and has ``target vmcore``."""
+    need("gdb")
+    if subprocess.run(["gdb", "-nx", "-batch", "-ex", "python print(1)"], capture_output=True, check=False).stdout != b"1\n":
+        pytest.skip("this gdb has no Python to play kgdb with")
+    (tmp_path / "vmcore.py").write_text(VMCORE_COMMAND)
+    script = tmp_path / "kgdb"
+    script.write_text(
+        f'#!/bin/sh\ncase "$*" in *--interpreter*) exit 1;; esac\nexec gdb -nx -x {tmp_path}/vmcore.py "$@"\n'
+    )
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_kernel_by_kgdb(build: Callable[[str], Path], kgdb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = build("pointers")
+    with running(program, "deadlock") as process:
+        monkeypatch.setenv("MODEL_PID", str(process.pid))
+        captures = read(Options("kernel", str(program), gdb=kgdb, timeout=20, samples=2, interval=0.1))
+        assert [is_the_deadlock(capture) for capture in captures] == [True, True]
+        assert dict(captures[-1].host.facts)["moved"] == ""
+
+
+def test_symbols_of_another_kernel_by_kgdb(
+    build: Callable[[str], Path], kgdb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(build("array"), "deadlock") as process:
+        monkeypatch.setenv("MODEL_PID", str(process.pid))
+        with pytest.raises(DebuggerError, match="--symbols"):
+            read(Options("kernel", str(build("other-version")), gdb=kgdb, timeout=20))

@@ -100,7 +100,7 @@
         const width = Math.max(...lines.map((line) => line.length)) * 6.8 + 20;
         graph.setNode(key, { width: Math.min(Math.max(width, 90), 420), height: 42, lines, node });
       }
-      const seen = new Map();
+      const seen = new Map(), told = new Set();
       for (const edge of data.edges) {
         const from = keyOf.get(edge[0]), to = keyOf.get(edge[1]);
         if (from === undefined || to === undefined) continue;
@@ -131,6 +131,9 @@
         const line = draw("path", { d: path, class: "edge " + value.edge[4] + (value.cycle ? " cycle" : ""), "marker-end": `url(#arrow-${value.cycle ? "cycle" : "plain"})` });
         line.append(draw("title", {}, value.text + ", " + value.edge[4]));
         svg.append(line);
+        const once = name.v + ">" + value.edge[2];
+        if (told.has(once)) continue;   // the same resource again: said once
+        told.add(once);
         const shown = value.text.length > 50 ? value.text.slice(0, 49) + "\u2026" : value.text;
         if (edge.x !== undefined) svg.append(draw("text", { x: edge.x, y: edge.y + 3, "text-anchor": "middle", class: "edge-label" }, shown));
       }

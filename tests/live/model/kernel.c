@@ -359,6 +359,42 @@ corrupted(void)
 	p->p_list.le_next = allproc.lh_first->p_list.le_next;
 }
 
+#ifdef REAL_THREADS
+#include <pthread.h>
+
+/* For the benchmark: as many real threads, as deep as a system call that sleeps. */
+static __attribute__((noinline)) int
+deep(int depth)
+{
+	if (depth == 0) {
+		pause();
+		return (0);
+	}
+	return (deep(depth - 1) + 1);
+}
+
+static void *
+real_thread(void *arg)
+{
+	deep(10);
+	return (arg);
+}
+
+static void
+real_threads(int count)
+{
+	pthread_attr_t small;
+	pthread_t id;
+
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 64 * 1024);
+	for (int i = 0; i < count; i++)
+		if (pthread_create(&id, &small, real_thread, NULL) != 0)
+			err(1, "pthread_create");
+	sleep(1);
+}
+#endif
+
 static void
 many(int count)
 {
@@ -374,6 +410,9 @@ many(int count)
 		snprintf(name, sizeof(name), "worker %d", i);
 		thread(p, name, "uwait", &channel, TDF_SINTR, uwait);
 	}
+#ifdef REAL_THREADS
+	real_threads(count);
+#endif
 }
 
 int
