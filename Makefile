@@ -33,4 +33,5 @@ clean:
 $(STAMP): pyproject.toml hatch_build.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable . $(DEV)
+	$(BIN)/python -m compileall -q hangdiag
 	touch $(STAMP)

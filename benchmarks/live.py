@@ -35,7 +35,19 @@ def build(folder: Path) -> Path:
     """The model kernel with as many real threads as kernel threads."""
     program = folder / "kernel"
     subprocess.run(
-        ["cc", "-g", "-O0", "-w", "-no-pie", "-pthread", "-DREAL_THREADS", "-o", str(program), "kernel.c", "vmm_dev.c"],
+        [
+            "cc",
+            "-g",
+            "-O0",
+            "-w",
+            "-no-pie",
+            "-pthread",
+            "-DREAL_THREADS",
+            "-o",
+            str(program),
+            "kernel.c",
+            "vmm_dev.c",
+        ],
         cwd=MODEL,
         check=True,
     )
@@ -105,7 +117,17 @@ def backtraces(program: Path, place: str) -> dict[str, float]:
     )
     begin = time.perf_counter()
     done = subprocess.run(
-        ["gdb", "-nx", "-q", "-batch", "-ex", f"target remote {place}", "-ex", f"python {script}", str(program)],
+        [
+            "gdb",
+            "-nx",
+            "-q",
+            "-batch",
+            "-ex",
+            f"target remote {place}",
+            "-ex",
+            f"python {script}",
+            str(program),
+        ],
         capture_output=True,
         text=True,
         timeout=600,
@@ -142,7 +164,9 @@ def main() -> None:
         return
     for name, values in results.items():
         print(f"live, {name} through gdbserver:")
-        print(f"  walker {values['walk_s']:.3f} s ({values['round_trips']:.0f} batches, {values['bytes']:.0f} bytes)")
+        print(
+            f"  walker {values['walk_s']:.3f} s ({values['round_trips']:.0f} batches, {values['bytes']:.0f} bytes)"
+        )
         print(f"  gdb's thread apply all bt {values['bt_s']:.3f} s ({values['frames']:.0f} frames)")
         print(f"  ratio walker / bt: {values['walk_to_bt']:.3f}")
         print(f"  ratio whole attach / gdb -batch: {values['attach_to_batch']:.3f}")

@@ -378,6 +378,13 @@ def _man() -> str:
     return f"# hangdiag(1)\n\nThe manual page in mdoc(7): [hangdiag.1](../man/hangdiag.1).\n\n{fenced(shown)}"
 
 
+def forget() -> None:
+    """Read rules, schema and outputs anew: ``mkdocs serve`` builds more than once."""
+    knowledge.cache_clear()
+    schema.cache_clear()
+    output.cache_clear()
+
+
 # Blocks of written pages
 
 

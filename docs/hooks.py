@@ -30,6 +30,7 @@ _PARTS = {
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the navigation of the pages that exist."""
+    generate.forget()
     docs = Path(config.docs_dir)
     written = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"index.md"}
     navigation: list[Any] = [{"hangdiag": "index.md"}]

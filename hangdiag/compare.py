@@ -176,13 +176,15 @@ def _same_place(before: Thread, after: Thread) -> bool:
 
 def _same_stack(before: tuple[Frame, ...], after: tuple[Frame, ...]) -> bool:
     """Same functions at the same offsets; inlined frames and the tool's own first frame aside."""
-    stacks = []
-    for frames in (before, after):
-        stacks.append([frame for frame in frames if not frame.inlined and frame.function not in ("sched_switch", "mi_switch")])
-    return len(stacks[0]) == len(stacks[1]) and all(
+    first, second = _compared(before), _compared(after)
+    return len(first) == len(second) and all(
         one.function == other.function and (one.offset is None or other.offset is None or one.offset == other.offset)
-        for one, other in zip(*stacks, strict=True)
+        for one, other in zip(first, second, strict=True)
     )
+
+
+def _compared(frames: tuple[Frame, ...]) -> list[Frame]:
+    return [frame for frame in frames if not frame.inlined and frame.function not in ("sched_switch", "mi_switch")]
 
 
 def _vcpus(captures: tuple[Diagnosis, ...], courses: tuple[Course, ...]) -> tuple[VcpuCourse, ...]:
@@ -233,7 +235,13 @@ def with_changes(comparison: Comparison) -> Diagnosis:
     """The last diagnosis with the certainties that the comparison leaves, and the notes among the reasons."""
     last = comparison.diagnoses[-1]
     findings = tuple(
-        replace(change.finding, certainty=change.certainty, reasons=(*change.finding.reasons, *([change.note] if change.note else [])))
-        for change in comparison.changes
+        [
+            replace(
+                change.finding,
+                certainty=change.certainty,
+                reasons=change.finding.reasons + ((change.note,) if change.note else ()),
+            )
+            for change in comparison.changes
+        ]
     )
     return replace(last, findings=findings) if findings else last

@@ -27,22 +27,33 @@ _UUID = re.compile(r"(?<![\w-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w
 _ADDRESS = re.compile(r"0x[0-9a-f]{8,16}(?![0-9a-f])")
 _HOME = re.compile(r"(?P<root>(?:/usr)?/home|/Users)/(?P<user>[\w.-]+)(?P<rest>(?:/[^\s'\",;:()<>\]]*)?)")
 #: Where a name of some kind is told. The group is the name.
-_CONTEXTS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("serial", re.compile(r"(?i)\bserial(?: ?(?:number|no\.?|num))?(?:\s*[:=]\s*|\s+)[\"']?(?P<name>(?=[\w.-]*\d)[\w.-]{4,})")),
-    ("serial", re.compile(r"\bsmbios\.\w+\.serial=\"(?P<name>[^\"]+)\"|(?m:^)\s+ident: (?P<name2>[\w-]{4,})")),
-    ("host", re.compile(r"\bFreeBSD (?P<name>[A-Za-z][\w.-]*) \d+\.\d+-[A-Z]")),
-    ("host", re.compile(r"\bkern\.hostname[:=]\s*(?P<name>[\w.-]+)|\bhostname=\"?(?P<name2>[\w.-]+)")),
-    ("host", re.compile(r"(?m)^FreeBSD/\w+ \((?P<name>[\w.-]+)\) \(")),
-    ("host", re.compile(r"(?m)^(?:[A-Z][a-z]{2} [ \d]\d|\d{4}-\d\d-\d\dT)[ \d:.+-]*\d (?P<name>[\w.-]+) (?:kernel|syslogd|bhyve)\b")),
-    ("host", re.compile(r"(?<![\w.+-])[\w.+-]+@(?!entry\b|plt\b)(?P<name>[A-Za-z][\w.-]*)")),
-    ("user", re.compile(r"(?<![\w.+-])(?P<name>[A-Za-z_][\w.+-]*)@(?!entry\b|plt\b)[A-Za-z][\w.-]*")),
-    ("vm", re.compile(r"/dev/vmm(?:\.io)?/(?P<name>[\w-]+)|--vm[= ](?P<name2>[\w-]+)|\bhw\.vmm\.(?:destroy|create)[=:] ?(?P<name3>[\w-]+)")),
-    ("vm", re.compile(r"(?m)\bbhyve: (?P<name>[\w-]+)(?= \(bhyve\)|\s*$)")),
+_CONTEXTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (label, re.compile(pattern))
+    for label, pattern in (
+        ("serial", r"(?i)\bserial(?: ?(?:number|no\.?|num))?(?:\s*[:=]\s*|\s+)[\"']?(?P<name>(?=[\w.-]*\d)[\w.-]{4,})"),
+        ("serial", r"\bsmbios\.\w+\.serial=\"(?P<name>[^\"]+)\""),
+        ("serial", r"(?m)^\s+ident: (?P<name>[\w-]{4,})"),
+        ("host", r"\bFreeBSD (?P<name>[A-Za-z][\w.-]*) \d+\.\d+-[A-Z]"),
+        ("host", r"\bkern\.hostname[:=]\s*(?P<name>[\w.-]+)"),
+        ("host", r"\bhostname=\"?(?P<name>[\w.-]+)"),
+        ("host", r"(?m)^FreeBSD/\w+ \((?P<name>[\w.-]+)\) \("),
+        # a line of syslog: date, host, program
+        ("host", r"(?m)^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?P<name>[\w.-]+) (?:kernel|syslogd|bhyve)\b"),
+        ("host", r"(?m)^\d{4}-\d\d-\d\dT\S+ (?P<name>[\w.-]+) (?:kernel|syslogd|bhyve)\b"),
+        # somebody@somewhere, but not gdb's argument@entry and function@plt
+        ("host", r"(?<![\w.+-])[\w.+-]+@(?!entry\b|plt\b)(?P<name>[A-Za-z][\w.-]*)"),
+        ("user", r"(?<![\w.+-])(?P<name>[A-Za-z_][\w.+-]*)@(?!entry\b|plt\b)[A-Za-z][\w.-]*"),
+        ("vm", r"/dev/vmm(?:\.io)?/(?P<name>[\w-]+)"),
+        ("vm", r"--vm[= ](?P<name>[\w-]+)"),
+        ("vm", r"\bhw\.vmm\.(?:destroy|create)[=:] ?(?P<name>[\w-]+)"),
+        ("vm", r"(?m)\bbhyve: (?P<name>[\w-]+)(?= \(bhyve\)|\s*$)"),
+    )
 )
 #: Names that identify nobody.
 _COMMON = frozenset(
-    ["root", "toor", "daemon", "operator", "bin", "tty", "kmem", "games", "news", "man", "sshd", "smmsp", "mailnull", "bind", "unbound", "proxy", "www", "hast", "nobody", "localhost", "amnesiac", "freebsd", "kernel", "entry", "symbol", "vm", "vmm", "io"]
-)  # fmt: skip
+    {"root", "toor", "daemon", "operator", "bin", "tty", "kmem", "games", "news", "man", "sshd", "nobody", "www"}
+    | {"localhost", "amnesiac", "freebsd", "kernel", "entry", "symbol", "vm", "vmm", "io"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +171,7 @@ class _Finder:
     def search(self, text: str) -> None:
         for label, pattern in _CONTEXTS:
             for found in pattern.finditer(text):
-                self.name(label, next((name for name in found.groups() if name), None))
+                self.name(label, found.group("name"))
         for found in _HOME.finditer(text):
             self.name("user", found.group("user"))
             rest = found.group("rest").rstrip(".")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from hangdiag.knowledge.model import Knowledge, WaitRule
-from hangdiag.knowledge.pattern import Pattern, matches, parse_pattern, top_positions
+from hangdiag.knowledge.pattern import Pattern, matches, parse_pattern, pattern_names, top_positions
 from hangdiag.model import Thread
 
 
@@ -27,12 +27,6 @@ class Match:
     pattern: str | None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class _StackEntry:
-    pattern: Pattern
-    rule: int
-
-
 class Matcher:
     """An index over the wait rules of a :class:`Knowledge`."""
 
@@ -40,7 +34,7 @@ class Matcher:
         self.words = knowledge.words
         self._skip = knowledge.words.switch | knowledge.words.queue
         self._rules = knowledge.waits
-        self._by_function: dict[str, list[_StackEntry]] = defaultdict(list)
+        self._by_function: dict[str, list[tuple[str, int]]] = defaultdict(list)
         self._by_wmesg: dict[str, list[int]] = defaultdict(list)
         self._by_state: dict[str, list[int]] = defaultdict(list)
         self._by_prefix: dict[int, dict[str, list[str]]] = {}
@@ -50,19 +44,21 @@ class Matcher:
 
     def _file(self, rules: tuple[WaitRule, ...]) -> None:
         common = self._skip | self.words.primitives
-        patterns = [[parse_pattern(text) for text in rule.stack] for rule in rules]
-        popularity = Counter(
-            name for group in patterns for pattern in group for names in pattern.tokens() for name in names
-        )
+        # patterns are compiled when a thread first comes near them: a run needs a few of a thousand
+        named = [[pattern_names(text) for text in rule.stack] for rule in rules]
+        popularity = Counter(name for group in named for tokens in group for names in tokens for name in names)
         for index, rule in enumerate(rules):
-            for pattern in patterns[index]:
+            for text, tokens in zip(rule.stack, named[index], strict=True):
                 # the token whose commonest name is rarest among the rules, never a primitive if avoidable
                 key = min(
-                    pattern.tokens(),
-                    key=lambda names: (bool(names & common), max(popularity[name] for name in names)),
+                    tokens,
+                    key=lambda names: (
+                        not common.isdisjoint(names),
+                        popularity[names[0]] if len(names) == 1 else max(popularity[name] for name in names),
+                    ),
                 )
                 for name in key:
-                    self._by_function[name].append(_StackEntry(pattern, index))
+                    self._by_function[name].append((text, index))
             for message in rule.wmesg:
                 self._by_wmesg[message].append(index)
             if not rule.stack and not rule.wmesg:
@@ -94,11 +90,10 @@ class Matcher:
         top = top_positions(functions, self._skip)
         for function in set(functions):
             for entry in self._by_function.get(function, ()):
-                known = by_stack.get(entry.rule)
-                if (known is None or _weight(entry.pattern) > _weight(known)) and matches(
-                    entry.pattern, functions, top
-                ):
-                    by_stack[entry.rule] = entry.pattern
+                pattern, rule = parse_pattern(entry[0]), entry[1]
+                known = by_stack.get(rule)
+                if (known is None or _weight(pattern) > _weight(known)) and matches(pattern, functions, top):
+                    by_stack[rule] = pattern
         by_wmesg = set(self._with_wmesg(thread))
         others = self._by_state.get(thread.state or "", []) + self._by_state.get("", [])
         found = []

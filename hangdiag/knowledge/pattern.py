@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 _TOKEN = re.compile(r"<<|<|\||[^\s<|]+")
 
@@ -46,8 +47,14 @@ class Pattern:
         return [names for block in self.blocks for names in block]
 
 
+def pattern_names(text: str) -> list[list[str]]:
+    """The functions that a valid pattern names, innermost first, without compiling it."""
+    return [token.split("|") for token in text.replace(" |", "|").replace("| ", "|").replace("<", " ").split()]
+
+
+@cache
 def parse_pattern(text: str) -> Pattern:
-    """Compile ``text``; raises :class:`PatternError`."""
+    """Compile ``text``; raises :class:`PatternError`. The same text is compiled once."""
     tokens = _TOKEN.findall(text)
     anchored = bool(tokens) and tokens[0] != "<<"
     if not anchored:

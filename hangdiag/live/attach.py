@@ -16,7 +16,7 @@ from typing import NoReturn
 from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live import kld
 from hangdiag.live.gate import check
-from hangdiag.live.gdb_memory import GdbMemory, listed_tids
+from hangdiag.live.gdb_memory import GdbMemory, lists_kernel_threads
 from hangdiag.live.host import read_modules
 from hangdiag.live.layouts import QUESTIONS, VM_LIST
 from hangdiag.live.options import Options
@@ -86,12 +86,11 @@ def _unheard(line: str) -> None:
 def _read(target: Target, options: Options, progress: Progress) -> Capture:
     memory = GdbMemory(target.session)
     capture = walk(memory, _source_name(options), progress)
-    tids = listed_tids(target.session.ask("-thread-info"))
-    if tids:
+    if lists_kernel_threads(target.session):
         from hangdiag.live.backtraces import add_debugger_frames
 
         progress("backtraces", 0, 1)
-        capture = add_debugger_frames(target.session, capture, tids)
+        capture = add_debugger_frames(target.session, capture, thorough=options.way != "remote")
     return capture
 
 

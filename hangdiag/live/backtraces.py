@@ -9,10 +9,11 @@ one thread with the stack of another.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from hangdiag.errors import HangdiagError
+from hangdiag.live.gdb_memory import thread_numbers_of
 from hangdiag.live.mi import Session
 from hangdiag.model import Capture, Frame, Thread
 
@@ -20,19 +21,22 @@ _BATCH = 64
 _VMM_FUNCTIONS = ("vmmdev_ioctl", "vm_run", "vm_handle_rendezvous", "vcpu_set_state_locked", "destroy_devl")
 
 
-def add_debugger_frames(session: Session, capture: Capture, numbers: Mapping[int, int]) -> Capture:
+def add_debugger_frames(session: Session, capture: Capture, thorough: bool) -> Capture:
     """``capture`` with the debugger's frames where they agree with its own.
 
-    ``numbers`` are the debugger's thread numbers by tid. A debugger that fails here costs nothing: the
-    frames that were read from memory stay.
+    With ``thorough``, the threads of a VM's processes and those blocked on a lock are asked about; else (through
+    a stub, where a backtrace takes a hundred round trips) only those whose stack could not be followed. A
+    debugger that fails here costs nothing: the frames that were read from memory stay.
     """
     chosen = [
-        thread.tid for thread in capture.threads if thread.tid in numbers and _worth_asking(thread, capture)
+        thread.tid for thread in capture.threads if thread.tid and _worth_asking(thread, capture, thorough)
     ]
+    if not chosen:
+        return capture
     found: dict[int, tuple[Frame, ...]] = {}
-    for begin in range(0, len(chosen), _BATCH):
-        batch = [numbers[tid] for tid in chosen[begin : begin + _BATCH] if tid is not None]
-        text = _ask(session, batch)
+    numbers = list(thread_numbers_of(session, chosen).values())
+    for begin in range(0, len(numbers), _BATCH):
+        text = _ask(session, numbers[begin : begin + _BATCH])
         if text is None:
             break
         found.update(_parse(text))
@@ -43,11 +47,15 @@ def add_debugger_frames(session: Session, capture: Capture, numbers: Mapping[int
     return replace(capture, threads=threads)
 
 
-def _worth_asking(thread: Thread, capture: Capture) -> bool:
+def _worth_asking(thread: Thread, capture: Capture, thorough: bool) -> bool:
     if thread.state == "running":
         return False
+    if not thread.frames:
+        return True
+    if not thorough:
+        return False
     pids = {machine.pid for machine in capture.vms}
-    if thread.pid in pids or thread.state == "lock" or not thread.frames:
+    if thread.pid in pids or thread.state == "lock":
         return True
     return any(frame.function in _VMM_FUNCTIONS for frame in thread.frames)
 

@@ -56,6 +56,7 @@ _CONSOLE = (
     rf"info (?:symbol {_NUMBER}|line \*{_NUMBER}|files)",
     r"show (?:osabi|architecture|version)",
     r"help target (?:vmcore|remote|core)",
+    r"thread find \d{1,7}",
     r"thread apply all bt",
     r"thread apply (?:\d{1,6} ){1,400}bt",
     rf"add-symbol-file {_FILE} {_NUMBER}(?: -s \.[\w.$-]{{1,60}} {_NUMBER}){{0,60}}",
@@ -72,7 +73,8 @@ _COMMANDS = (
     r"-target-detach",
     r"-target-disconnect",
     r"-gdb-exit",
-    r"-thread-info",
+    r"-thread-info(?: \d{1,6})?",
+    r"-thread-list-ids",
     r"-thread-select \d{1,6}",
     rf"-data-read-memory-bytes {_NUMBER} \d{{1,7}}",
     *(

@@ -21,7 +21,6 @@ _GONE = re.compile(
     r"connection (?:closed|reset)|communication error|not being run|no longer|broken pipe", re.IGNORECASE
 )
 _CODE = re.compile(r"\.(?:text|init|plt|iplt)\b|\.text")
-_SOURCE_LINE = re.compile(r'Line (\d+) of "((?:[^"\\]|\\.)*)"')
 _CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)", re.IGNORECASE)
 # A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
 _LONGEST_READ = 1 << 16
@@ -98,9 +97,19 @@ class GdbMemory:
         members = [(kind, member) for question, kind, _ in known for member in question.members]
         offsets = self._evaluate([f"(unsigned long)&(({kind} *)0)->{member}" for kind, member in members])
         existing = [pair for pair, offset in zip(members, offsets, strict=True) if offset is not None]
+        arrays = {(kind, member) for question, kind, _ in known for member in question.arrays}
         lengths = self._evaluate([f"sizeof((({kind} *)0)->{member})" for kind, member in existing])
-        elements = self._evaluate([f"sizeof((({kind} *)0)->{member}[0])" for kind, member in existing])
-        measured = dict(zip(existing, zip(lengths, elements, strict=True), strict=True))
+        indexed = [pair for pair in existing if pair in arrays]
+        elements = dict(
+            zip(
+                indexed,
+                self._evaluate([f"sizeof((({kind} *)0)->{member}[0])" for kind, member in indexed]),
+                strict=True,
+            )
+        )
+        measured = {
+            pair: (length, elements.get(pair)) for pair, length in zip(existing, lengths, strict=True)
+        }
         places: dict[tuple[str, str], Field] = {}
         for pair, offset in zip(members, offsets, strict=True):
             if offset is None:
@@ -119,22 +128,18 @@ class GdbMemory:
         return [layouts.get(question.name) for question in questions]
 
     def names(self, addresses: Sequence[int]) -> dict[int, Name]:
-        commands = [
-            f'-interpreter-exec console "{what}{address:#x}"'
-            for address in addresses
-            for what in ("info symbol ", "info line *")
-        ]
-        answers = self._session.ask_many(commands)
+        # Not "info line": a source line costs the reading of its compilation unit's debug information,
+        # which is what makes gdb's own backtraces slow.
+        commands = [f'-interpreter-exec console "info symbol {address:#x}"' for address in addresses]
         found: dict[int, Name] = {}
-        for index, address in enumerate(addresses):
-            name = _name(answers[2 * index].console, answers[2 * index + 1].console)
+        for address, answer in zip(addresses, self._session.ask_many(commands), strict=True):
+            name = _name(answer.console)
             if name is not None:
                 found[address] = name
         return found
 
     def cpu_registers(self) -> dict[int, Registers]:
-        answer = self._session.ask("-thread-info")
-        threads = cpu_threads(answer)
+        threads = cpu_threads(self._session)
         if not threads:
             return {}
         found: dict[int, Registers] = {}
@@ -147,10 +152,6 @@ class GdbMemory:
             pc, sp, fp = values[3 * index : 3 * index + 3]
             if pc is not None and sp is not None and fp is not None:
                 found[cpu] = Registers(pc, sp, fp)
-        selected = answer.payload.get("current-thread-id")
-        if isinstance(selected, str) and selected.isdigit():
-            # Before gdb 12, --thread also selected the thread for the user.
-            self._session.ask(f"-thread-select {selected}")
         return found
 
     def _evaluate(self, expressions: Sequence[str], options: Sequence[str] | None = None) -> list[int | None]:
@@ -178,36 +179,55 @@ def check_pointers(session: Session) -> None:
         )
 
 
-def cpu_threads(answer: Answer) -> dict[int, int]:
-    """gdb's thread numbers by CPU, if all threads of a ``-thread-info`` are CPUs; else empty.
+def cpu_threads(session: Session) -> dict[int, int]:
+    """gdb's thread numbers by CPU, if its threads are CPUs; else empty.
 
-    QEMU's stub tells ``CPU#0 [running]``, ``bhyve -G`` ``vCPU 0``.
+    QEMU's stub tells ``CPU#0 [running]``, ``bhyve -G`` ``vCPU 0``. Asked thread by thread: the whole list would
+    cost the registers of every thread.
     """
-    threads = answer.payload.get("threads")
-    if not isinstance(threads, list) or not threads:
-        return {}
     found: dict[int, int] = {}
-    for thread in threads:
-        match = _CPU.search(
-            f"{thread.get('details', '')} {thread.get('target-id', '')} {thread.get('name', '')}"
-        )
-        if match is None or not str(thread.get("id", "")).isdigit():
+    for number in _thread_numbers(session):
+        described = _thread(session.ask(f"-thread-info {number}"))
+        match = _CPU.search(" ".join(described))
+        if match is None:
             return {}
-        found[int(match.group(1))] = int(thread["id"])
+        found[int(match.group(1))] = number
     return found
 
 
-def listed_tids(answer: Answer) -> dict[int, int]:
-    """gdb's thread numbers by kernel tid, where the debugger lists FreeBSD's threads; else empty."""
-    threads = answer.payload.get("threads")
-    if not isinstance(threads, list):
-        return {}
+def lists_kernel_threads(session: Session) -> bool:
+    """True if gdb's threads are FreeBSD's: the first is called ``Thread`` and a tid."""
+    numbers = _thread_numbers(session)
+    if not numbers:
+        return False
+    target_id = _thread(session.ask(f"-thread-info {numbers[0]}"))[0]
+    return re.fullmatch(r"Thread \d{6,7}", target_id) is not None
+
+
+def thread_numbers_of(session: Session, tids: Sequence[int]) -> dict[int, int]:
+    """gdb's thread numbers by kernel tid, for those of ``tids`` that it lists."""
+    answers = session.ask_many([f'-interpreter-exec console "thread find {tid}"' for tid in tids])
     found: dict[int, int] = {}
-    for thread in threads:
-        match = re.fullmatch(r"Thread (\d{6,7})", str(thread.get("target-id", "")))
-        if match is not None and str(thread.get("id", "")).isdigit():
-            found[int(match.group(1))] = int(thread["id"])
-    return found if len(found) == len(threads) else {}
+    for tid, answer in zip(tids, answers, strict=True):
+        match = re.search(rf"Thread (\d+) has target id 'Thread {tid}\b", answer.console)
+        if match is not None:
+            found[tid] = int(match.group(1))
+    return found
+
+
+def _thread_numbers(session: Session) -> list[int]:
+    ids = session.ask("-thread-list-ids").payload.get("thread-ids")
+    listed = ids.get("thread-id", []) if isinstance(ids, dict) else []
+    # A single thread comes as a string, several as a list.
+    numbers = [listed] if isinstance(listed, str) else listed
+    return sorted(int(number) for number in numbers if str(number).isdigit())
+
+
+def _thread(answer: Answer) -> tuple[str, str, str]:
+    """(target-id, details, name) of a one-thread ``-thread-info``."""
+    threads = answer.payload.get("threads")
+    thread = threads[0] if isinstance(threads, list) and threads and isinstance(threads[0], dict) else {}
+    return (str(thread.get("target-id", "")), str(thread.get("details", "")), str(thread.get("name", "")))
 
 
 def _readable(address: int, length: int) -> bool:
@@ -234,17 +254,14 @@ def _number(answer: Answer) -> int | None:
     return int(match.group(0), 0) if match is not None else None
 
 
-def _name(symbol: str, source: str) -> Name | None:
+def _name(symbol: str) -> Name | None:
     match = _SYMBOL_LINE.fullmatch(symbol.strip())
     if match is None or not _CODE.match(match.group("section")):
         # What lies in no code is no return address.
         return None
-    line = _SOURCE_LINE.match(source)
     module = match.group("object")
     return Name(
         function=match.group("function"),
         offset=int(match.group("offset") or 0),
         module=module.rsplit("/", 1)[-1].removesuffix(".debug") if module else None,
-        file=line.group(2) if line else None,
-        line=int(line.group(1)) if line else None,
     )

@@ -97,6 +97,7 @@ QUESTIONS: tuple[Question, ...] = (
             "rendezvous_func",
             "vcpu",
         ),
+        arrays=("vcpu",),
     ),
     Question("vcpu", ("struct vcpu",), ("state", "hostcpu", "reqidle", "vcpuid")),
     # Variables whose shape changed: an array or a pointer, a set of 256 or 1024 CPUs.

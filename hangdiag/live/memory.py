@@ -59,12 +59,14 @@ class Question:
     """A structure to ask for: where its type comes from and the members that are wanted.
 
     ``name`` is the key in the answer; ``types`` are the C types or expressions to try, in order
-    (``"struct vm"``); ``members`` are the member paths (``"lock_object.lo_name"``).
+    (``"struct vm"``); ``members`` are the member paths (``"lock_object.lo_name"``), and ``arrays`` those of
+    them whose element size is wanted too.
     """
 
     name: str
     types: tuple[str, ...]
     members: tuple[str, ...]
+    arrays: tuple[str, ...] = ()
 
 
 class KernelMemory(Protocol):

@@ -216,7 +216,7 @@ def _connect_remote(target: Target, say: Say) -> None:
         target.unknown = False
         raise DebuggerError(f"{options.place}: {answer.message}; is a gdb stub listening there?")
     target.connected = True
-    cpus = cpu_threads(session.ask("-thread-info"))
+    cpus = cpu_threads(session)
     target.resume = bool(cpus)
     target.unknown = False
     if not target.resume:

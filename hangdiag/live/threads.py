@@ -8,13 +8,15 @@ What was left out is said in the notes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hangdiag.live.memory import KernelMemory, Layout
-from hangdiag.live.structs import View, read_views
+from hangdiag.live.memory import Field, KernelMemory, Layout
+from hangdiag.live.structs import View, hull, read_views
 
 MAXIMUM_PROCESSES = 100_000
 MAXIMUM_THREADS = 400_000
+# No member is called so.
+_EMBEDDED_PCB = "(pcb)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def walk_processes(
     ``allproc`` is the address of the list's head. Adds a line to ``notes`` for everything skipped.
     """
     processes = _follow_processes(memory, layouts["proc"], allproc, notes)
-    threads = _follow_threads(memory, layouts["thread"], processes, notes)
+    threads = _follow_threads(memory, layouts["thread"], layouts.get("pcb"), processes, notes)
     return [RawProcess(view, tuple(found)) for view, found in zip(processes, threads, strict=True)]
 
 
@@ -69,7 +71,7 @@ def _follow_processes(memory: KernelMemory, layout: Layout, allproc: int, notes:
 
 
 def _follow_threads(
-    memory: KernelMemory, layout: Layout, processes: list[View], notes: list[str]
+    memory: KernelMemory, layout: Layout, pcb: Layout | None, processes: list[View], notes: list[str]
 ) -> list[list[View]]:
     # All processes' lists advance together, one thread each a round: round trips grow with the
     # longest list, not with the number of threads.
@@ -80,6 +82,8 @@ def _follow_threads(
         if (first := view.unsigned("p_threads.tqh_first") or 0)
     ]
     seen: set[int] = set()
+    if pending:
+        layout = _with_pcb(memory, layout, pcb, pending[0][1])
     while pending:
         views = read_views(memory, layout, [address for _, address in pending])
         following: list[tuple[int, int]] = []
@@ -112,6 +116,22 @@ def _follow_threads(
             break
         pending = following
     return found
+
+
+def _with_pcb(memory: KernelMemory, layout: Layout, pcb: Layout | None, first: int) -> Layout:
+    """``layout`` with the pcb as one more member, if this kernel keeps the pcb inside the thread.
+
+    Both are then one read. FreeBSD 12 does so on amd64; later kernels keep it on the kernel stack.
+    """
+    view = read_views(memory, layout, [first])[0]
+    place = view.unsigned("td_pcb") if view is not None else None
+    if pcb is None or place is None:
+        return layout
+    offset = place - first
+    begin, length = hull(pcb, pcb.fields)
+    if not 0 < offset <= layout.size - pcb.size:
+        return layout
+    return replace(layout, fields={**layout.fields, _EMBEDDED_PCB: Field(offset + begin, length)})
 
 
 # sys/sys/proc.h, unchanged from 12 to 15: enum td_states and the TDI_ bits of td_inhibitors.

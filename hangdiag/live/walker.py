@@ -12,6 +12,7 @@ from hangdiag.errors import DebuggerError
 from hangdiag.live import host as host_facts
 from hangdiag.live import layouts as wanted
 from hangdiag.live import vms as vm_reader
+from hangdiag.live.cache import Remembered
 from hangdiag.live.locks import LockedThread, read_locks
 from hangdiag.live.memory import KernelMemory, Layout, Name, Registers
 from hangdiag.live.registers import oncpu, thread_registers
@@ -32,14 +33,15 @@ def _silent(step: str, done: int, total: int) -> None:
     """Reports nothing."""
 
 
-def walk(memory: KernelMemory, path: str = "live", progress: Progress = _silent) -> Capture:
+def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent) -> Capture:
     """Reads the kernel once.
 
-    ``path`` names the source in the capture; ``progress`` is told (step, done, total). What had to be
+    ``source`` is the kernel; ``path`` names it in the capture; ``progress`` is told (step, done, total). What had to be
     skipped stands in the host's facts under ``skipped``. Raises DebuggerError if the symbols cannot tell
-    the kernel's threads, or if ``memory`` fails.
+    the kernel's threads, or if ``source`` fails.
     """
     notes: list[str] = []
+    memory = Remembered(source)
     progress("layouts", 0, 1)
     layouts, symbols = ask(memory)
     progress("processes", 0, 1)
@@ -74,7 +76,8 @@ def walk(memory: KernelMemory, path: str = "live", progress: Progress = _silent)
         numbers.get("osreldate"),
         notes,
     )
-    machines = _read_machines(memory, layouts, symbols, vms_before, threads, arguments, names, notes)
+    # From the source, not from memory of it: what has changed meanwhile matters.
+    machines = _read_machines(source, layouts, symbols, vms_before, threads, arguments, names, notes)
     _note_nameless_modules(memory, layouts, symbols, notes)
     facts = tuple(("skipped", note) for note in notes)
     return Capture(

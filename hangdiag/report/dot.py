@@ -16,6 +16,7 @@ _NODE = {
     "victim": 'fillcolor="#eeeeee", color="#606060", style="filled,rounded,dashed"',
     "other": 'fillcolor="#ffffff", color="#606060"',
 }
+_LEGEND = "An arrow leads to the thread that must act; solid: observed, dashed: inferred, dotted: one of several"
 _EDGE = {"observed": "solid", "inferred": "dashed", "possible": "dotted"}
 
 
@@ -26,7 +27,7 @@ def as_dot(diagnoses: Sequence[Diagnosis], focus: str = "vm") -> str:
         "  rankdir=LR;",
         '  node [shape=box, style="filled,rounded", fontname="Helvetica", fontsize=11];',
         '  edge [fontname="Helvetica", fontsize=9];',
-        f"  label={quoted('An arrow leads to the thread that must act; solid: observed, dashed: inferred, dotted: one of several')};",
+        f"  label={quoted(_LEGEND)};",
         "  fontsize=9;",
     ]
     for number, diagnosis in enumerate(diagnoses):

@@ -91,7 +91,8 @@ def _page(diagnosis: Diagnosis, notes: Sequence[str], redacted: Sequence[str], w
         f'<title>{title}</title><style>{style}</style></head><body>',
         f"<header><h1>{title}</h1>",
         f'<p class="soft">{_text(which)}</p>' if which else "",
-        '<p id="failed" role="alert" hidden></p><p id="spoken" role="status" class="soft screen-only" aria-live="polite"></p></header><main>',
+        '<p id="failed" role="alert" hidden></p>',
+        '<p id="spoken" role="status" class="soft screen-only" aria-live="polite"></p></header><main>',
         *(_finding(diagnosis, finding, number) for number, finding in enumerate(diagnosis.findings)),
         _list("Other captures", notes),
         _INTERACTIVE,
@@ -162,7 +163,8 @@ _INTERACTIVE = """<div class="screen-only" data-needs-script hidden>
 <label><input type="checkbox" id="fold" checked> fold victims</label>
 <span class="soft">An arrow leads to the thread that must act; dashed: inferred, dotted: one of several.</span></div>
 <div id="graph" tabindex="-1"></div></section>
-<section id="detail" class="screen-only" aria-label="Selected thread" aria-live="off"><p class="soft">Select a thread: its stack and its evidence appear here.</p></section>
+<section id="detail" class="screen-only" aria-label="Selected thread" aria-live="off">
+<p class="soft">Select a thread: its stack and its evidence appear here.</p></section>
 </div>
 <section class="screen-only" data-needs-script hidden aria-labelledby="source-title"><h2 id="source-title">Original text</h2>
 <div class="bar"><label>Source <select id="sources"></select></label></div>

@@ -38,7 +38,8 @@ def wrap(text: str, indent: str = "  ", hanging: str | None = None, width: int =
 
 #: Words that a command begins with: what follows a colon is then kept whole, to be copied.
 _COMMANDS = frozenset(
-    ["p", "p/x", "print", "show", "bt", "tid", "procstat", "ps", "gdb", "kgdb", "vmstat", "zpool", "camcontrol", "sysctl", "bhyvectl", "dmesg", "gstat", "dtrace"]
+    {"p", "p/x", "print", "show", "bt", "tid", "procstat", "ps", "gdb", "kgdb", "vmstat", "zpool", "camcontrol"}
+    | {"sysctl", "bhyvectl", "dmesg", "gstat", "dtrace"}
 )
 
 

@@ -37,7 +37,8 @@ def as_lines(comparison: Comparison, width: int = 78) -> list[str]:
         for vcpu in comparison.vcpus:
             groups.setdefault((vcpu.machine, vcpu.behaviour), []).append(vcpu.vcpu)
         for (machine, behaviour), members in groups.items():
-            lines += wrap(f"{machine}: {wording.listed([f'vcpu {vcpu}' for vcpu in members], 32)} {behaviour}", "  ", "    ", width)
+            names = wording.listed([f"vcpu {vcpu}" for vcpu in members], 32)
+            lines += wrap(f"{machine}: {names} {behaviour}", "  ", "    ", width)
     for behaviour, title in _TITLES.items():
         found = [course for course in comparison.courses if course.behaviour == behaviour]
         if not found:

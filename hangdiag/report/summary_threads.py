@@ -8,10 +8,11 @@ lines are known, ddb's where the thread's address is, procstat's else. What no s
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from hangdiag.findings import Diagnosis
-from hangdiag.model import Frame, LockFact, Thread, VirtualMachine
+from hangdiag.model import Frame, LockFact, Thread, Vcpu, VirtualMachine
 from hangdiag.report.terminal import escape
 
 _SYMBOL = re.compile(r"[A-Za-z_][\w.$@]*\Z")
@@ -21,6 +22,7 @@ def thread_lines(diagnosis: Diagnosis, indices: Sequence[int]) -> list[str]:
     """Everything that the capture says of these threads, in lines that are read back."""
     threads = [diagnosis.capture.threads[index] for index in indices]
     blocks = [
+        _host(diagnosis),
         _processes(diagnosis, threads),
         _states(diagnosis, threads),
         _lock_facts(diagnosis, threads),
@@ -32,6 +34,17 @@ def thread_lines(diagnosis: Diagnosis, indices: Sequence[int]) -> list[str]:
         if block:
             lines += ["", *block] if lines else block
     return [escape(line) for line in lines]
+
+
+def _host(diagnosis: Diagnosis) -> list[str]:
+    """The kernel's version: which fixes it has depends on it."""
+    host = diagnosis.capture.host
+    lines = []
+    if host.uname is not None and re.match(r"FreeBSD \d", host.uname):
+        lines += ["(kgdb) p version", *_wrapped(f'$1 = "{host.uname}"')]
+    if host.osreldate is not None:
+        lines += ["(kgdb) p osreldate", f"$1 = {host.osreldate}"]
+    return lines
 
 
 def _processes(diagnosis: Diagnosis, threads: Iterable[Thread]) -> list[str]:
@@ -76,7 +89,8 @@ def _states(diagnosis: Diagnosis, threads: Sequence[Thread]) -> list[str]:
 def _row(thread: Thread) -> str:
     """ddb's ``ps`` row of one thread of a threaded process."""
     letter = "S" if thread.interruptible else "D"
-    return f"{thread.tid:>6}                   {letter:<6}  {thread.wmesg or '':<8}                     {thread.name or thread.command}"
+    title = thread.name or thread.command or "?"
+    return f"{thread.tid:>6}                   {letter:<6}  {thread.wmesg or '':<8}                     {title}"
 
 
 def _blocked_on(thread: Thread, fact: LockFact) -> str:
@@ -143,10 +157,27 @@ def _lock_facts(diagnosis: Diagnosis, threads: Sequence[Thread]) -> list[str]:
 
 def _structure(number: int, vm: VirtualMachine) -> list[str]:
     """The fields of ``struct vm`` that were read, as kgdb prints them."""
-    name = "vm" if number == 1 else f"vm{number}->vm"
+    softc = f"softc{number}"
     values: list[tuple[str, str]] = []
-    if vm.address is not None:
-        values.append((f"p {name}", f"(struct vm *) {vm.address:#x}"))
+    if vm.destroying:
+        values.append((f"p *{softc}", f"{{vm = {vm.address or 0:#x}, cdev = 0x0, link = {{sle_next = 0x0}}}}"))
+    elif vm.address is not None:
+        values.append((f"p {softc}->vm", f"(struct vm *) {vm.address:#x}"))
+    fields = _vm_fields(vm)
+    if vm.requested is not None:
+        values.append((f"p *{softc}->vm", "{" + ", ".join(f"{name} = {value}" for name, value in fields) + "}"))
+    else:
+        values += [(f"p {softc}->vm->{name}", value) for name, value in fields]
+    lines = []
+    for count, (command, value) in enumerate(values, 1):
+        lines += [f"(kgdb) {command}", *_wrapped(f"${count} = {value}")]
+    return lines
+
+
+def _vm_fields(vm: VirtualMachine) -> list[tuple[str, str]]:
+    fields: list[tuple[str, str]] = []
+    if vm.name is not None:
+        fields.append(("name", f'"{vm.name}"'))
     sets = (
         ("active_cpus", vm.active),
         ("suspended_cpus", vm.suspended),
@@ -155,32 +186,35 @@ def _structure(number: int, vm: VirtualMachine) -> list[str]:
         ("rendezvous_req_cpus", vm.requested),
         ("rendezvous_done_cpus", vm.done),
     )
-    values += [(f"p/x {name}->{field}", _cpu_set(members)) for field, members in sets if members is not None]
+    fields += [(name, _cpu_set(members)) for name, members in sets if members is not None]
     if vm.rendezvous_function is not None:
         function = f"0x1 <{vm.rendezvous_function}>" if vm.rendezvous_function else "0x0"
-        values.append((f"p {name}->rendezvous_func", f"(vm_rendezvous_func_t *) {function}"))
+        fields.append(("rendezvous_func", function))
     if vm.suspend is not None:
-        values.append((f"p {name}->suspend", str(vm.suspend)))
-    if vm.name is not None:
-        values.append((f"p {name}->name", f'"{vm.name}"'))
-    for vcpu in vm.vcpus:
-        if vcpu.state is not None:
-            values.append((f"p {name}->vcpu[{vcpu.id}]->state", f"VCPU_{vcpu.state}"))
-        if vcpu.hostcpu is not None:
-            values.append((f"p {name}->vcpu[{vcpu.id}]->hostcpu", str(vcpu.hostcpu)))
-        if vcpu.reqidle is not None:
-            values.append((f"p {name}->vcpu[{vcpu.id}]->reqidle", str(int(vcpu.reqidle))))
-    if not values:
-        return []
-    if vm.destroying is not None:
-        cdev = "0x0" if vm.destroying else "0x1"
-        softc = name.removesuffix("->vm") if number > 1 else ""
-        if softc:
-            values.append((f"p *{softc}", f"{{vm = {vm.address or 0:#x}, cdev = {cdev}, link = {{sle_next = 0x0}}}}"))
-    lines = []
-    for count, (command, value) in enumerate(values, 1):
-        lines += [f"(kgdb) {command}", f"${count} = {value}"]
-    return lines
+        fields.append(("suspend", str(vm.suspend)))
+    limit = max(vm.active) + 1 if vm.active else len(vm.vcpus)
+    vcpus = [vcpu for vcpu in vm.vcpus if vcpu.id < limit]
+    if [vcpu.id for vcpu in vcpus] == list(range(len(vcpus))) and vcpus:
+        fields.append(("vcpu", "{" + ", ".join(_vcpu(vcpu) for vcpu in vcpus) + "}"))
+    else:
+        fields += [(f"vcpu[{vcpu.id}]", _vcpu(vcpu)) for vcpu in vcpus]
+    return fields
+
+
+def _vcpu(vcpu: Vcpu) -> str:
+    known = []
+    if vcpu.state is not None:
+        known.append(f"state = VCPU_{vcpu.state}")
+    if vcpu.hostcpu is not None:
+        known.append(f"hostcpu = {vcpu.hostcpu}")
+    if vcpu.reqidle is not None:
+        known.append(f"reqidle = {int(vcpu.reqidle)}")
+    return "{" + ", ".join(known) + "}"
+
+
+def _wrapped(text: str) -> list[str]:
+    """A value over several lines, as gdb wraps it."""
+    return textwrap.wrap(text, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _cpu_set(members: frozenset[int]) -> str:

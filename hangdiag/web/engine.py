@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 
 from hangdiag.errors import HangdiagError
+from hangdiag.findings import Diagnosis
 from hangdiag.report.summary_forms import diagnose_paths, source_texts, write_report
 
 
@@ -14,16 +15,14 @@ def html_report(data: bytes, name: str = "pasted text", redact: bool = True) -> 
     return write_report(*_read(data, name), redact=redact)
 
 
-def _read(data: bytes, name: str) -> tuple[list, str, list[str]]:  # type: ignore[type-arg]
+def _read(data: bytes, name: str) -> tuple[list[Diagnosis], str, list[str]]:
     stream = io.BytesIO(data)
     diagnoses = diagnose_paths(["-"], stream)
     texts = source_texts(["-"], stream, diagnoses)
     named = []
     for diagnosis in diagnoses:
         capture = diagnosis.capture
-        sources = tuple(
-            replace(source, path=name if source.path in ("-", "<stdin>", "standard input") else source.path) for source in capture.sources
-        )
+        sources = tuple([replace(source, path=name) if source.path == "-" else source for source in capture.sources])
         scene = replace(diagnosis.scene, capture=replace(capture, sources=sources))
         named.append(replace(diagnosis, scene=scene))
     return named, "html", texts

@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_ours(self) -> bool:
         """Does the request come from our own page? A foreign page may reach loopback through a name of its own."""
-        port = self.server.server_address[1]
+        port = self.server.server_port  # type: ignore[attr-defined]
         ours = {f"127.0.0.1:{port}", f"localhost:{port}"}
         origin = self.headers.get("Origin")
         if self.headers.get("Host") in ours and (origin is None or origin.removeprefix("http://") in ours):

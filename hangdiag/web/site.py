@@ -37,7 +37,8 @@ def policy() -> str:
     """The page's Content-Security-Policy. It admits the report's own scripts, since its frame inherits it."""
     scripts = " ".join(content_hash(asset(name)) for name in ("dagre.min.js", "report.js"))
     return (
-        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {scripts}; style-src 'self' {content_hash(asset('report.css'))};"
+        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {scripts};"
+        f" style-src 'self' {content_hash(asset('report.css'))};"
         " worker-src 'self'; connect-src 'self'; img-src data:; frame-src 'self'; base-uri 'none'; form-action 'none'"
     )
 

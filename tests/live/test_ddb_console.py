@@ -21,7 +21,7 @@ def quiet(step: str, done: int, total: int) -> None:
     """No progress."""
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     # A Unix socket's path is short.
     return tmp_path

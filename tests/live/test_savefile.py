@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -125,10 +126,9 @@ _JSON = st.recursive(
     )
 )
 def test_hostile_files_raise_one_kind_of_error(members: dict[str, object]) -> None:
-    try:
+    # Any other exception fails the test.
+    with contextlib.suppress(InputError):
         load(json.dumps({"schema": SCHEMA, **members}))
-    except InputError as error:
-        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize(

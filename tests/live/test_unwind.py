@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hangdiag.live.gdb_memory import cpu_threads, listed_tids
+from hangdiag.live.gdb_memory import cpu_threads, lists_kernel_threads
 from hangdiag.live.kld import find_symbols, section_addresses
 from hangdiag.live.locks import decode_word, lock_class
 from hangdiag.live.memory import Field, Layout, Name, Question, Registers
@@ -197,16 +197,30 @@ def test_sections_of_a_loaded_module(tmp_path: Path) -> None:
     assert section_addresses(tmp_path / "absent", 0) == {}
 
 
+class Listing:
+    """A session whose debugger lists these threads: (target-id, details)."""
+
+    def __init__(self, *threads: tuple[str, str]):
+        self.threads = threads
+
+    def ask(self, command: str) -> Answer:
+        if command == "-thread-list-ids":
+            ids: object = [str(number + 1) for number in range(len(self.threads))]
+            return Answer("done", {"thread-ids": {"thread-id": ids} if self.threads else {}})
+        target_id, details = self.threads[int(command.split()[1]) - 1]
+        return Answer("done", {"threads": [{"target-id": target_id, "details": details}]})
+
+
 def test_which_threads_a_debugger_lists() -> None:
-    qemu = Answer("done", {"threads": [{"id": "1", "target-id": "Thread 1.1", "details": "CPU#0 [running]"}]})
-    bhyve = Answer("done", {"threads": [{"id": "2", "target-id": "Thread 2", "details": "vCPU 1"}]})
-    kernel = Answer("done", {"threads": [{"id": "1", "target-id": "Thread 100039"}]})
-    assert cpu_threads(qemu) == {0: 1}
-    assert cpu_threads(bhyve) == {1: 2}
-    assert cpu_threads(kernel) == {}
-    assert listed_tids(kernel) == {100039: 1}
-    assert listed_tids(qemu) == {}
-    assert cpu_threads(Answer("error")) == listed_tids(Answer("error")) == {}
+    qemu = Listing(("Thread 1.1", "CPU#0 [running]"), ("Thread 1.2", "CPU#1 [halted ]"))
+    bhyve = Listing(("Thread 1", "vCPU 0"), ("Thread 2", "vCPU 1"))
+    kernel = Listing(("Thread 100039", ""), ("Thread 100040", ""))
+    process = Listing(("Thread 0x7f0 (LWP 7)", ""))
+    assert cpu_threads(qemu) == {0: 1, 1: 2}  # type: ignore[arg-type]
+    assert cpu_threads(bhyve) == {0: 1, 1: 2}  # type: ignore[arg-type]
+    assert cpu_threads(kernel) == cpu_threads(process) == cpu_threads(Listing()) == {}  # type: ignore[arg-type]
+    found = [lists_kernel_threads(listing) for listing in (qemu, bhyve, kernel, process, Listing())]  # type: ignore[arg-type]
+    assert found == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -286,7 +286,12 @@ TargetVmcore()
 def kgdb(tmp_path: Path) -> str:
     """A stand-in for FreeBSD's kgdb: takes no --interpreter, and has ``target vmcore``."""
     need("gdb")
-    if subprocess.run(["gdb", "-nx", "-batch", "-ex", "python print(1)"], capture_output=True, check=False).stdout != b"1\n":
+    if (
+        subprocess.run(
+            ["gdb", "-nx", "-batch", "-ex", "python print(1)"], capture_output=True, check=False
+        ).stdout
+        != b"1\n"
+    ):
         pytest.skip("this gdb has no Python to play kgdb with")
     (tmp_path / "vmcore.py").write_text(VMCORE_COMMAND)
     script = tmp_path / "kgdb"
