@@ -5,7 +5,9 @@ Each figure is a ratio of two times of one run on one machine: it tells more tha
 - walk: the model kernel behind gdbserver; the walker alone, 60 and 1,010 threads: seconds a thread, round trips.
 - bt: a process with N real threads (pthreads, each some frames deep) that is also a model kernel with N kernel
   threads, behind gdbserver: the walker reads the kernel's threads, gdb unwinds the real ones.
-- kgdb: the same process, read as kgdb would: layouts, walk and everything, against a fresh gdb's batch run.
+- far: the same over a connection that takes a millisecond there and back, as a stub in a kernel or an emulator
+  does; gdbserver on the same machine answers in some hundredths of that.
+- attach: everything from the debugger's start to the capture, against a fresh gdb's whole batch run.
 
 usage: python benchmarks/live.py [--json]
 """
@@ -22,6 +24,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +84,35 @@ def served(program: Path, threads: int) -> Iterator[str]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def far(place: str, delay: float) -> Iterator[str]:
+    """``place`` through a relay that delays what the debugger sends by ``delay`` seconds."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, sink: socket.socket, wait: float) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if wait:
+                    time.sleep(wait)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def relay() -> None:
+        client, _ = listener.accept()
+        host, _, port = place.rpartition(":")
+        server = socket.create_connection((host, int(port)))
+        for one in (client, server):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=pump, args=(server, client, 0.0), daemon=True).start()
+        pump(client, server, delay)
+
+    threading.Thread(target=relay, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()
 
 
 def walk(program: Path, place: str) -> dict[str, float]:
@@ -147,18 +179,18 @@ def main() -> None:
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         program = build(Path(folder))
-        for threads in (50, 1000):
+        for threads, delay in ((50, 0.0), (50, 0.001), (1000, 0.0)):
             times = []
             for _ in range(3):
-                with served(program, threads) as place:
-                    times.append(walk(program, place))
+                with served(program, threads) as near, far(near, delay) as distant:
+                    times.append(walk(program, distant if delay else near))
             best = min(times, key=lambda item: item["walk_s"])
-            with served(program, threads) as place:
-                other = backtraces(program, place)
+            with served(program, threads) as near, far(near, delay) as distant:
+                other = backtraces(program, distant if delay else near)
             best |= other
             best["walk_to_bt"] = best["walk_s"] / other["bt_s"]
             best["attach_to_batch"] = best["attach_s"] / other["batch_s"]
-            results[f"{threads} threads"] = best
+            results[f"{threads} threads" + (", 1 ms away" if delay else "")] = best
     if "--json" in sys.argv:
         print(json.dumps(results, indent=1))
         return

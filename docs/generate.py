@@ -1,29 +1,14 @@
-"""Makes the pages that are not written by hand: from rules/, docstrings, the JSON schema and the program's output.
+"""Makes the pages of the site that nobody writes: waits, known bugs, their indexes, resolvers, the manual page.
 
-:func:`pages` returns whole pages (the waits, the known bugs, their indexes). :func:`expand` replaces the fenced
-blocks of a written page that begin with one of these words:
-
-    run COMMAND     what the command prints; below it `= TEXT` picks a line of that and explains it
-    python run      the program and what it prints
-    schema PATH     the fields of an object of the JSON output, each with its explanation
-    api             one documented name a line
-
-All of it fails with :class:`Stale` where a page no longer fits the program. Text from rules is data, never Markdown.
+Text from rules is data, never Markdown: it goes through :func:`text`, :func:`code` or :func:`linked`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import html
-import importlib
 import inspect
-import json
-import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMA = Path("docs/schema/hangdiag-1.schema.json")
 MAN = Path("docs/man/hangdiag.1")
 
 _NORMAL = {"normal": "normal", "transient": "normal if short", "suspicious": "never normal"}
@@ -40,14 +24,6 @@ _NOT_KNOWN = "not recorded"
 #: ASCII that Markdown or HTML may take for something else.
 _SPECIAL = re.compile(r"[!-~](?<![A-Za-z0-9,;?/%='\"])")
 _URL = re.compile(r"https?://[^\s<>\"'`]+[^\s<>\"'`.,;:)]")
-_DIRECTIVE = re.compile(r"^```(run|python run|schema|api)\b ?([^\n]*)\n(.*?)^```$", re.M | re.S)
-
-
-class Stale(Exception):
-    """A page says something that the program, the schema or the rules do not."""
-
-
-# Text that is safe in Markdown
 
 
 def text(value: str) -> str:
@@ -56,16 +32,17 @@ def text(value: str) -> str:
 
 
 def code(value: str) -> str:
-    """``value`` in the font of code."""
-    return f"<code>{text(value)}</code>"
+    """``value`` in the font of code; a line may break behind each ``|`` of a stack pattern."""
+    return f"<code>{text(value)}</code>".replace("&#124;", "&#124;<wbr>")
 
 
 def linked(value: str) -> str:
     """``value`` as text, its addresses as links."""
     made, end = "", 0
     for found in _URL.finditer(value):
-        address = found.group()
-        made += text(value[end : found.start()]) + f'<a href="{html.escape(address)}">{text(address)}</a>'
+        address = text(found.group())
+        label = address.replace("/", "/<wbr>")
+        made += f'{text(value[end : found.start()])}<a href="{address}">{label}</a>'
         end = found.end()
     return (made + text(value[end:])).strip()
 
@@ -92,7 +69,26 @@ def _paragraphs(value: str) -> str:
     return "\n\n".join(linked(part) for part in re.split(r"\n\s*\n", value.strip()))
 
 
-# Waits and known bugs
+def docstring(value: str, one_line: bool = False) -> str:
+    """A docstring as Markdown: its ``code`` and :func:`references` as code, the rest as text."""
+    made = []
+    for part in re.split(r"\n\s*\n", value.strip()):
+        if part.startswith("    ") and not one_line:
+            made.append(fenced(textwrap.dedent(part), "python"))
+            continue
+        pieces = re.split(r"(``[^`]+``|:\w+:`[^`]+`|`[^`]+`)", part)
+        made.append("".join(_inline(piece) for piece in pieces))
+    return (" " if one_line else "\n\n").join(made)
+
+
+def _inline(piece: str) -> str:
+    role = re.fullmatch(r":\w+:`~?([^`]+)`", piece)
+    if role is not None:
+        name = role.group(1)
+        return code(name.rpartition(".")[2] if "~" in piece else name)
+    if len(piece) > 2 and piece.startswith("`"):
+        return code(piece.strip("`"))
+    return text(piece)
 
 
 @cache
@@ -220,12 +216,12 @@ def _by_function(rules: Iterable[Any], words: Any) -> str:
 
 def _judged(rule: Any) -> str:
     if rule.idle:
-        return "normal: nothing to do"
+        return "normal (idle)"
     return _NORMAL.get(rule.normal or "", text(rule.normal or _NOT_KNOWN))
 
 
-def _section(rule: Any, rows: Iterable[tuple[str, str]], below: str = "") -> str:
-    return f"## {text(rule.title)} {{#{rule.id}}}\n\n{table(('id', code(rule.id)), rows)}\n{below}"
+def _section(rule: Any, rows: Iterable[tuple[str, str]], above: str = "") -> str:
+    return f"## {text(rule.title)} {{#{rule.id}}}\n\n{above}{table(('id', code(rule.id)), rows)}"
 
 
 def _lines(values: Iterable[str], form: Callable[[str], str]) -> str:
@@ -242,9 +238,14 @@ def _wait(rule: Any) -> str:
     end = {True: "ends it", False: "does not end it", None: _NOT_KNOWN}[rule.interruptible]
     rows = [
         ("kind", kind),
-        ("wmesg", ", ".join(map(code, rule.wmesg)) + ("" if rule.wmesg_alone else " (only with the stack)") or "none"),
+        (
+            "wmesg",
+            ", ".join(map(code, rule.wmesg)) + ("" if rule.wmesg_alone else " (only with the stack)")
+            or "none",
+        ),
         ("stack", _lines(rule.stack, code) if rule.stack else "any"),
         ("threads", "; ".join(patterns)),
+        ("for example", _example(rule)),
         ("waits for", _said(rule.waits_for)),
         ("ended by", _said(rule.ended_by)),
         ("who must act", _holders(rule)),
@@ -264,6 +265,11 @@ def _wait(rule: Any) -> str:
     return _section(rule, [row for row in rows if row[1]])
 
 
+def _example(rule: Any) -> str:
+    """The first stack that the rule must recognise, as procstat prints it."""
+    return next((code(" ".join(example.stack)) for example in rule.example if example.stack), "")
+
+
 def _said(value: str | None, missing: str = _NOT_KNOWN) -> str:
     return linked(value) if value else missing
 
@@ -274,13 +280,15 @@ def _holders(rule: Any) -> str:
     if rule.holders is None:
         return "" if rule.kind != "lock" else "[the owner of the lock](../resolvers.md#lock)"
     if rule.holders not in RESOLVERS:
-        return f"nobody whom a capture could name ({text(rule.holders)})"
-    return f"{rule.mode} of [{text(rule.holders)}](../resolvers.md#{slug(rule.holders)})"
+        return f"the chain ends here ({text(rule.holders)})"
+    return (
+        f"{rule.mode} of the threads that [{text(rule.holders)}](../resolvers.md#{slug(rule.holders)}) finds"
+    )
 
 
 def _bug_index(bugs: Mapping[str, list[Any]]) -> str:
     rows = [
-        (_link(rule), text(subsystem), _said(rule.releases), _fixed(rule))
+        (_link(rule), text(subsystem), _said(rule.releases, "not known"), _fixed(rule))
         for subsystem, rules in bugs.items()
         for rule in rules
     ]
@@ -300,18 +308,19 @@ def _fixed(rule: Any) -> str:
 
 def _bug(rule: Any) -> str:
     rows = [
-        ("releases", _said(rule.releases)),
-        ("affected", _said(rule.affected)),
+        ("releases", _said(rule.releases, "not known")),
+        ("affected", _said(rule.affected, "")),
         ("fixed in", _fixed(rule)),
         ("verdict", ", ".join(map(code, rule.signature.verdicts)) or "any"),
         ("threads", _lines(rule.signature.thread, _signature_thread)),
         ("references", _lines(rule.references, linked)),
         ("verified", _said(rule.verified)),
     ]
-    below = f"{_paragraphs(rule.explanation or _NOT_KNOWN)}\n\n**Workaround.** {_said(rule.workaround)}\n\n"
+    rows = [row for row in rows if row[1]]
+    told = f"{_paragraphs(rule.explanation or _NOT_KNOWN)}\n\n**Workaround.** {_said(rule.workaround)}\n\n"
     if rule.fix:
-        below += "**Fix**\n\n" + "".join(map(_fix, rule.fix)) + "\n"
-    return _section(rule, rows, below)
+        told += "**Fix**\n\n" + "".join(map(_fix, rule.fix)) + "\n"
+    return _section(rule, rows, told)
 
 
 def _fix(fix: Any) -> str:
@@ -329,7 +338,11 @@ def _fix(fix: Any) -> str:
 
 def _signature_thread(wanted: Any) -> str:
     """A thread of a signature in words."""
-    role = {"core": "in the finding", "stuck": "in the finding or stuck behind it", "any": "anywhere in the capture"}
+    role = {
+        "core": "in the finding",
+        "stuck": "in the finding or stuck behind it",
+        "any": "anywhere in the capture",
+    }
     parts = [f"{wanted.count if wanted.count > 1 else 'one'} {role[wanted.role]}"]
     for label, value in (("kind", wanted.kind), ("rule", wanted.rule), ("via", wanted.via)):
         if value:
@@ -358,8 +371,15 @@ def _resolvers(rules: Iterable[Any]) -> str:
     ]
     for name, function in RESOLVERS.items():
         parts.append(
-            f"## {text(name)} {{#{slug(name)}}}\n\n{_docstring(inspect.getdoc(function) or '')}\n\n"
-            f"{users[name]} rules; {code(f'{function.__module__}.{function.__name__}')}\n"
+            f"## {text(name)} {{#{slug(name)}}}\n\n{docstring(inspect.getdoc(function) or '')}\n\n"
+            f"Rules that name it: {users[name]}. In {code(f'{function.__module__}.{function.__name__}')}.\n"
+        )
+    ends = [
+        f"{code(name)} ({count})" for name, count in sorted(users.items()) if name and name not in RESOLVERS
+    ]
+    if ends:
+        parts.append(
+            f"## Where a chain ends\n\nNames without a resolver, and how many rules have them: {', '.join(ends)}.\n"
         )
     return "\n".join(parts)
 
@@ -371,249 +391,12 @@ def _man() -> str:
     program = shutil.which("mandoc")
     if program is not None:
         done = subprocess.run(
-            [program, "-T", "utf8", "-O", "width=78", str(ROOT / MAN)], capture_output=True, text=True, timeout=30, check=False
+            [program, "-T", "utf8", "-O", "width=78", str(ROOT / MAN)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
         if done.returncode < 3 and done.stdout:
             shown = re.sub(r".\x08", "", done.stdout)
     return f"# hangdiag(1)\n\nThe manual page in mdoc(7): [hangdiag.1](../man/hangdiag.1).\n\n{fenced(shown)}"
-
-
-def forget() -> None:
-    """Read rules, schema and outputs anew: ``mkdocs serve`` builds more than once."""
-    knowledge.cache_clear()
-    schema.cache_clear()
-    output.cache_clear()
-
-
-# Blocks of written pages
-
-
-def expand(markdown: str, place: str) -> str:
-    """The page with its blocks replaced; raises :class:`Stale` with ``place`` and line."""
-
-    def replace(found: re.Match[str]) -> str:
-        line = markdown.count("\n", 0, found.start()) + 1
-        try:
-            return _BLOCKS[found.group(1)](found.group(2).strip(), found.group(3))
-        except Stale as error:
-            raise Stale(f"{place}:{line}: {error}") from None
-
-    return _DIRECTIVE.sub(replace, markdown)
-
-
-@cache
-def output(command: str) -> str:
-    """What ``command`` (hangdiag and its arguments) prints, 80 columns wide."""
-    words = shlex.split(command)
-    if words[:1] != ["hangdiag"]:
-        raise Stale(f"{command!r} does not run hangdiag")
-    return _run([sys.executable, "-m", "hangdiag", *words[1:]], command)
-
-
-def _run(arguments: list[str], name: str) -> str:
-    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONUTF8": "1"}
-    done = subprocess.run(
-        arguments, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=60, check=False
-    )
-    if done.returncode != 0:
-        raise Stale(f"{name} failed with {done.returncode}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return done.stdout
-
-
-def _run_block(command: str, body: str) -> str:
-    shown = output(command)
-    lines = shown.splitlines()
-    made = [fenced(f"$ {command}\n\n{shown}")]
-    for part in re.split(r"^= ", body, flags=re.M)[1:]:
-        key, _, explained = part.partition("\n")
-        first, _, last = key.partition(" ... ")
-        start = _line_with(first.strip(), lines, 0, command)
-        end = _line_with(last.strip(), lines, start, command) if last else start
-        made += [fenced(textwrap.dedent("\n".join(lines[start : end + 1]))), explained.strip() + "\n"]
-    return "\n".join(made)
-
-
-def _line_with(words: str, lines: Sequence[str], start: int, command: str) -> int:
-    for number in range(start, len(lines)):
-        if words in lines[number]:
-            return number
-    raise Stale(f"{command!r} prints no line with {words!r} any more; correct the explanation")
-
-
-def _python_block(_: str, body: str) -> str:
-    shown = _run([sys.executable, "-c", body], "the example")
-    return f"{fenced(body, 'python')}\nprints\n\n{fenced(shown)}"
-
-
-# The JSON schema
-
-
-@cache
-def schema() -> Any:
-    """The published JSON schema."""
-    return json.loads((ROOT / SCHEMA).read_text(encoding="utf-8"))
-
-
-def schema_objects() -> dict[str, Any]:
-    """All objects with fields of their own in the schema, by path: "", "threads[]", "threads[].wait", ..."""
-    found: dict[str, Any] = {}
-
-    def visit(part: Any, path: str) -> None:
-        for option in part.get("anyOf", ()):
-            visit(option, path)
-        if "items" in part:
-            visit(part["items"], path + "[]")
-        if "properties" in part:
-            found[path] = part
-            for name, inner in part["properties"].items():
-                visit(inner, f"{path}.{name}" if path else name)
-
-    visit(schema(), "")
-    return found
-
-
-def _schema_block(paths: str, body: str) -> str:
-    objects = schema_objects()
-    said = {
-        name.strip(): words.strip()
-        for name, _, words in (line.partition(":") for line in body.splitlines() if line.strip())
-    }
-    rows: list[tuple[str, ...]] = []
-    for path in paths.split() or [""]:
-        path = "" if path == "." else path
-        if path not in objects:
-            raise Stale(f"{SCHEMA} has no object {path!r}")
-        part = objects[path]
-        for name in part["properties"]:
-            if name not in said:
-                raise Stale(f"{SCHEMA} has a field {name!r} of {path or 'the top'} without an explanation; add '{name}: ...'")
-        if gone := [name for name in said if name not in part["properties"]]:
-            raise Stale(f"{SCHEMA} has no field {gone[0]!r} of {path or 'the top'}")
-        rows = [
-            (
-                code(name),
-                _type(part["properties"][name]) + ("" if name in part.get("required", ()) else " (not always there)"),
-                said[name],
-            )
-            for name in part["properties"]
-        ]
-    return table(("field", "type", "what it is"), rows)
-
-
-def _type(part: Any) -> str:
-    """The type of a field in words."""
-    if "anyOf" in part:
-        return " or ".join(map(_type, part["anyOf"]))
-    if "const" in part:
-        return code(json.dumps(part["const"]))
-    if "enum" in part:
-        return "one of " + ", ".join("null" if value is None else code(str(value)) for value in part["enum"])
-    kinds = part.get("type", "any")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    ids = {"^t[0-9]+$": "id of a thread", "^r[0-9]+$": "id of a resource", "^0x[0-9a-f]+$": "hex string"}
-    words = [ids.get(part.get("pattern", ""), kind) if kind == "string" else kind for kind in kinds]
-    if part.get("items"):
-        words[0] += f" of {_type(part['items'])}"
-    elif isinstance(part.get("additionalProperties"), dict):
-        words[0] += f" of {_type(part['additionalProperties'])} by name"
-    return " or ".join(words)
-
-
-# The library
-
-
-def _api_block(_: str, body: str) -> str:
-    return "\n".join(_document(name) for name in body.split())
-
-
-def find(name: str) -> Any:
-    """The object that a dotted name means."""
-    module, _, last = name.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), last)
-    except (ImportError, AttributeError, ValueError):
-        raise Stale(f"the library has no {name}") from None
-
-
-def _document(name: str) -> str:
-    value = find(name)
-    head = f"### {text(name)} {{#{slug(name)}}}\n"
-    described = _docstring(inspect.getdoc(value) or "")
-    if not described:
-        raise Stale(f"{name} has no docstring")
-    if not inspect.isclass(value):
-        return f"{head}\n{fenced(f'{value.__name__}{_signature(value)}', 'python')}\n{described}\n"
-    parts = [head, described + "\n"]
-    fields = _fields(value)
-    if fields:
-        parts.append(table(("field", "type", "default"), fields))
-    members = [
-        f"- {code(label)}: {_docstring(inspect.getdoc(member) or '', one_line=True)}"
-        for label, member in _members(value)
-    ]
-    if members:
-        parts.append("\n".join(members) + "\n")
-    return "\n".join(parts)
-
-
-def _signature(function: Any) -> str:
-    return str(inspect.signature(function)).replace("'", "")
-
-
-def _fields(value: type) -> list[tuple[str, ...]]:
-    if dataclasses.is_dataclass(value):
-        return [
-            (
-                code(field.name),
-                code(str(field.type)),
-                "" if field.default is dataclasses.MISSING else code(repr(field.default).replace("frozenset()", "empty set")),
-            )
-            for field in dataclasses.fields(value)
-        ]
-    if issubclass(value, tuple):
-        hints = inspect.get_annotations(value)
-        return [(code(name), code(getattr(kind, "__forward_arg__", str(kind))), "") for name, kind in hints.items()]
-    return []
-
-
-def _members(value: type) -> list[tuple[str, Any]]:
-    """Public properties and methods of its own that have a docstring."""
-    found = []
-    for name, member in vars(value).items():
-        if name.startswith("_") or not inspect.getdoc(member):
-            continue
-        if isinstance(member, property):
-            found.append((name, member))
-        elif inspect.isfunction(member):
-            found.append((f"{name}{_signature(member)}", member))
-    return found
-
-
-def _docstring(value: str, one_line: bool = False) -> str:
-    """A docstring as Markdown: its ``code`` and :func:`references` as code, the rest as text."""
-    made = []
-    for part in re.split(r"\n\s*\n", value.strip()):
-        if part.startswith("    ") and not one_line:
-            made.append(fenced(textwrap.dedent(part), "python"))
-            continue
-        pieces = re.split(r"(``[^`]+``|:\w+:`[^`]+`|`[^`]+`)", part)
-        made.append("".join(_inline(piece) for piece in pieces))
-    return (" " if one_line else "\n\n").join(made)
-
-
-def _inline(piece: str) -> str:
-    role = re.fullmatch(r":\w+:`~?([^`]+)`", piece)
-    if role is not None:
-        name = role.group(1)
-        return code(name.rpartition(".")[2] if "~" in piece else name)
-    if len(piece) > 2 and piece.startswith("`"):
-        return code(piece.strip("`"))
-    return text(piece)
-
-
-_BLOCKS: dict[str, Callable[[str, str], str]] = {
-    "run": _run_block,
-    "python run": _python_block,
-    "schema": _schema_block,
-    "api": _api_block,
-}

@@ -1,4 +1,4 @@
-"""Ties docs/generate.py to mkdocs: adds the generated pages, the navigation, and expands the written ones."""
+"""Ties generate.py and blocks.py to mkdocs: adds the generated pages, the navigation, and expands the written ones."""
 
 from __future__ import annotations
 
@@ -11,42 +11,55 @@ from mkdocs.structure.files import File
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import generate  # noqa: E402
+import blocks
+import generate
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
-#: The written pages by part of the navigation; one that does not exist is left out, one not named here comes last.
+#: The navigation. A page that does not exist is left out, "/" at the end means all generated pages there, and a
+#: written page that is not named comes last.
 _PARTS = {
     "Using hangdiag": (
-        "examples.md", "formats.md", "collect.md", "attach.md", "compare.md", "report.md", "signature.md",
+        "examples.md",
+        "formats.md",
+        "collect.md",
+        "attach.md",
+        "compare.md",
+        "report.md",
+        "signature.md",
+        "reference/hangdiag.1.md",
     ),
-    "Reasoning": ("diagnosis.md", "performance.md"),
+    "Reasoning": ("diagnosis.md", "reference/resolvers.md", "performance.md"),
+    "Waits": ("reference/waits/",),
+    "Known bugs": ("reference/bugs/",),
     "Scripts and rules": ("json.md", "library.md", "writing-rules.md"),
-}  # fmt: skip
+}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the navigation of the pages that exist."""
-    generate.forget()
+    # mkdocs serve builds more than once
+    for kept in (generate.knowledge, blocks.schema, blocks.output):
+        kept.cache_clear()
     docs = Path(config.docs_dir)
-    written = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"index.md"}
-    navigation: list[Any] = [{"hangdiag": "index.md"}]
-    for title, names in _PARTS.items():
-        navigation.append({title: [name for name in names if name in written]})
-        written.difference_update(names)
     made = list(generate.pages())
-    navigation[1]["Using hangdiag"].append({"hangdiag(1)": "reference/hangdiag.1.md"})
-    navigation[3]["Scripts and rules"].append({"Who must act": "reference/resolvers.md"})
-    waits = [name for name in made if name.startswith("reference/waits/")]
-    bugs = [name for name in made if name.startswith("reference/bugs/")]
-    navigation[3:3] = [{"Waits": waits}, {"Known bugs": bugs}]
-    rest = sorted(name for name in written if not name.startswith("reference/"))
-    if rest:
-        navigation.append({"More": rest})
-    config.nav = navigation
+    known = [*made, *sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))]
+    navigation: list[Any] = [{"Home": "index.md"}]
+    named = {"index.md", *made}
+    for title, names in _PARTS.items():
+        pages = [
+            page
+            for name in names
+            for page in known
+            if page == name or (name.endswith("/") and page.startswith(name))
+        ]
+        navigation.append({title: pages})
+        named.update(pages)
+    rest = [page for page in known if page not in named]
+    config.nav = [*navigation, {"More": rest}] if rest else navigation
     return config
 
 
@@ -65,6 +78,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.generated_by is not None:
         return markdown
     try:
-        return generate.expand(markdown, f"docs/{page.file.src_uri}")
-    except generate.Stale as error:
+        return blocks.expand(markdown, f"docs/{page.file.src_uri}")
+    except blocks.Stale as error:
         raise PluginError(str(error)) from None

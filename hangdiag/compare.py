@@ -16,6 +16,9 @@ from hangdiag.signature import Signature, signature
 #: CPU each time; anything else; seen in one capture only.
 BEHAVIOURS = ("stuck", "slow", "spinning", "resting", "moved", "seen once")
 
+#: Verdicts that a thread's progress speaks against.
+_MAY_BE_SLOW = frozenset({"io-stall", "memory-starvation", "blocked", "contention", "inconclusive"})
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -47,7 +50,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Several captures compared. ``courses`` are in the order of the last capture, vanished threads behind."""
+    """Several captures compared. ``courses`` are in the order of the last capture, vanished threads behind.
+
+    ``changes`` concern the findings of the last capture, ``refuted`` the deadlocks of earlier ones
+    whose threads moved afterwards.
+    """
 
     diagnoses: tuple[Diagnosis, ...]
     same_host: bool
@@ -55,6 +62,7 @@ class Comparison:
     courses: tuple[Course, ...]
     vcpus: tuple[VcpuCourse, ...]
     changes: tuple[Change, ...]
+    refuted: tuple[Change, ...]
     signatures: tuple[tuple[Signature, ...], ...]
 
     @property
@@ -80,7 +88,8 @@ def compare(diagnoses: Sequence[Diagnosis], seconds: float | None = None, same_h
         seconds,
         courses,
         _vcpus(captures, courses),
-        tuple([_change(captures, courses, finding, seconds) for finding in captures[-1].findings]) if same_host else (),
+        tuple([_change(captures, finding, seconds) for finding in captures[-1].findings]) if same_host else (),
+        _refuted(captures) if same_host else (),
         tuple([tuple([signature(one, finding) for finding in one.findings]) for one in captures]),
     )
 
@@ -143,8 +152,8 @@ def _behaviour(captures: tuple[Diagnosis, ...], places: tuple[int | None, ...]) 
         return "seen once", "its thread id was used again by another process"
     on_cpu = [wait.on_cpu for wait in waits]
     if all(on_cpu):
-        if _in_guest(threads):
-            return "moved", "runs its guest each time"
+        if _are_vcpus(seen):
+            return "moved", "runs its guest, or is about to, each time"
         return "spinning", "on a CPU or ready to run each time"
     if any(on_cpu):
         return "moved", "on a CPU in one capture, asleep in another"
@@ -158,8 +167,10 @@ def _behaviour(captures: tuple[Diagnosis, ...], places: tuple[int | None, ...]) 
     return "moved", "another stack or wchan"
 
 
-def _in_guest(threads: Sequence[Thread]) -> bool:
-    return all(any(frame.function == "vm_run" for frame in thread.frames) for thread in threads)
+def _are_vcpus(seen: Sequence[tuple[Diagnosis, int]]) -> bool:
+    return all(
+        (machine := one.scene.machine_of.get(index)) is not None and index in machine.vcpus.values() for one, index in seen
+    )
 
 
 def _same_place(before: Thread, after: Thread) -> bool:
@@ -204,31 +215,51 @@ def _vcpus(captures: tuple[Diagnosis, ...], courses: tuple[Course, ...]) -> tupl
     return tuple(found)
 
 
-def _change(
-    captures: tuple[Diagnosis, ...], courses: tuple[Course, ...], finding: Finding, seconds: float | None
-) -> Change:
-    course_of = {course.places[-1]: course for course in courses if course.places[-1] is not None}
-    concerned = [course_of[index] for index in finding.threads if index in course_of]
-    known = [course for course in concerned if course.behaviour != "seen once"]
-    span = f"in {seconds:g} s" if seconds is not None else f"in {len(captures)} captures"
-    if finding.verdict == "no-hang" or not known:
+def _change(captures: tuple[Diagnosis, ...], finding: Finding, seconds: float | None) -> Change:
+    """What the earlier captures say of a finding of the last one."""
+    last = len(captures) - 1
+    if finding.verdict == "no-hang" or not finding.threads:
         return Change(finding, finding.certainty, "")
-    moved = [course for course in known if course.behaviour in ("moved", "slow", "spinning")]
-    if not moved:
-        if len(known) < len(finding.threads):
-            return Change(finding, finding.certainty, f"{len(known)} of its {len(finding.threads)} threads have not moved {span}")
-        raised = {"possible": "likely"}.get(finding.certainty, finding.certainty)
-        return Change(finding, raised, f"none of its {len(known)} threads has moved {span}")
-    lowered = "possible"
-    what = {"moved": "moved", "slow": "went on slowly", "spinning": "ran"}
-    counts = {word: sum(1 for course in moved if course.behaviour == key) for key, word in what.items()}
-    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    note = f"of its {len(known)} threads, {told} {span}"
+    since = last
+    while since > 0 and _moved(captures[last], finding.threads, captures[since - 1]) == (0, len(finding.threads)):
+        since -= 1
+    count = len(finding.threads)
+    if since == 0:
+        span = f"in {seconds:g} s" if seconds is not None else f"in {len(captures)} captures"
+        sure = "likely" if finding.certainty == "possible" else finding.certainty
+        return Change(finding, sure, f"none of its {count} threads has moved {span}")
+    if since < last:
+        return Change(finding, finding.certainty, f"none of its {count} threads has moved since capture {since + 1}")
+    moved, seen = _moved(captures[last], finding.threads, captures[last - 1])
+    if moved == 0:
+        return Change(finding, finding.certainty, f"{seen} of its {count} threads are in capture {last} too, and have not moved")
     if finding.verdict == "deadlock":
-        note += ": a deadlocked thread does not move, so this is none, or it began between the captures"
-    elif finding.verdict in ("blocked", "contention", "inconclusive"):
-        note += ": it is slow, not hung"
-    return Change(finding, lowered, note)
+        return Change(finding, finding.certainty, f"it began after capture {last}: {moved} of its {count} threads were elsewhere then")
+    sure = "possible" if finding.verdict in _MAY_BE_SLOW else finding.certainty
+    told = ": it may be slow, not hung" if finding.verdict in _MAY_BE_SLOW else ""
+    return Change(finding, sure, f"{moved} of its {count} threads moved after capture {last}{told}")
+
+
+def _refuted(captures: tuple[Diagnosis, ...]) -> tuple[Change, ...]:
+    """Deadlocks of earlier captures whose threads moved afterwards: they were none."""
+    found = []
+    for number, (one, following) in enumerate(zip(captures, captures[1:], strict=False), 1):
+        for finding in one.findings:
+            if finding.verdict != "deadlock":
+                continue
+            moved, _ = _moved(one, finding.threads, following)
+            if moved:
+                note = f"{moved} of its {len(finding.threads)} threads moved after capture {number}: what moves is not deadlocked"
+                found.append(Change(finding, "possible", note))
+    return tuple(found)
+
+
+def _moved(one: Diagnosis, indices: Sequence[int], other: Diagnosis) -> tuple[int, int]:
+    """Of threads of ``one``: how many are elsewhere in ``other``, and how many are in it at all."""
+    table = {_key(thread): thread for thread in other.capture.threads}
+    threads = [one.capture.threads[index] for index in indices]
+    seen = [(thread, table[_key(thread)]) for thread in threads if _key(thread) in table]
+    return sum(1 for thread, counterpart in seen if not _same_place(thread, counterpart)), len(seen)
 
 
 def with_changes(comparison: Comparison) -> Diagnosis:

@@ -209,8 +209,8 @@ def _is_host_address(text: str) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    if address.version == 6 and sum(1 for group in text.split(":") if group) < 2:
-        return False
+    if address.version == 6 and max(len(group) for group in text.split(":")) < 3:
+        return False  # "a::b" is rather a name
     return not (address.is_loopback or address.is_unspecified or text.startswith("255."))
 
 

@@ -14,6 +14,12 @@ from hangdiag.errors import HangdiagError
 #: Command, its module, the function in it.
 _COMMANDS = (
     ("analyze", "hangdiag.cli.analyze", "analyze"),
+    ("attach", "hangdiag.cli.attach", "attach"),
+    ("report", "hangdiag.cli.report", "report"),
+    ("graph", "hangdiag.cli.graph", "graph"),
+    ("compare", "hangdiag.cli.compare", "compare"),
+    ("collect", "hangdiag.cli.collect", "collect"),
+    ("serve", "hangdiag.cli.serve", "serve"),
     ("explain", "hangdiag.cli.explain", "explain"),
     ("rules", "hangdiag.cli.rules", "app"),
 )

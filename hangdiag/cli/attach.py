@@ -16,21 +16,17 @@ if TYPE_CHECKING:
     from hangdiag.live.options import Options
     from hangdiag.model import Capture
 
-# What --kernel without a value means.
-_RUNNING = "running"
-
 
 def attach(
-    kernel: Annotated[
+    kernel_file: Annotated[
         Optional[str],
-        typer.Option(
-            "--kernel",
-            help="Read the running kernel with kgdb; KERNEL is its file, if not the one that was booted.",
+        typer.Argument(
+            help="With --kernel: the running kernel's file, if not the one that was booted.",
             metavar="[KERNEL]",
-            is_flag=False,
-            flag_value=_RUNNING,
+            show_default=False,
         ),
     ] = None,
+    kernel: Annotated[bool, typer.Option("--kernel", help="Read the running kernel with kgdb.")] = False,
     core: Annotated[Optional[Path], typer.Option(help="Read a crash dump.", metavar="VMCORE")] = None,
     remote: Annotated[
         Optional[str], typer.Option(help="Read through a gdb stub.", metavar="HOST:PORT|DEVICE")
@@ -84,7 +80,7 @@ def attach(
     """Read a hung host through a debugger or its console, and say what waits for what. Changes nothing."""
     from hangdiag.live.options import Options
 
-    way, place = _way(kernel, core, remote, ui, ddb)
+    way, place = _way(kernel, kernel_file, core, remote, ui, ddb)
     options = Options(
         way=way,
         place=place,
@@ -105,7 +101,7 @@ def attach(
 
 
 def _way(
-    kernel: str | None, core: Path | None, remote: str | None, ui: bool, ddb: str | None
+    kernel: bool, kernel_file: str | None, core: Path | None, remote: str | None, ui: bool, ddb: str | None
 ) -> tuple[str, str]:
     """The one way in that was asked for, and where it leads; raises UsageError for none or several."""
     from hangdiag.errors import UsageError
@@ -113,7 +109,7 @@ def _way(
     ways = [
         (name, place)
         for name, place in (
-            ("kernel", _kernel_file(kernel) if kernel is not None else None),
+            ("kernel", (kernel_file or _booted_kernel()) if kernel else None),
             ("core", str(core.expanduser().absolute()) if core is not None else None),
             ("remote", remote),
             ("ui", "" if ui else None),
@@ -121,15 +117,17 @@ def _way(
         )
         if place is not None
     ]
+    if kernel_file is not None and not kernel:
+        raise UsageError(
+            f"{kernel_file}: a kernel's file goes with --kernel; for another target give --symbols"
+        )
     if len(ways) != 1:
         raise UsageError("give one of --kernel, --core, --remote, --ui and --ddb")
     return ways[0]
 
 
-def _kernel_file(kernel: str) -> str:
-    """The kernel's file: the one given, else the one that the running system was booted from."""
-    if kernel != _RUNNING:
-        return kernel
+def _booted_kernel() -> str:
+    """The file that the running system was booted from."""
     import subprocess
 
     try:

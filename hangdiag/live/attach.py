@@ -52,7 +52,7 @@ def attach(options: Options, say: Say, progress: Progress) -> tuple[Capture, ...
         if options.way == "ddb":
             from hangdiag.live.ddb_console import read_console
 
-            return read_console(options, say, progress)
+            return read_console(options, progress)
         return annotate(_sample(options, say, progress), options.interval)
 
 

@@ -121,7 +121,7 @@ class Pages:
         return self.idle < _IDLE_PAGES and self.count < _MOST_PAGES
 
 
-def read_console(options: Options, say: object, progress: Progress) -> tuple[Capture, ...]:
+def read_console(options: Options, progress: Progress) -> tuple[Capture, ...]:
     """The captures that ddb's answers amount to; the kernel stays at its prompt.
 
     Raises DebuggerError if nothing that looks like ddb answers, or if it goes away.

@@ -8,6 +8,7 @@ script. What may change is the debugger itself: its symbols, its settings, its c
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from hangdiag.errors import DebuggerError
 
@@ -122,6 +123,36 @@ def check_typed(command: str) -> str:
     if not _TYPED.fullmatch(command):
         raise RefusedCommand(f"refused to type {command[:80]!r} at the debugger's prompt")
     return command
+
+
+# What --gdb-arg may add: settings that the gate knows, and how the debugger finds files and talks to a line.
+_ARGUMENT = re.compile(
+    r"--?(?:n|nx|nh|q|quiet|silent)"
+    rf"|--?(?:data-directory|directory|cd|b|baud|l|D|d)(?:={_PATH})?"
+    rf"|--?(?:data-directory|directory|cd|debug-file-directory)={_PATH}"
+)
+_VALUED = re.compile(r"--?(?:data-directory|directory|cd|b|baud|l|D|d)")
+_SETTING = re.compile("set (?:" + "|".join(f"(?:{setting})" for setting in _SETTINGS) + ")")
+
+
+def check_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
+    """``arguments`` unchanged, if the debugger may be started with them; raises RefusedCommand otherwise.
+
+    ``-iex`` and ``-ex`` take only settings that the gate knows: anything else would pass by the gate.
+    """
+    pending = list(arguments)
+    while pending:
+        argument = pending.pop(0)
+        value = pending[0] if pending else ""
+        takes_setting = argument in ("-iex", "-ex") and _SETTING.fullmatch(value)
+        takes_place = _VALUED.fullmatch(argument) and re.fullmatch(_PATH, value)
+        if takes_setting or takes_place:
+            pending.pop(0)
+        elif not _ARGUMENT.fullmatch(argument):
+            raise RefusedCommand(
+                f"refused to start the debugger with {argument[:80]!r}; give only settings (-iex 'set ...')"
+            )
+    return tuple(arguments)
 
 
 def check_ddb(command: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import time
@@ -24,8 +25,11 @@ from hangdiag.live.options import Options
 Say = Callable[[str], None]
 
 _LEAVING_TIMEOUT = 5.0
-# The packet D (detach) of the remote protocol, with its checksum.
-_DETACH_PACKET = b"+$D#44"
+# How long a user may take to type a line in another terminal.
+_TYPING_TIMEOUT = 120.0
+# The remote protocol's packet to detach, with its checksum: the old form, and that of a stub which has agreed
+# to the multiprocess extensions (QEMU's keeps to that over connections).
+_DETACH_PACKETS = (b"+$D#44", b"+$D;1#b0")
 _SETTINGS = (
     "confirm off",
     "pagination off",
@@ -101,13 +105,24 @@ def release(place: str) -> bool:
     while time.monotonic() < deadline:
         try:
             with socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout=1.0) as stub:
-                stub.sendall(_DETACH_PACKET)
-                stub.settimeout(1.0)
-                return b"OK" in stub.recv(64)
+                return any(_accepts(stub, packet) for packet in _DETACH_PACKETS)
         except OSError:
             # The stub may need a moment to see that the debugger has gone.
             time.sleep(0.1)
     return False
+
+
+def _accepts(stub: socket.socket, packet: bytes) -> bool:
+    """Sends ``packet``; true if the stub answers OK."""
+    stub.sendall(packet)
+    stub.settimeout(1.0)
+    heard = b""
+    while not re.search(rb"\$(?:OK|E..)?#", heard):
+        data = stub.recv(256)
+        if not data:
+            return False
+        heard += data
+    return b"$OK#" in heard
 
 
 def start(options: Options, say: Say) -> Target:
@@ -116,12 +131,13 @@ def start(options: Options, say: Say) -> Target:
         return _join(options, say)
     wanted = {"kernel": ("kgdb",), "core": ("kgdb", "gdb"), "remote": ("gdb", "kgdb")}[options.way]
     debugger = mi.find_debugger(options.gdb, wanted)
+    arguments = gate.check_arguments(options.gdb_arguments)
     symbols = _symbols(options)
     if "kgdb" in debugger.rsplit("/", 1)[-1]:
         # kgdb knows FreeBSD's ABI; the core is opened later, when the settings are made.
-        session = mi.launch_kgdb(debugger, [*options.gdb_arguments, symbols], options.timeout)
+        session = mi.launch_kgdb(debugger, [*arguments, symbols], options.timeout)
     else:
-        session = mi.launch(debugger, options.gdb_arguments, options.timeout)
+        session = mi.launch(debugger, arguments, options.timeout)
     target = Target(session, options)
     try:
         _prepare(session, options, symbols)
@@ -139,7 +155,12 @@ def _join(options: Options, say: Say) -> Target:
     say(f"type this line in the open kgdb session:  new-ui mi3 {path}")
     target = Target(session, options)
     try:
-        session.wait_for_prompt(max(options.timeout, 120.0))
+        try:
+            session.wait_for_prompt(max(options.timeout, _TYPING_TIMEOUT))
+        except DebuggerError as error:
+            raise DebuggerError(
+                f"nothing came from the kgdb session: type  new-ui mi3 {path}  there while hangdiag waits"
+            ) from error
         check_pointers(session)
     except BaseException:
         session.close()
@@ -201,7 +222,9 @@ def _connect(target: Target, say: Say) -> None:
 
 def _connect_remote(target: Target, say: Say) -> None:
     options, session = target.options, target.session
-    patience = max(1, min(int(options.timeout), 600))
+    # gdb asks a silent stub three times before it gives up.
+    patience = max(2, min(int(options.timeout / 3), 600))
+    place, _, baud = options.place.partition("@")
     session.ask_many(
         [
             "-gdb-set tcp auto-retry off",
@@ -209,9 +232,10 @@ def _connect_remote(target: Target, say: Say) -> None:
             f"-gdb-set remotetimeout {patience}",
         ]
     )
+    if baud:
+        session.require(f"-gdb-set serial baud {baud}")
     target.unknown = True
-    # gdb asks some questions three times before it gives up.
-    answer = session.ask(f"-target-select remote {options.place}", 3.0 * options.timeout)
+    answer = session.ask(f"-target-select remote {place}", max(6.0, 1.5 * options.timeout))
     if answer.status == "error":
         target.unknown = False
         raise DebuggerError(f"{options.place}: {answer.message}; is a gdb stub listening there?")

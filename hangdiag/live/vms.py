@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hangdiag.live.cache import Remembered
 from hangdiag.live.layouts import VM_LIST
 from hangdiag.live.memory import KernelMemory, Layout, Name
 from hangdiag.live.structs import View, read_views
@@ -17,6 +18,7 @@ from hangdiag.model import Thread, Vcpu, VirtualMachine
 
 _MAXIMUM_VMS = 1024
 _MAXIMUM_VCPUS = 4096
+_LARGEST_ARRAY = 16384
 # enum vcpu_state, sys/amd64/include/vmm.h (VCPU_IDLE, ...).
 _VCPU_STATES = {0: "IDLE", 1: "FROZEN", 2: "RUNNING", 3: "SLEEPING"}
 _SETS = (
@@ -39,7 +41,11 @@ class RawVm:
 
 
 def read_vms(
-    memory: KernelMemory, layouts: dict[str, Layout], symbols: dict[str, int], notes: list[str]
+    memory: KernelMemory,
+    layouts: dict[str, Layout],
+    symbols: dict[str, int],
+    notes: list[str],
+    with_vcpus: bool = True,
 ) -> list[RawVm]:
     """All VMs of the host; empty where the kernel has no vmm, or where its symbols are not loaded."""
     head = next((symbols[name] for name in VM_LIST if name in symbols), None)
@@ -75,7 +81,7 @@ def read_vms(
         if view is None:
             notes.append(f"struct vm at {softc.unsigned('vm') or 0:#x} cannot be read")
             continue
-        found.append(RawVm(softc, view, _read_vcpus(memory, layouts, view, notes)))
+        found.append(RawVm(softc, view, _read_vcpus(memory, layouts, view, notes) if with_vcpus else ()))
     return found
 
 
@@ -92,6 +98,10 @@ def _read_vcpus(
         # struct vcpu vcpu[VM_MAXCPU], inline.
         count = min(place.size // layout.size, _MAXIMUM_VCPUS)
         addresses = [(index, base + index * layout.size) for index in range(count)]
+        if place.size <= _LARGEST_ARRAY:
+            # One read for all, which the views then find remembered.
+            memory = Remembered(memory)
+            memory.read([(base, place.size)])
     else:
         addresses = _vcpu_pointers(memory, vm, base, place.size, place.element)
     views = read_views(memory, layout, [address for _, address in addresses])

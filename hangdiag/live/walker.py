@@ -45,7 +45,7 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
     progress("layouts", 0, 1)
     layouts, symbols = ask(memory)
     progress("processes", 0, 1)
-    vms_before = vm_reader.read_vms(memory, layouts, symbols, notes)
+    vms_before = vm_reader.read_vms(memory, layouts, symbols, notes, with_vcpus=False)
     processes = walk_processes(memory, layouts, symbols["allproc"], notes)
     views = [view for process in processes for view in process.threads]
     if not views:

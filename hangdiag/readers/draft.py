@@ -200,7 +200,9 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
     elif before.wmesg is not None:
         values["wmesg_cut"] = before.wmesg_cut
     stack = before
-    if len(after.frames) > len(before.frames) or (before.stack_of_debugger and after.frames):
+    if _is_user_stack(before) != _is_user_stack(after):
+        stack = after if after.frames and _is_user_stack(before) else before
+    elif len(after.frames) > len(before.frames) or (before.stack_of_debugger and after.frames):
         stack = after
     return Thread(
         **values,
@@ -209,6 +211,16 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
         stack_of_debugger=stack.stack_of_debugger,
         where=before.where,
     )
+
+
+def _is_user_stack(thread: Thread) -> bool:
+    """Is this the stack of a debugged program, not of the kernel? Tells by addresses and libraries."""
+    for frame in thread.frames[:3]:
+        if frame.address is not None and frame.address < 1 << 47:
+            return frame.address > 1 << 16
+        if frame.module is not None and frame.module.startswith("/") and ".so" in frame.module:
+            return True
+    return False
 
 
 def _merge_with_places(before: Thread, after: Thread) -> Thread:
@@ -287,16 +299,30 @@ def _join_cpus(threads: list[Thread]) -> list[Thread]:
 
 
 def _join_rows(threads: list[Thread], rows: list[Thread]) -> list[Thread]:
+    """Join rows of tools that print no thread id to the threads that they are of.
+
+    A row is of the thread of its process with its name, or of its only one. Rows of a process
+    that no other tool showed are threads of their own.
+    """
     by_pid: dict[int, list[int]] = {}
     for index, thread in enumerate(threads):
         if thread.pid is not None:
             by_pid.setdefault(thread.pid, []).append(index)
+    rows_of: dict[int, int] = {}
+    for row in rows:
+        assert row.pid is not None
+        rows_of[row.pid] = rows_of.get(row.pid, 0) + 1
+    added: set[int] = set()
     for row in rows:
         assert row.pid is not None
         places = by_pid.get(row.pid, [])
-        if len(places) == 1:
+        named = [place for place in places if row.name is not None and threads[place].name == row.name]
+        if len(places) == 1 and (rows_of[row.pid] == 1 or named):
             threads[places[0]] = _merge_with_places(threads[places[0]], row)
-        elif not places:
-            by_pid[row.pid] = [len(threads)]
+        elif named:
+            threads[named[0]] = _merge_with_places(threads[named[0]], row)
+        elif not places or row.pid in added:
+            added.add(row.pid)
+            by_pid.setdefault(row.pid, []).append(len(threads))
             threads.append(row)
     return threads

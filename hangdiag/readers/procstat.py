@@ -72,9 +72,9 @@ def _read_rows(
             name = ""
         text = rest[stack_column:]
         if (text and (rest[stack_column - 1] != " " or text[0] == " ")) or (
-            name and rest[name_column - 1] != " " or " " in name and "  " in name
+            (name and rest[name_column - 1] != " ") or "  " in name or "  " in command
         ):
-            command, name, text = _split_unaligned(rest, has_name)
+            command, name, text = split_unaligned(rest, has_name)
         frames = stacks.get(text)
         if frames is None:
             frames = stacks[text] = _frames(text, memo)
@@ -139,7 +139,7 @@ def _continue_row(
     return index
 
 
-def _split_unaligned(rest: str, has_name: bool) -> tuple[str, str, str]:
+def split_unaligned(rest: str, has_name: bool) -> tuple[str, str, str]:
     """Command, thread name and stack of a row whose columns are not where the header says.
 
     The stack begins at the first word that looks like one (an offset, a context switch, a

@@ -10,13 +10,24 @@ import re
 from functools import cache
 
 from hangdiag.model import Source, Unread
-from hangdiag.readers import ddb, gdb, procstat
+from hangdiag.readers import arrows, ddb, dtrace, gdb, host, lldb, mdb, procstat, ps, stack_lines
 from hangdiag.readers.draft import Draft
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.section import Opener, Opening, Section
 from hangdiag.text.layers import Peeler
 from hangdiag.text.page import make_page
 
-OPENERS: tuple[Opener, ...] = (*procstat.OPENERS, *ddb.OPENERS, *gdb.OPENERS)
+OPENERS: tuple[Opener, ...] = (
+    *procstat.OPENERS,
+    *ddb.OPENERS,
+    *gdb.OPENERS,
+    *lldb.OPENERS,
+    *host.OPENERS,
+    *stack_lines.OPENERS,
+    *ps.OPENERS,
+    *dtrace.OPENERS,
+    *mdb.OPENERS,
+    *arrows.OPENERS,
+)
 
 _TRACE_LIKE = re.compile(
     r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
@@ -25,15 +36,36 @@ _TRACE_LIKE = re.compile(
 
 
 @cache
-def _openers() -> tuple[re.Pattern[str], dict[str, Opener]]:
-    names = {f"o{index}": opener for index, opener in enumerate(OPENERS)}
+def _openers() -> tuple[re.Pattern[str], dict[str, Opener], tuple[tuple[str, re.Pattern[str], Opener], ...]]:
+    """One expression for all openers at a line's begin, and by needle those that may begin anywhere."""
+    names = {f"o{index}": opener for index, opener in enumerate(OPENERS) if not opener.needles}
     # an opener's own groups would hide which opener matched
     alternatives = "|".join(f"(?P<{name}>{_ungroup(opener.pattern)})" for name, opener in names.items())
-    return re.compile(alternatives), names
+    needled = tuple(
+        (needle, re.compile(opener.pattern), opener)
+        for opener in OPENERS
+        if opener.needles
+        for needle in opener.needles
+    )
+    return re.compile(alternatives), names, needled
 
 
 def _ungroup(pattern: str) -> str:
     return re.sub(r"(?<!\\)\((?!\?)", "(?:", pattern)
+
+
+def find_opener(line: str) -> Opening | None:
+    """The opener that can read from ``line`` on, and its match."""
+    expression, names, needled = _openers()
+    found = expression.match(line)
+    if found is not None and found.lastgroup is not None:
+        return names[found.lastgroup], found
+    for needle, pattern, opener in needled:
+        if needle in line:
+            found = pattern.match(line)
+            if found is not None:
+                return opener, found
+    return None
 
 
 def read_source(
@@ -51,23 +83,21 @@ def read_source(
 
 
 def _scan(section: Section) -> list[str]:
-    expression, names = _openers()
-    opens = expression.match
     lines = section.lines
-    section.opens = opens
-    peeler = section.peeler = Peeler(section.page, lambda line: opens(line) is not None)
+    section.opens = find_opener
+    peeler = section.peeler = Peeler(section.page, lambda line: find_opener(line) is not None)
     formats: list[str] = []
     index = 0
     unread = -1
     while index < len(lines):
         line = lines[index]
-        found = opens(line)
+        found = find_opener(line)
         if found is None and line and peeler.uncover(index):
             line = lines[index]
-            found = opens(line)
-        if found is not None and found.lastgroup is not None:
-            opener = names[found.lastgroup]
-            following = opener.read(section, index, found)
+            found = find_opener(line)
+        if found is not None:
+            opener, match = found
+            following = opener.read(section, index, match)
             if following > index:
                 if unread >= 0:
                     _note_unread(section, unread, index)

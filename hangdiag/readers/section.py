@@ -30,7 +30,7 @@ class Section:
     stacks: dict[str, int] = field(default_factory=dict)
     context: dict[str, object] = field(default_factory=dict)
     #: whether some reader can read a line
-    opens: Callable[[str], object] = bool
+    opens: Callable[[str], Opening | None] = lambda line: None
     #: takes layers off a line that cannot be read as it stands
     peeler: Peeler | None = None
 
@@ -46,6 +46,7 @@ class Section:
         self.stacks[form] = self.stacks.get(form, 0) + number
 
 
+Opening = tuple["Opener", "re.Match[str]"]
 Read = Callable[[Section, int, "re.Match[str]"], int]
 
 
@@ -54,9 +55,11 @@ class Opener:
     """``pattern`` must match at the start of a line for ``read`` to be asked.
 
     ``format`` is the JSON contract's name of the format, and counts where no stacks are.
+    A pattern that may begin anywhere in a line is tried only where one of ``needles`` is in it.
     """
 
     name: str
     format: str
     pattern: str
     read: Read
+    needles: tuple[str, ...] = ()

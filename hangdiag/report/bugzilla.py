@@ -35,7 +35,8 @@ def as_bugzilla(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), redac
     else:
         lines += _section("HOST", wrap("The capture does not tell. Please add the output of: uname -a"))
     chosen = summary.relevant(diagnosis)
-    lines += _section("THREADS CONCERNED", thread_lines(diagnosis, chosen) or ["  none"])
+    said = wrap("As ddb, kgdb and procstat print what was read of them:")
+    lines += _section("THREADS CONCERNED", [*said, "", *thread_lines(diagnosis, chosen)] if chosen else ["  none"])
     lines += _others(diagnosis, set(chosen))
     lines += _section("READ FROM", _sources(diagnosis))
     if redacted:

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Sequence
 
 from hangdiag import wording
 from hangdiag.findings import Diagnosis, Finding
+from hangdiag.holders.machines import in_device
 from hangdiag.knowledge.model import VERDICTS
 from hangdiag.model import Where
 from hangdiag.report.terminal import escape
 
 WIDTH = 78
+#: Threads that no finding concerns are shown whole only if they are not more than these.
+_MOST_OTHERS = 30
 
 
 def gravest(diagnoses: Sequence[Diagnosis]) -> int:
@@ -213,8 +216,8 @@ def relevant(diagnosis: Diagnosis) -> list[int]:
     for finding in diagnosis.findings:
         chosen.update(dict.fromkeys((*finding.cycle, *finding.threads, *finding.causes, *finding.victims)))
     for machine in diagnosis.machines:
-        busy = [index for index in sorted(machine.members) if not diagnosis.waits[index].idle]
-        chosen.update(dict.fromkeys((*machine.vcpus.values(), *busy, *sorted(machine.visitors))))
+        chosen.update(dict.fromkeys((*machine.vcpus.values(), *sorted(machine.visitors))))
+        chosen.update(dict.fromkeys(index for index in sorted(machine.members) if _is_busy(diagnosis, index)))
     for index in list(chosen):
         pending = [index]
         while pending:
@@ -223,10 +226,15 @@ def relevant(diagnosis: Diagnosis) -> list[int]:
                 if holder.thread not in chosen:
                     chosen[holder.thread] = None
                     pending.append(holder.thread)
-    if not chosen:
-        busy = [index for index, wait in enumerate(diagnosis.waits) if not wait.idle]
-        return busy[:20] or list(range(min(8, len(diagnosis.waits))))
-    return list(chosen)
+    # what else is not at rest, as far as it is not the host's daily work
+    busy = [index for index, wait in enumerate(diagnosis.waits) if not wait.idle and index not in chosen]
+    if len(busy) <= _MOST_OTHERS or not chosen:
+        chosen.update(dict.fromkeys(busy[:_MOST_OTHERS]))
+    return list(chosen) or list(range(min(8, len(diagnosis.waits))))
+
+
+def _is_busy(diagnosis: Diagnosis, index: int) -> bool:
+    return not diagnosis.waits[index].idle or in_device(diagnosis.capture.threads[index])
 
 
 def grouped(diagnosis: Diagnosis, indices: Iterable[int]) -> list[tuple[str, str, list[int]]]:

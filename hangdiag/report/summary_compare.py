@@ -31,6 +31,9 @@ def as_lines(comparison: Comparison, width: int = 78) -> list[str]:
             lines += wrap(change.note[:1].upper() + change.note[1:] + ".", width=width)
         if change.certainty != change.finding.certainty:
             lines += wrap(f"Certainty: {change.finding.certainty} -> {change.certainty}.", width=width)
+    for change in comparison.refuted:
+        lines += ["", *wrap(f"Refuted: {heading(change.finding)}: {change.finding.summary}", "", "  ", width)]
+        lines += wrap(change.note[:1].upper() + change.note[1:] + ".", width=width)
     if comparison.vcpus:
         lines += ["", "vCPUs"]
         groups: dict[tuple[str, str], list[int]] = {}
@@ -84,7 +87,7 @@ def _name(comparison: Comparison, course: Course) -> str:
 
 def notes(comparison: Comparison) -> list[str]:
     """What other captures add, as sentences for a bug report."""
-    said = [change.note[:1].upper() + change.note[1:] for change in comparison.changes if change.note]
+    said = [change.note[:1].upper() + change.note[1:] for change in (*comparison.changes, *comparison.refuted) if change.note]
     for behaviour in ("stuck", "halted", "advanced"):
         vcpus = [vcpu for vcpu in comparison.vcpus if vcpu.behaviour == behaviour]
         if vcpus:
@@ -119,6 +122,7 @@ def as_data(comparison: Comparison) -> dict[str, Any]:
             }
             for change in comparison.changes
         ],
+        "refuted": [{"summary": change.finding.summary, "note": change.note} for change in comparison.refuted],
         "vcpus": [
             {"vm": one.machine, "vcpu": one.vcpu, "behaviour": one.behaviour, "why": one.course.why} for one in comparison.vcpus
         ],

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
 import socket
 import threading
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +107,36 @@ def test_a_console_over_tcp(folder: Path) -> None:
     assert fake.violations == []
     listener.close()
     fake.close()
+
+
+def test_a_console_on_a_serial_port(folder: Path) -> None:
+    pytest.importorskip("serial")
+    fake = FakeDdb(folder / "ddb")
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    wire = socket.socket(socket.AF_UNIX)
+    wire.connect(fake.place.removeprefix("unix:"))
+    done = threading.Event()
+
+    def relay() -> None:
+        while not done.is_set():
+            readable, _, _ = select.select([master, wire], [], [], 0.1)
+            if master in readable:
+                wire.sendall(os.read(master, 4096))
+            if wire in readable:
+                os.write(master, wire.recv(4096))
+
+    thread = threading.Thread(target=relay, daemon=True)
+    thread.start()
+    captures = attach(Options("ddb", f"{os.ttyname(slave)}@115200", timeout=10), lambda line: None, quiet)
+    assert any(thread.tid == 100043 for capture in captures for thread in capture.threads)
+    assert fake.violations == []
+    done.set()
+    thread.join()
+    wire.close()
+    fake.close()
+    os.close(master)
+    os.close(slave)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -241,3 +241,51 @@ def test_the_session_sends_nothing_that_is_refused() -> None:
         os.read(sent, 10)
     for descriptor in (reading, other, sent, writing):
         os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            ["-ex", "continue"],
+            ["-x", "/tmp/script"],
+            ["--command=/tmp/x"],
+            ["--eval-command", "kill"],
+            ["-w"],
+            ["--write"],
+        ),
+        *(
+            ["-p", "1"],
+            ["--pid=1"],
+            ["--args", "sh"],
+            ["/bin/sh"],
+            ["-iex", "python print(1)"],
+            ["-ex"],
+            ["-batch"],
+        ),
+        *(
+            ["-iex", "set var x=1"],
+            ["-iex", "set may-write-memory on"],
+            ["-d", "-ex"],
+            ["--e", "c"],
+            ["--tui"],
+        ),
+    ],
+)
+def test_arguments_bring_no_commands_along(arguments: list[str]) -> None:
+    with pytest.raises(gate.RefusedCommand):
+        gate.check_arguments(arguments)
+
+
+def test_arguments_that_only_set_up_the_debugger() -> None:
+    arguments = [
+        "-iex",
+        "set osabi none",
+        "--data-directory=/usr/share/gdb",
+        "-d",
+        "/usr/src",
+        "-b",
+        "115200",
+        "-nh",
+    ]
+    assert gate.check_arguments(arguments) == tuple(arguments)

@@ -1,8 +1,9 @@
 """What the kernel debugger ddb(4) prints, one module a group of commands."""
 
-from hangdiag.readers.ddb import chains, context, locks, pcpu, processes, stacks, threads
+from hangdiag.readers.ddb import chains, context, kdb, locks, pcpu, processes, stacks, threads
 
 OPENERS = (
+    *kdb.OPENERS,
     *context.OPENERS,
     *stacks.OPENERS,
     *processes.OPENERS,

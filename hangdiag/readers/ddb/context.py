@@ -12,6 +12,8 @@ from hangdiag.readers.section import Opener, Section
 
 _THREAD = re.compile(r"\[ ?thread pid (\d+) tid (\d+) ?\]")
 _PROMPT = re.compile(r"db(?::\d+:[\w.-]+)?> ?")
+#: Commands after which the machine runs on (sys/ddb/db_run.c) or starts anew.
+_GOES_ON = frozenset({"c", "continue", "reset", "reboot", "s", "step", "n", "next"})
 _BACKTRACE = re.compile(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
 
 
@@ -24,7 +26,8 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     found = _BACKTRACE.match(command)
     if found is not None and int(found.group(1)) >= 100000:
         section.context["ddb thread"] = (None, int(found.group(1)))
-    section.draft.now.tables.discard("ddb-ps")
+    if command in _GOES_ON:
+        section.draft.pass_time()
     return start + 1
 
 
@@ -47,7 +50,7 @@ def _read_note(section: Section, start: int, match: re.Match[str]) -> int:
 OPENERS = (
     Opener("ddb-prompt", "ddb", _PROMPT.pattern, _read_prompt),
     Opener("ddb-entered", "ddb", r"\[ ?thread pid \d+ tid \d+", _read_entered),
-    Opener("ddb-note", "ddb", r"~?KDB: (?:enter|stack backtrace|debugger)|Stopped at\s|(?:login: )?panic: ", _read_note),
+    Opener("ddb-note", "ddb", r"~?KDB: (?:enter|stack backtrace|debugger)|Stopped at\s|(?:login: )?panic: (?!.{0,40}deadlres_td_|Sleeping thread|spin lock 0x)", _read_note),
     Opener(
         "ddb-no-command",
         "ddb",

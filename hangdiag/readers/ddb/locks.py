@@ -14,10 +14,26 @@ from hangdiag.readers.stacks import number
 
 _HOLDER = re.compile(r"Process (?P<pid>\d+) \((?P<command>.*)\) thread (?P<td>0x[0-9a-f]+) \((?P<tid>\d+)\)")
 _HELD = re.compile(
-    r"(?P<mode>exclusive|shared) (?P<class>sleep mutex|spin mutex|sleepable rm|rm|sx|rw|lockmgr) (?P<name>.*?)"
-    r"(?: \((?P<type>.*)\))? r = \d+ \((?P<address>0x[0-9a-f]+)\) locked @ (?P<file>\S+):\d+"
+    r"\s*(?P<mode>exclusive|shared) (?P<class>sleep mutex|spin mutex|sleepable rm|rm|sx|rw|lockmgr) (?P<names>.{1,200}?)"
+    r" r = \d+ \((?P<address>0x[0-9a-f]+)\) locked @(?: (?P<file>\S+:\d+))?"
 )
+_PLACE = re.compile(r"\s*\S+:\d+\s*\Z")
 _OWNER = re.compile(r"(?P<td>0x[0-9a-f]+) \(tid (?P<tid>\d+), pid (?P<pid>\d+), \"(?P<name>[^\"]*)\"\)")
+
+
+def lock_name(names: str) -> str:
+    """The lock's name out of "name (type)", where witness prints a type that differs from it."""
+    half = len(names) // 2
+    for middle in (half - 1, half):
+        if names[middle:] == f" ({names[:middle]})":
+            return names[:middle]
+    if names.endswith(")") and not names.endswith(("(system)", "(user)")):
+        depth = 0
+        for index in range(len(names) - 1, 0, -1):
+            depth += {")": 1, "(": -1}.get(names[index], 0)
+            if depth == 0:
+                return names[:index].rstrip() or names
+    return names
 
 
 def _read_held(section: Section, start: int, match: re.Match[str]) -> int:
@@ -34,7 +50,7 @@ def _read_held(section: Section, start: int, match: re.Match[str]) -> int:
         index += 1
         while index < len(lines) and (held := _HELD.match(lines[index])) is not None:
             section.draft.add_lock(_held_lock(section, index, held, tid))
-            index += 1
+            index = _behind(lines, index, held)
         threads.append(
             Thread(
                 pid=int(holder.group("pid")),
@@ -48,11 +64,19 @@ def _read_held(section: Section, start: int, match: re.Match[str]) -> int:
     return index
 
 
+def _behind(lines: list[str], index: int, held: re.Match[str]) -> int:
+    """The line behind that of a held lock, whose place in the source may have been wrapped."""
+    index += 1
+    if held.group("file") is None and index < len(lines) and _PLACE.match(lines[index]):
+        index += 1
+    return index
+
+
 def _held_lock(section: Section, index: int, held: re.Match[str], tid: int) -> LockFact:
     shared = held.group("mode") == "shared"
     return LockFact(
         address=int(held.group("address"), 16),
-        name=held.group("name"),
+        name=lock_name(held.group("names")),
         lock_class=held.group("class"),
         state="shared" if shared else "exclusive",
         owner=None if shared else tid,
@@ -70,7 +94,7 @@ def _read_locks_of_thread(section: Section, start: int, match: re.Match[str]) ->
     while index < len(lines) and (held := _HELD.match(lines[index])) is not None:
         if named is not None:
             section.draft.add_lock(_held_lock(section, index, held, int(named.group(1))))
-        index += 1
+        index = _behind(lines, index, held)
     return index
 
 

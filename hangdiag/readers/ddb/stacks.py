@@ -23,6 +23,13 @@ FRAME = re.compile(
     r"(?P<name>\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at "
     r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+)|\.\.\.)\s*\Z"
 )
+#: Functions in which a stack begins: innermost of a thread that sleeps, or that entered the debugger.
+BEGINNINGS = frozenset(
+    {
+        "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "mi_switch", "kdb_enter", "db_trace_self",
+        "db_trace_self_wrapper", "kdb_backtrace", "cpustop_handler", "fork_trampoline", "kdb_alt_break_internal",
+    }
+)  # fmt: skip
 #: "/frame 0x", 16 digits and a blank.
 _TAIL = 26
 _BROKEN_TAIL = re.compile(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
@@ -95,10 +102,20 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
                 break
         elif frames and following > index:
             index = following
+        elif frames and not line.strip() and _goes_on(lines, index + 1, len(frames)):
+            index += 1
         else:
             break
     section.context["ddb open stack"] = None if ended or not frames else index
     return tuple(frames), index
+
+
+def _goes_on(lines: list[str], index: int, depth: int) -> bool:
+    """Is line ``index``, behind a blank one, the next frame of the same stack? Not if a stack could begin there."""
+    frame = parse_frame(lines[index].partition("/frame")[0]) if index < len(lines) else None
+    if frame is None:
+        return False
+    return frame.function not in BEGINNINGS or (frame.function == "mi_switch" and depth == 1)
 
 
 def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None, int]:

@@ -53,7 +53,7 @@ def note(section: Section, expression: str, value: object, text: str, where: Whe
         else:
             draft.add_vm(part.group("vm"), lambda vm: _from_struct(vm, {field: value}, where))
     elif re.search(r"(?:->|\.)vm\Z|\Avm\Z", expression):
-        address = integer(value if not isinstance(value, list) else value[-1] if value else None)
+        address = integer(value)
         if address:
             draft.add_vm(expression, lambda vm: replace(vm, address=address, where=add_places(vm.where, (where,))))
     elif _IDENTIFIER.match(expression) and isinstance(value, str) and len(text) < 200:
@@ -113,9 +113,13 @@ def note_version(section: Section, banner: str) -> None:
 def first_string(value: object) -> str | None:
     """The text in a printed ``char`` array or pointer: up to its end, None if there is none."""
     if isinstance(value, list):
-        strings = [item for item in value if isinstance(item, str) and not re.match(r"0x|<|'", item)]
-        value = strings[0] if strings else None
-    if not isinstance(value, str) or value.startswith(("0x", "'", "<")):
+        value = next((item for item in value if isinstance(item, str) and item), None)
+    if not isinstance(value, str):
+        return None
+    quoted = re.search(r'"([^"]*)"', value)
+    if quoted is not None:
+        value = quoted.group(1)
+    elif value.startswith(("0x", "'", "<")):
         return None
     return value.split("\\000")[0] or None
 
@@ -194,10 +198,10 @@ def function_name(value: object) -> str | None:
 
 
 def integer(value: object) -> int | None:
-    """A printed number; of a list (``(type *) 0x1 <symbol>``) the first item that is one."""
+    """A printed number: 12, 0xc, ``(type *) 0x1 <symbol>``, ``12 '\\f'``; None for anything else."""
     if isinstance(value, list) and value:
-        value = value[0] if str(value[0])[:1].isdigit() else value[-1]
+        value = value[0]
     if not isinstance(value, str):
         return None
-    found = re.match(r"-?(?:0x[0-9a-f]{1,32}|\d{1,32}(?![\w.]))", value)
-    return int(found.group(), 0 if "0x" in found.group() else 10) if found is not None else None
+    found = re.match(r"(?:\([^()]*\) ?)?(-?(?:0x[0-9a-f]{1,32}|\d{1,32}))(?![\w.])", value)
+    return int(found.group(1), 0 if "0x" in found.group(1) else 10) if found is not None else None

@@ -44,7 +44,7 @@ def identify(target: str, title: str | None = None, number: int | None = None) -
     lwp = _LWP.search(target)
     if lwp is not None and not target.startswith("Thread 1"):
         pid = lwp.group("pid")
-        name = title or lwp.group("name") or None
+        name = title or (lwp.group("name") or "").strip('"( ') or None
         return Identity(int(pid) if pid else None, int(lwp.group("lwp")), name=name, number=number)
     kernel = _KERNEL.match(target)
     tid = int(kernel.group("tid")) if kernel is not None else None

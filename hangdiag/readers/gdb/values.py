@@ -29,60 +29,67 @@ _QUIET = re.compile(
 MAX_LINES = 2000
 #: Values nested deeper than this are hostile.
 _DEEPEST = 200
+_LONGEST_VALUE = 500
 
 
 def parse_value(text: str) -> object:
-    """A printed value as dict, list or str; what cannot be told apart stays text. Never raises."""
-    stack: list[tuple[dict[str, object], list[object]]] = []
+    """A printed value as dict, list or str; what cannot be told apart stays text. Never raises.
+
+    What gdb prints behind a pointer, its symbol or its string, stays with it: ``0x1 <f>``.
+    """
+    stack: list[tuple[dict[str, object], list[object], str | None]] = []
     members: dict[str, object] = {}
     items: list[object] = []
     name: str | None = None
+    last: str | None = None
+    goes_on = False
     position = 0
-
-    def put(value: object) -> None:
-        nonlocal name
-        if name is not None:
-            members[name] = value
-            name = None
-        else:
-            items.append(value)
-
-    names: list[str | None] = []
     while position < len(text):
         token = _TOKEN.match(text, position)
         if token is None:
             break
         position = token.end()
         kind = token.lastgroup
+        value: object = None
         if kind == "open":
             if len(stack) >= _DEEPEST:
                 break
-            stack.append((members, items))
-            names.append(name)
-            members, items, name = {}, [], None
-        elif kind == "close":
+            stack.append((members, items, name))
+            members, items, name, goes_on = {}, [], None, False
+            continue
+        if kind == "close":
             if not stack:
                 break
-            value: object = members if members else items
-            members, items = stack.pop()
-            name = names.pop()
-            put(value)
+            value = members if members else items
+            members, items, name = stack.pop()
         elif kind == "name":
-            name = token.group("name")
-        elif kind == "string":
-            put(token.group("string").rstrip(".")[1:-1])
-        elif kind in ("word", "char"):
+            name, goes_on = token.group("name"), False
+            continue
+        elif kind == "comma":
+            goes_on = False
+            continue
+        else:
             word = token.group().strip()
-            if name is not None or not items or not _belongs(word):
-                put(word)
+            value = word.rstrip(".")[1:-1] if kind == "string" else word
+            if goes_on:
+                more = f'"{value}"' if kind == "string" else word
+                if last is not None and isinstance(members.get(last), str):
+                    members[last] = _join(str(members[last]), more)
+                elif last is None and items and isinstance(items[-1], str):
+                    items[-1] = _join(items[-1], more)
+                continue
+        if name is not None:
+            members[name] = value
+        else:
+            items.append(value)
+        last, name, goes_on = name, None, True
     if members and not stack:
         return members
     return items[0] if len(items) == 1 else items
 
 
-def _belongs(word: str) -> bool:
-    """Words that go on with the value before: symbol names, repeat counts."""
-    return word.startswith("<") or word.endswith(">") or word in ("repeats", "times")
+def _join(value: str, more: str) -> str:
+    return f"{value} {more}" if len(value) < _LONGEST_VALUE else value
 
 
 def _read_value(section: Section, index: int) -> tuple[str, int]:
@@ -131,7 +138,10 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
         return start
     index = start + 1
     if _QUIET.match(rest):
-        while index < len(lines) and lines[index].strip() and not section.opens(lines[index]):
+        while index < len(lines) and lines[index].strip():
+            opening = section.opens(lines[index])
+            if opening is not None and opening[0].name != "gdb-noise":
+                break
             index += 1
     return index
 

@@ -59,7 +59,7 @@ def _number(text: str | None) -> int | None:
     if not text:
         return None
     try:
-        return int(text.split()[0].rstrip(","), 0)
+        return int(text.split()[0].rstrip(",:"), 0)
     except ValueError:
         return None
 

@@ -366,11 +366,15 @@ corrupted(void)
 static __attribute__((noinline)) int
 deep(int depth)
 {
+	/* Kernel frames are some 180 bytes on average. */
+	volatile char locals[128];
+
+	locals[0] = depth;
 	if (depth == 0) {
 		pause();
 		return (0);
 	}
-	return (deep(depth - 1) + 1);
+	return (deep(depth - 1) + locals[0]);
 }
 
 static void *

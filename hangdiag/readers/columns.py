@@ -1,0 +1,49 @@
+"""Tables of ps and top: rows read by the names in their header, whichever columns there are.
+
+Column names from bin/ps/keyword.c and usr.bin/top/machine.c. A wait message may hold a
+blank and a command anything, so each row is matched against an expression made of the
+header, in which every column knows what it may look like.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_NUMBER = r"-?\d+"
+_WORD = r"\S+"
+#: What the columns hold that are looked at; all others are words.
+_SHAPES = {
+    "PID": _NUMBER, "PPID": _NUMBER, "TID": _NUMBER, "LWP": _NUMBER, "THRID": _NUMBER, "UID": r"-?\d+|[\w-]+",
+    "NLWP": _NUMBER, "THR": _NUMBER, "STAT": r"[DILRSTWZUNX?][A-Z0-9<>+]*", "MWCHAN": r"\S.{0,11}?", "WCHAN": r"\S.{0,18}?",
+    "NWCHAN": r"\S{1,18}", "STATE": r"\*?\S.{0,9}?", "TIME": r"[\d:.,]+h?", "CPU": r"[\d.,]+%?|-", "C": r"\d+|-",
+    "COMMAND": r"\S.*?", "COMM": r"\S.{0,40}?", "TDNAME": r"\S.{0,24}?", "ARGS": r"\S.*?", "STARTED": r"\S+(?: [A-Z][a-z]{2} [\d:]+)?",
+}  # fmt: skip
+#: A command line is looked at so far.
+LONGEST = 600
+
+
+@lru_cache(maxsize=64)
+def row_expression(header: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
+    """The expression for rows below ``header`` and the names of its columns."""
+    names = tuple(header.split())
+    seen: set[str] = set()
+    parts = []
+    for index, name in enumerate(names):
+        shape = _SHAPES.get(name, _WORD)
+        if index == len(names) - 1 and name in ("COMMAND", "ARGS", "COMM", "TDNAME"):
+            shape = r".*"
+        group = name if name.isidentifier() and name not in seen else ""
+        seen.add(name)
+        parts.append(f"(?P<{group}>{shape})" if group else f"(?:{shape})")
+    body = r"\s+".join(parts[:-1]) + (r"(?:\s+" if len(parts) > 1 else "(?:") + parts[-1] + ")?" if parts else ""
+    return re.compile(r"\s*" + body + r"\s*\Z"), names
+
+
+def read_row(header: str, line: str) -> dict[str, str] | None:
+    """The columns of one row by name, or None if ``line`` is no row of the table."""
+    expression, names = row_expression(header)
+    found = expression.match(line[:LONGEST])
+    if found is None:
+        return None
+    return {name: (found.group(name) or "").strip() for name in set(names) if name.isidentifier()}

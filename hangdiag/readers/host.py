@@ -1,0 +1,106 @@
+"""Facts of the host: ``uname -a``, the kernel's banner, ``version``, sysctl, bhyvectl's statistics, boot.
+
+The banner is sys/conf/newvers.sh's VERSTR, ``FreeBSD 13.1-STABLE #0 stable/13-n250000: ...``; boot messages are
+those of sys/kern/init_main.c (copyright, version).
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.readers.section import Opener, Section
+
+_UNAME = re.compile(
+    r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD .*?(?P<arch>amd64|arm64|i386|riscv|powerpc64\w*|aarch64)?\s*\Z"
+)
+_BANNER = re.compile(r"(?:version: ?|kern\.version: |@\(#\))?FreeBSD (?P<release>\d+\.\d+-[\w.-]+)(?P<rest>.*)")
+_LOGIN = re.compile(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
+_SYSCTL = re.compile(r"(?P<name>[a-z][\w%-]*(?:\.[\w%-]+){1,8})(?:: |=)(?P<value>.*)")
+_STATISTIC = re.compile(r"(?P<name>[A-Za-z][\w ,/()%-]{5,60}?)[ \t]*\t(?P<value>-?\d+)\s*\Z")
+_ARCHITECTURES = ("amd64", "arm64", "i386", "riscv", "aarch64")
+
+
+def _read_uname(section: Section, start: int, match: re.Match[str]) -> int:
+    line = section.lines[start].strip()
+    found = _UNAME.match(line)
+    if found is None:
+        return start
+    section.draft.set_host(
+        release=found.group("release"), arch=found.group("arch"), uname=line[:500], hostname=found.group("host")
+    )
+    return start + 1
+
+
+def _read_banner(section: Section, start: int, match: re.Match[str]) -> int:
+    line = section.lines[start].strip()
+    found = _BANNER.match(line)
+    if found is None:
+        return start
+    words = found.group("rest").split()
+    arch = next((word for word in reversed(words) if word in _ARCHITECTURES), None)
+    banner = line[line.index("FreeBSD") :].removesuffix("\\012")[:500]
+    section.draft.set_host(release=found.group("release"), arch=arch, uname=banner)
+    return start + 1
+
+
+def _read_login(section: Section, start: int, match: re.Match[str]) -> int:
+    found = _LOGIN.match(section.lines[start])
+    if found is not None:
+        section.draft.set_host(arch=found.group("arch"), hostname=found.group("host"))
+    return start + 1
+
+
+def _read_sysctl(section: Section, start: int, match: re.Match[str]) -> int:
+    found = _SYSCTL.match(section.lines[start])
+    if found is None:
+        return start
+    name, value = found.group("name"), found.group("value").strip()[:500]
+    section.draft.set_host(fact=(name, value))
+    if name == "kern.osreldate" and value.isdigit():
+        section.draft.set_host(osreldate=int(value[:9]))
+    elif name == "kern.osrelease":
+        section.draft.set_host(release=value)
+    elif name == "kern.hostname":
+        section.draft.set_host(hostname=value)
+    elif name in ("hw.machine_arch", "hw.machine"):
+        section.draft.set_host(arch=value)
+    elif name == "kern.version":
+        banner = _BANNER.match(value)
+        if banner is not None:
+            section.draft.set_host(release=banner.group("release"), uname=value)
+    return start + 1
+
+
+def _read_boot(section: Section, start: int, match: re.Match[str]) -> int:
+    """The kernel was booted: what follows is of another instant than what came before."""
+    section.draft.pass_time()
+    return start + 1
+
+
+def _read_statistic(section: Section, start: int, match: re.Match[str]) -> int:
+    found = _STATISTIC.match(section.lines[start])
+    if found is None:
+        return start
+    section.draft.set_host(fact=(found.group("name").strip(), found.group("value")))
+    return start + 1
+
+
+OPENERS = (
+    Opener("host-uname", "console", r"FreeBSD [\w.-]+ \d+\.\d+-[\w.-]+ FreeBSD ", _read_uname),
+    Opener("host-banner", "console", r"(?:version: ?|kern\.version: |@\(#\))?FreeBSD \d+\.\d+-[A-Z]", _read_banner),
+    Opener("host-login", "console", r"FreeBSD/\w+ \([^()]+\)", _read_login),
+    Opener("host-boot", "console", r"---<<BOOT>>---|Copyright \(c\) 1992-\d+ The FreeBSD Project", _read_boot),
+    Opener(
+        "host-sysctl",
+        "console",
+        r"(?:kern|hw|vm|debug|dev|machdep|vfs|net|security|compat)\.[\w.%-]+(?:: |=)",
+        _read_sysctl,
+    ),
+    Opener(
+        "vm-statistic",
+        "console",
+        r"(?:number of |vm exits |total number of |vcpu |Resident memory|Wired memory|[a-z][\w /()-]{8,50} )[^\t]{0,60}\t-?\d+\s*\Z",
+        _read_statistic,
+    ),
+    Opener("fence", "console", r"(?:```+|~~~+)\w{0,20}\s*\Z", lambda section, start, match: start + 1),
+)

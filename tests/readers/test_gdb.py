@@ -1,0 +1,298 @@
+"""kgdb, gdb: stacks, wrapped frames, arguments, identities, printed values, scripted walks."""
+
+from __future__ import annotations
+
+import pytest
+
+from hangdiag.readers import read_text
+from hangdiag.readers.gdb.frames import split_arguments
+from hangdiag.readers.gdb.values import parse_value
+from tests.readers.help import functions, only, read
+
+STACK = """\
+#0  sched_switch (td=0xfffff80004c98000, newtd=<optimized out>, flags=260) at /usr/src/sys/kern/sched_ule.c:2143
+#1  0xffffffff803ab792 in mi_switch (flags=flags@entry=260) at /usr/src/sys/kern/kern_synch.c:436
+#2  0xffffffff803ab792 in _sleep (ident=ident@entry=0xfffffe0000723110, wmesg=0xffffffff806098a3 "vmrndv", sbt=1) at /usr/src/sys/kern/kern_synch.c:213
+#3  vm_handle_rendezvous (vm=0xfffffe0000723000, vcpuid=2) at /usr/src/sys/amd64/vmm/vmm.c:1256
+#4  <signal handler called>
+#5  0x0000000800a70f6a in ?? ()
+Backtrace stopped: Cannot access memory at address 0x8
+"""
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Thread 45 (Thread 100567 (PID=16: bhyve/vcpu 0)):", (16, 100567, "bhyve", "vcpu 0")),
+        ("Thread 45 (Thread 100567 (PID=16: bhyve)):", (16, 100567, "bhyve", "bhyve")),
+        ("Thread 45 (Thread 100567):", (None, 100567, None, None)),
+        ('Thread 13 (LWP 100571 of process 4094 "vcpu 2"):', (4094, 100571, None, "vcpu 2")),
+        ('Thread 13 (LWP 100571 of process 4094 (vcpu 2)):', (4094, 100571, None, "vcpu 2")),
+    ],
+)
+def test_who_a_thread_is(header, expected):
+    thread = only(read(f"{header}\n{STACK}", indented=False))
+    assert (thread.pid, thread.tid, thread.command, thread.name) == expected
+
+
+def test_frames_and_what_their_arguments_tell():
+    capture = read("Thread 45 (Thread 100567 (PID=16: bhyve/vcpu 0)):\n" + STACK, indented=False)
+    thread = only(capture)
+    assert functions(thread) == [
+        "sched_switch", "mi_switch", "_sleep", "vm_handle_rendezvous", "<signal handler called>",
+    ]  # fmt: skip
+    assert (thread.address, thread.wmesg, thread.wchan) == (0xFFFFF80004C98000, "vmrndv", 0xFFFFFE0000723110)
+    sleep, rendezvous = thread.frames[2:4]
+    assert (sleep.file, sleep.line, sleep.inlined) == ("/usr/src/sys/kern/kern_synch.c", 213, False)
+    assert (rendezvous.inlined, rendezvous.argument("vcpuid")) == (True, "2")
+    assert capture.unread == ()
+
+
+WRAPPED = {
+    "place on a line of its own": "#1  0xffffffff80b54c62 in fork_exit (callout=0x1, arg=0x0, frame=0x2)\n    at /usr/src/sys/kern/kern_fork.c:1080\n",
+    "inside the arguments": "#1  0xffffffff80b54c62 in fork_exit (\n    callout=0x1 <sched_idletd>, arg=0x0, \n    frame=0x2) at /usr/src/sys/kern/kern_fork.c:1080\n",
+    "not indented": "#1  0xffffffff80b54c62 in fork_exit (callout=0x1, arg=0x0, frame=0x2) at\n/usr/src/sys/kern/kern_fork.c:1080\n",
+    "one blank": "#1 0xffffffff80b54c62 in fork_exit (callout=0x1,\n arg=0x0, frame=0x2) at /usr/src/sys/kern/kern_fork.c:1080\n",
+    "before a structure": "#1  0xffffffff80b54c62 in fork_exit (callout=0x1, arg=0x0, frame=\n      {tf_fs = 8, tf_es = 16}) at /usr/src/sys/kern/kern_fork.c:1080\n",
+    "an old gdb's remark": '#1  0xffffffff80b54c62 in fork_exit (callout=0x1, arg=Variable "x" is not available.\n) at /usr/src/sys/kern/kern_fork.c:1080\n',
+    "line numbers in front": "    57:#1  0xffffffff80b54c62 in fork_exit (callout=0x1, arg=0x0) at /usr/src/sys/kern/kern_fork.c:1080\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+def test_wrapped_frames(form):
+    head = "#0  sched_switch (td=0x1) at sched_ule.c:1\n"
+    tail = "#2  0xffffffff80b54c63 in fork_trampoline () at /usr/src/sys/amd64/amd64/exception.S:1079\n"
+    if "57:" in WRAPPED[form]:
+        head, tail = "    56:" + head, "    58:" + tail
+    capture = read(head + WRAPPED[form] + tail, indented=False)
+    thread = only(capture)
+    assert functions(thread) == ["sched_switch", "fork_exit", "fork_trampoline"]
+    assert (thread.frames[1].file, thread.frames[1].line) == ("/usr/src/sys/kern/kern_fork.c", 1080)
+    assert capture.unread == ()
+
+
+def test_other_shapes_of_frames():
+    thread = only(
+        read(
+            """
+            #0  boot (arghowto=256) (../../i386/i386/machdep.c line 767)
+            #4  if_detach_internal
+            #7  0x0000000801234567 in ioctl () from /lib/libc.so.7
+            """
+        )
+    )
+    assert functions(thread) == ["boot", "if_detach_internal", "ioctl"]
+    assert (thread.frames[0].file, thread.frames[0].line) == ("../../i386/i386/machdep.c", 767)
+    assert thread.frames[2].module == "/lib/libc.so.7"
+
+
+def test_glued_to_the_prompt():
+    capture = read("(kgdb) #0  __curthread () at ./machine/pcpu.h:225\n#1  doadump (textdump=1) at kern_shutdown.c:1\n")
+    assert functions(only(capture)) == ["__curthread", "doadump"]
+    assert capture.unread == ()
+
+
+def test_bt_full():
+    capture = read(
+        """
+        (kgdb) bt full
+        #0  sched_switch (td=0x1, flags=<optimized out>) at /usr/src/sys/kern/sched_ule.c:2143
+                tdq = 0xffffffff80800000 <tdq_cpu>
+                cpu = 6
+                mtx = <optimized out>
+        #1  0xffffffff803ab792 in mi_switch (flags=1) at /usr/src/sys/kern/kern_synch.c:436
+        No locals.
+        363\t\t__asm __volatile("sti; hlt");
+        (kgdb) quit
+        """
+    )
+    assert functions(only(capture)) == ["sched_switch", "mi_switch"]
+    assert capture.unread == ()
+
+
+def test_switching_threads():
+    capture = read(
+        """
+        (kgdb) tid 100567
+        [Switching to thread 45 (Thread 100567)]
+        #0  sched_switch (td=0x1) at /usr/src/sys/kern/sched_ule.c:2143
+        2143    in /usr/src/sys/kern/sched_ule.c
+        (kgdb) bt
+        #0  sched_switch (td=0x1) at /usr/src/sys/kern/sched_ule.c:2143
+        #1  0xffffffff803ab792 in mi_switch (flags=1) at /usr/src/sys/kern/kern_synch.c:436
+        """
+    )
+    thread = only(capture)
+    assert (thread.tid, functions(thread)) == (100567, ["sched_switch", "mi_switch"])
+
+
+def test_info_threads():
+    capture = read(
+        """
+        (kgdb) info threads
+          Id   Target Id                                   Frame 
+        * 1    Thread 100567 (PID=16: bhyve/vcpu 0)        sched_switch (td=0xfffff80004c98000, flags=260)
+            at /usr/src/sys/kern/sched_ule.c:2143
+          2    Thread 100568 (PID=16: bhyve/vcpu 1)        0xffffffff80000000 in cpustop_handler () at mp_x86.c:1
+        """
+    )
+    assert [(thread.tid, thread.name, thread.address) for thread in capture.threads] == [
+        (100567, "vcpu 0", 0xFFFFF80004C98000),
+        (100568, "vcpu 1", None),
+    ]
+    assert capture.unread == ()
+
+
+def test_the_debuggers_stack_shown_for_another_thread():
+    capture = read(
+        """
+        warning: multi-threaded target stopped without sending a thread-id, using first non-exited thread
+        (gdb) thread apply all bt
+
+        Thread 2 (Thread 100003):
+        #0  kdb_enter (why=<optimized out>, msg=<optimized out>) at /usr/src/sys/kern/subr_kdb.c:479
+        #1  0xffffffff80000000 in kdb_alt_break () at /usr/src/sys/kern/subr_kdb.c:1
+
+        Thread 1 (Thread 100047):
+        #0  kdb_enter (why=<optimized out>, msg=<optimized out>) at /usr/src/sys/kern/subr_kdb.c:479
+        #1  0xffffffff80000000 in kdb_alt_break () at /usr/src/sys/kern/subr_kdb.c:1
+        """
+    )
+    assert [(thread.tid, thread.stack_of_debugger, thread.state) for thread in capture.threads] == [
+        (100003, False, "running"),
+        (100047, True, None),
+    ]
+
+
+def test_without_the_warning_the_first_of_two_is_the_wrong_one():
+    stack = "#0  kdb_enter (why=0x1) at subr_kdb.c:479\n#1  0xffffffff80000000 in kdb_alt_break () at subr_kdb.c:1\n\n"
+    capture = read(f"Thread 2 (Thread 100003):\n{stack}Thread 1 (Thread 100047):\n{stack}", indented=False)
+    assert [(thread.tid, thread.stack_of_debugger) for thread in capture.threads] == [(100003, False), (100047, True)]
+
+
+def test_values_of_vmm():
+    capture = read(
+        """
+        (kgdb) p *head.slh_first
+        $1 = {vm = 0xfffffe0000723000, cdev = 0x0, link = {sle_next = 0x0}, flags = 1}
+        (kgdb) p head.slh_first->vm->name
+        $2 = "win11", '\\000' <repeats 26 times>
+        (kgdb) p/x head.slh_first->vm->rendezvous_req_cpus
+        $3 = {__bits = {0xf, 0x0}}
+        (kgdb) p/x head.slh_first->vm->rendezvous_done_cpus
+        $4 = {__bits = {0xb, 0x0}}
+        (kgdb) p head.slh_first->vm->rendezvous_func
+        $5 = (vm_rendezvous_func_t) 0xffffffff805b6ef0 <vioapic_update_tmr>
+        (kgdb) p head.slh_first->vm->vcpu[2].state
+        $6 = VCPU_FROZEN
+        (kgdb) p head.slh_first->vm->vcpu[2].reqidle
+        $7 = 1
+        """
+    )
+    (vm,) = capture.vms
+    assert (vm.address, vm.name, vm.destroying) == (0xFFFFFE0000723000, "win11", True)
+    assert (vm.requested, vm.done, vm.rendezvous_function) == (
+        frozenset({0, 1, 2, 3}), frozenset({0, 1, 3}), "vioapic_update_tmr",
+    )  # fmt: skip
+    assert [(vcpu.id, vcpu.state, vcpu.reqidle) for vcpu in vm.vcpus] == [(2, "FROZEN", True)]
+    assert capture.unread == ()
+
+
+def test_a_structure_whose_command_was_not_copied():
+    capture = read("$7 = {suspend = 0, rendezvous_req_cpus = {__bits = {15, 0}}, rendezvous_done_cpus = {__bits = {11, 0}}}\n")
+    assert capture.vms[0].done == frozenset({0, 1, 3})
+
+
+def test_struct_thread():
+    capture = read(
+        """
+        (kgdb) p *$td
+        $1 = {td_tid = 100860, td_name = "vcpu 0\\000\\000", td_wmesg = 0xffffffff806098a3 "vmrndv", td_wchan = 0xfffffe0000723110, td_inhibitors = 2, td_state = TDS_INHIBITED, td_oncpu = -1}
+        """
+    )
+    thread = only(capture)
+    assert (thread.tid, thread.name, thread.state, thread.wmesg, thread.wchan) == (
+        100860, "vcpu 0", "sleeping", "vmrndv", 0xFFFFFE0000723110,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "proc[3] pid=973 thr[1] td=0xfffff800b888e780 tid=100411 td_state=1 inhib=2 wchan=0xfffff800037cf600 wmesg=kqread",
+        "  td 0xfffff800b888e780 tid 100411 name vcpu 0 wmesg kqread wchan 0xfffff800037cf600 inhib 2 state 1 oncpu -1 pcb 0x1",
+        "tid 100411: td 0xfffff800b888e780 wmesg: kqread wchan: 0xfffff800037cf600 state: 1 inhib: 2",
+    ],
+)
+def test_scripted_walks(line):
+    thread = only(read(f"proc 0xfffff80002128000 pid 973 comm bhyve state 1\n{line}\n", indented=False))
+    assert (thread.tid, thread.state, thread.wmesg, thread.wchan, thread.address) == (
+        100411, "sleeping", "kqread", 0xFFFFF800037CF600, 0xFFFFF800B888E780,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "inhibitors", "expected"),
+    [(1, 2, "sleeping"), (1, 8, "lock"), (1, 1, "suspended"), (1, 16, "iwait"), (4, 0, "running"), (2, 0, "runnable"),
+     (3, 0, "runnable"), (0, 0, "inactive"), (1, 3, "sleeping")],
+)  # fmt: skip
+def test_states_in_numbers(state, inhibitors, expected):
+    line = f"  td 0x1 tid 100411 name x wmesg (null) wchan (nil) inhib {inhibitors} state {state} oncpu 255 pcb 0x1\n"
+    thread = only(read("proc 0x1 pid 1 comm a state 1\n" + line, indented=False))
+    assert (thread.state, thread.wmesg, thread.wchan) == (expected, None, None)
+
+
+def test_a_walk_with_symbols():
+    capture = read(
+        """
+        tid 100047 bhyvectl: pcb_rip 0xffffffff803ab792 pcb_rsp 0xfffffe0011ff1548 pcb_rbp 0xfffffe0011ff15f0
+        mi_switch + 210 in section .text
+        vm_run + 1713 in section .text of /boot/kernel/vmm.ko
+        """
+    )
+    thread = only(capture)
+    assert (thread.tid, thread.name) == (100047, "bhyvectl")
+    assert [(frame.function, frame.offset, frame.module) for frame in thread.frames] == [
+        ("mi_switch", 210, None),
+        ("vm_run", 1713, "/boot/kernel/vmm.ko"),
+    ]
+
+
+def test_a_user_stack_does_not_replace_the_kernels():
+    user = (
+        "Thread 13 (LWP 100571 of process 4094):\n#0  0x0000000801234567 in ioctl () from /lib/libc.so.7\n"
+        "#1  0x0000000000231802 in vm_run (a=1) at /usr/src/lib/libvmmapi/vmmapi.c:1\n"
+        "#2  0x0000000000231803 in vm_loop () at bhyverun.c:1\n"
+    )
+    kernel = "  PID    TID COMM                TDNAME              KSTACK\n 4094 100571 bhyve               vcpu 2              mi_switch+0x1 _sleep+0x1\n"
+    for text in (user + "\n" + kernel, kernel + "\n" + user):
+        assert functions(only(read_text(text)[0])) == ["mi_switch", "_sleep"]
+
+
+def test_a_command_that_prints_nothing_of_threads_takes_its_answer():
+    capture = read(
+        """
+        (gdb) info line vm_handle_rendezvous
+        Line 1256 of "/usr/src/sys/amd64/vmm/vmm.c" starts at address 0xffffffff805a8df0 <vm_handle_rendezvous>.
+        (gdb) ptype struct thread
+        type = struct thread {
+            const void *td_wchan;
+            const char *td_wmesg;
+        }
+        (gdb)
+        """
+    )
+    assert capture.unread == ()
+
+
+def test_arguments():
+    assert split_arguments('a=1, b=b@entry=0x2, s="x, y(", t={f = 1, g = 2}, c=<optimized out>, d=0x1 <f(int, int)>') == (
+        ("a", "1"), ("b", "0x2"), ("s", '"x, y("'), ("t", "{f = 1, g = 2}"), ("c", "<optimized out>"), ("d", "0x1 <f(int, int)>"),
+    )  # fmt: skip
+
+
+def test_printed_values():
+    assert parse_value("{a = 1, b = {c = 0x0, d = {1, 2}}, s = \"x\"}") == {
+        "a": "1", "b": {"c": "0x0", "d": ["1", "2"]}, "s": "x",
+    }  # fmt: skip

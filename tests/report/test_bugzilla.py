@@ -1,0 +1,92 @@
+"""The text report, fed back, gives the same findings; it fits 80 columns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hangdiag.report.bugzilla import as_bugzilla
+from hangdiag.report.summary_forms import write_report
+from tests.report.helpers import HOSTILE, NAMES, claims, read_again, sample
+from tests.traces import STACKS, T, alltrace, kgdb, procstat, vcpus
+
+
+def assert_reads_back(diagnosis, report):
+    again = read_again(report)
+    assert len(again) == 1
+    assert claims(again[0]) == claims(diagnosis)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sample_reads_back(name):
+    for diagnosis in sample(name):
+        assert_reads_back(diagnosis, as_bugzilla([diagnosis]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sample_reads_back_redacted(name):
+    diagnosis = sample(name)[0]
+    assert_reads_back(diagnosis, write_report([diagnosis], "bugzilla", [], True, True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    stacks=st.lists(st.sampled_from(sorted(STACKS)), min_size=1, max_size=6),
+    others=st.lists(st.sampled_from(sorted(STACKS)), max_size=3),
+    form=st.sampled_from([procstat, alltrace, kgdb]),
+)
+def test_any_capture_reads_back(stacks, others, form):
+    threads = vcpus(*stacks) + [T(100900 + number, "-", stack, 2290, "bhyvectl") for number, stack in enumerate(others)]
+    (diagnosis,) = read_again(form(threads))
+    assert_reads_back(diagnosis, as_bugzilla([diagnosis]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_fit_80_columns(name):
+    report = as_bugzilla(sample(name)[:1])
+    # commands to copy, names of sources and threads, and gdb's longest words are not broken
+    wide = [line for line in report.splitlines() if len(line) > 80]
+    assert len(wide) <= 6
+    prose = report.partition("THREADS CONCERNED")[0].splitlines()
+    assert all(len(line) <= 80 for line in prose if not line.startswith("      ") and "://" not in line)
+
+
+def test_everything_a_maintainer_needs_is_there():
+    (diagnosis,) = sample("deadlock.procstat.txt")
+    report = as_bugzilla([diagnosis])
+    assert report.startswith("Title: ")
+    for part in ("DEADLOCK (proven)", "closes the cycle", "Stuck behind it", "WHY", "Evidence: line ", "Signature: ",
+                 "BEFORE REBOOTING", "HOST", "uname -a", "THREADS CONCERNED", "OTHER THREADS", "READ FROM", "SHA256 "):  # fmt: skip
+        assert part in report, part
+    # equal stacks once, with their threads
+    assert report.count("taskqueue_thread_loop") <= 4
+    assert "acpi_task_0" in report
+
+
+def test_a_hostile_thread_name_is_text():
+    threads = [*vcpus("started", "lock one"), T(100900, "\x1b[2J\x07evil", "disk", 12, HOSTILE[:18])]
+    (diagnosis,) = read_again(procstat(threads))
+    report = as_bugzilla([diagnosis])
+    assert "\x1b" not in report
+    assert "\x07" not in report
+
+
+def test_notes_and_footnotes_are_shown():
+    (diagnosis,) = sample("idle.procstat.txt")
+    report = as_bugzilla([diagnosis], ["none of its 4 threads has moved"], ["VM name: vm-1"])
+    assert "OTHER CAPTURES" in report
+    assert "REDACTED" in report
+
+
+def test_since_when_is_said_if_known():
+    (diagnosis,) = sample("deadlock.ddb.txt")
+    threads = tuple(
+        dataclasses.replace(thread, since=95.0)
+        for thread in diagnosis.capture.threads
+    )
+    scene = dataclasses.replace(diagnosis.scene, capture=dataclasses.replace(diagnosis.capture, threads=threads))
+    aged = dataclasses.replace(diagnosis, scene=scene)
+    assert "Since when: " in as_bugzilla([aged])

@@ -1,0 +1,159 @@
+"""The collecting script: clean for shellcheck, runs under a POSIX sh, never waits for what hangs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+
+import pytest
+
+from hangdiag.collect import collect_script
+from tests.report.helpers import SAMPLES
+
+SHELLS = [shell for shell in ("dash", "sh", "busybox") if shutil.which(shell)]
+#: What a FreeBSD base system has that a stub cannot stand in for.
+TOOLS = ("sh", "cat", "date", "id", "ls", "mkdir", "mv", "rm", "sed", "sleep", "tar", "tr", "grep", "hostname")
+HANGS = "#!/bin/sh\ntrap '' TERM\nexec sleep 60\n"
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A folder of stub commands and one of VMs."""
+    stubs = tmp_path / "bin"
+    stubs.mkdir()
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        if found:
+            (stubs / tool).symlink_to(found)
+    sample = SAMPLES / "deadlock.procstat.txt"
+    write(stubs / "procstat", f'#!/bin/sh\n[ "$1" = -kk ] || exit 1\nexec cat "{sample}"\n')
+    write(stubs / "uname", "#!/bin/sh\necho FreeBSD vault 13.1-STABLE FreeBSD 13.1-STABLE GENERIC amd64\n")
+    write(stubs / "sysctl", '#!/bin/sh\necho "$1: stub"\n')
+    write(stubs / "bhyvectl", '#!/bin/sh\necho "$@"\n')
+    vms = tmp_path / "vmm"
+    vms.mkdir()
+    (vms / "win11").touch()
+    (vms / "a b;reboot").touch()
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def write(path, text):
+    path.unlink(missing_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def collect(host, shell="sh", **settings):
+    script = host / "collect.sh"
+    script.write_text(collect_script())
+    command = [shutil.which(shell), *(["sh"] if shell == "busybox" else []), str(script), str(host / "out")]
+    environment = {
+        **os.environ,
+        "HANGDIAG_PATH": str(host / "bin"),
+        "HANGDIAG_VMM": str(host / "vmm"),
+        "ROUNDS": "2",
+        "INTERVAL": "0",
+        "LIMIT": "2",
+        **settings,
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return done, list((host / "out").glob("*.tar"))
+
+
+def members(tar):
+    with tarfile.open(tar) as archive:
+        return {
+            item.name.partition("/")[2]: archive.extractfile(item).read().decode() for item in archive.getmembers() if item.isfile()
+        }
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck():
+    done = subprocess.run(
+        ["shellcheck", "--shell=sh", "-"], input=collect_script(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == ""
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_everything_lands_in_one_archive(host, shell):
+    done, (tar,) = collect(host, shell)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tar)
+    found = members(tar)
+    assert "PID    TID COMM" in found["11-b-procstat-kk.txt"]
+    assert "PID    TID COMM" in found["12-b-procstat-kk.txt"]
+    assert found["50-bhyvectl-win11.txt"] == "--get-stats --vm=win11\n"
+    assert not any("reboot" in name for name in found)
+    log = found["commands.txt"]
+    assert "11-b-procstat-kk.txt: procstat -kk -a (exit 0)" in log
+    assert "(exit 127)" in log
+    # nothing is left but the archive
+    assert os.listdir(host / "out") == [tar.name]
+
+
+def test_rounds_stand_in_their_order(host):
+    _, (tar,) = collect(host, ROUNDS="3")
+    with tarfile.open(tar) as archive:
+        names = [item.name for item in archive.getmembers() if item.isfile()]
+    assert names == sorted(names)
+
+
+def test_analyze_reads_it(host):
+    from hangdiag.readers.files import read_paths
+
+    _, (tar,) = collect(host)
+    captures = [capture for capture in read_paths([str(tar)], None) if capture.threads]
+    assert len(captures) == 2
+    assert {thread.name for thread in captures[0].threads} >= {"vcpu 0", "vcpu 1", "vcpu 2", "vcpu 3"}
+
+
+@pytest.mark.parametrize("with_timeout", [True, False])
+def test_a_command_that_hangs_is_left_behind(host, with_timeout):
+    if with_timeout:
+        if shutil.which("timeout") is None:
+            pytest.skip("timeout(1) is not installed")
+        (host / "bin" / "timeout").symlink_to(shutil.which("timeout"))
+    write(host / "bin" / "bhyvectl", HANGS)
+    write(host / "bin" / "zpool", HANGS)
+    begin = time.monotonic()
+    done, (tar,) = collect(host, LIMIT="1")
+    assert done.returncode == 0
+    # the two wait at the same time
+    assert time.monotonic() - begin < 30
+    log = members(tar)["commands.txt"]
+    for name in ("40-zpool.txt", "50-bhyvectl-win11.txt"):
+        (line,) = [line for line in log.splitlines() if line.startswith(name)]
+        assert "after 1 s" in line
+
+
+def test_a_wrong_setting_is_said(host):
+    done, tars = collect(host, ROUNDS="many")
+    assert (done.returncode, tars) == (2, [])
+    assert "whole numbers" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_said(host):
+    (host / "out").rmdir()
+    (host / "out").write_text("")
+    done, tars = collect(host)
+    assert (done.returncode, tars) == (1, [])
+    assert "name another directory" in done.stderr
+
+
+def test_nothing_in_it_touches_a_guest():
+    script = collect_script()
+    for word in ("--destroy", "--force", "kill -9 ", "--inject", "--set", "sysctl -w", "--get-all", "debug.kdb"):
+        assert word not in script
+
+
+def test_options_become_defaults():
+    script = collect_script(rounds=7, interval=11, limit=13)
+    for line in ("ROUNDS=${ROUNDS:-7}", "INTERVAL=${INTERVAL:-11}", "LIMIT=${LIMIT:-13}"):
+        assert line in script
+    assert "@" not in "".join(line for line in script.splitlines() if not line.lstrip().startswith("#") and '"$@"' not in line)
