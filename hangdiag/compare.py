@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.model import Frame, Thread
@@ -234,7 +235,8 @@ def _change(captures: tuple[Diagnosis, ...], finding: Finding, seconds: float | 
     if moved == 0:
         return Change(finding, finding.certainty, f"{seen} of its {count} threads are in capture {last} too, and have not moved")
     if finding.verdict == "deadlock":
-        return Change(finding, finding.certainty, f"it began after capture {last}: {moved} of its {count} threads were elsewhere then")
+        note = f"it began after capture {last}: {moved} of its {count} threads were elsewhere then"
+        return Change(finding, finding.certainty, note)
     sure = "possible" if finding.verdict in _MAY_BE_SLOW else finding.certainty
     told = ": it may be slow, not hung" if finding.verdict in _MAY_BE_SLOW else ""
     return Change(finding, sure, f"{moved} of its {count} threads moved after capture {last}{told}")
@@ -243,7 +245,7 @@ def _change(captures: tuple[Diagnosis, ...], finding: Finding, seconds: float | 
 def _refuted(captures: tuple[Diagnosis, ...]) -> tuple[Change, ...]:
     """Deadlocks of earlier captures whose threads moved afterwards: they were none."""
     found = []
-    for number, (one, following) in enumerate(zip(captures, captures[1:], strict=False), 1):
+    for number, (one, following) in enumerate(pairwise(captures), 1):
         for finding in one.findings:
             if finding.verdict != "deadlock":
                 continue

@@ -119,6 +119,8 @@ def fix_status(bug: BugRule, host: Host) -> str:
     if same_branch:
         if ours >= min(same_branch):
             return f"{where}; your {host.release} may have it already: compare the commit"
+        if not (host.release or "").endswith("RELEASE") and (ours[0], ours[1] + 1) in same_branch:
+            return f"{where}; your {host.release} may have it already: compare its date with the commit's"
         return f"{where}; your {host.release} lacks it"
     first = min((theirs for text in fixed_in if (theirs := release_numbers(text)) is not None), default=None)
     if first is not None and ours < first:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -67,7 +68,9 @@ class _Page(HTMLParser):
             self.loads += [known[key] for key in ("href", "src") if known.get(key)]
 
 
+@cache
 def parsed(path):
+    """What is in a page of the site."""
     page = _Page()
     page.feed(path.read_text(encoding="utf-8"))
     return page

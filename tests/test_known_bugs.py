@@ -61,6 +61,13 @@ def test_what_is_not_known_is_said():
     assert "not known" in fix_status(BUGS["vmm-rendezvous-vs-lock-all"], Host(release="14.2-RELEASE"))
 
 
+def test_a_stable_branch_may_have_what_its_next_release_has():
+    bug = BUGS["vmm-rendezvous-vs-lock-one"]
+    assert "may have it" in fix_status(bug, Host(release="13.1-STABLE"))
+    assert "lacks it" in fix_status(bug, Host(release="13.1-RELEASE"))
+    assert "lacks it" in fix_status(bug, Host(release="13.0-STABLE"))
+
+
 def test_every_bug_says_how_it_was_verified():
     for bug in BUGS.values():
         assert bug.verified, bug.id

@@ -143,29 +143,31 @@ def _booted_kernel() -> str:
 def _read(options: Options, show_progress: bool) -> tuple[Capture, ...]:
     from hangdiag.live.attach import attach as read
 
-    with _progress(show_progress) as progress:
-        return read(options, _say, progress)
-
-
-def _say(line: str) -> None:
-    print(f"hangdiag: {line}", file=sys.stderr, flush=True)
+    with _telling(show_progress) as (say, progress):
+        return read(options, say, progress)
 
 
 @contextmanager
-def _progress(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A spinner on standard error that names the step, where that is a terminal."""
-    if not shown:
-        yield lambda step, done, total: None
+def _telling(progress_shown: bool) -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None]]]:
+    """How to tell the user on standard error: (a line, the step that is under way).
+
+    Steps show as a spinner, and only on a terminal.
+    """
+    if not progress_shown:
+        yield (
+            (lambda line: print(f"hangdiag: {line}", file=sys.stderr, flush=True)),
+            lambda step, done, total: None,
+        )
         return
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False, markup=False)
     with console.status("attaching") as status:
 
         def show(step: str, done: int, total: int) -> None:
             status.update(f"reading {step}" + (f" ({done}/{total})" if total > 1 else ""))
 
-        yield show
+        yield (lambda line: console.print(f"hangdiag: {line}", soft_wrap=True)), show
 
 
 def _save(capture: Capture, path: Path) -> None:

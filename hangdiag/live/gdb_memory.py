@@ -21,7 +21,7 @@ _GONE = re.compile(
     r"connection (?:closed|reset)|communication error|not being run|no longer|broken pipe", re.IGNORECASE
 )
 _CODE = re.compile(r"\.(?:text|init|plt|iplt)\b|\.text")
-_CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)", re.IGNORECASE)
+_CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)")
 # A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
 _LONGEST_READ = 1 << 16
 
@@ -179,6 +179,16 @@ def check_pointers(session: Session) -> None:
         )
 
 
+def build_id_place(session: Session) -> tuple[int, int] | None:
+    """(address, length) of the symbols' build id, a note that the linker puts in the kernel's own memory."""
+    listing = session.ask('-interpreter-exec console "info files"').console
+    match = re.search(r"(0x[0-9a-f]+) - (0x[0-9a-f]+) is \.note\.gnu\.build-id", listing)
+    if match is None:
+        return None
+    begin, end = (int(text, 16) for text in match.groups())
+    return (begin, end - begin)
+
+
 def cpu_threads(session: Session) -> dict[int, int]:
     """gdb's thread numbers by CPU, if its threads are CPUs; else empty.
 
@@ -187,8 +197,7 @@ def cpu_threads(session: Session) -> dict[int, int]:
     """
     found: dict[int, int] = {}
     for number in _thread_numbers(session):
-        described = _thread(session.ask(f"-thread-info {number}"))
-        match = _CPU.search(" ".join(described))
+        match = _CPU.search(" ".join(_thread(session.ask(f"-thread-info {number}"))))
         if match is None:
             return {}
         found[int(match.group(1))] = number
@@ -223,11 +232,11 @@ def _thread_numbers(session: Session) -> list[int]:
     return sorted(int(number) for number in numbers if str(number).isdigit())
 
 
-def _thread(answer: Answer) -> tuple[str, str, str]:
-    """(target-id, details, name) of a one-thread ``-thread-info``."""
+def _thread(answer: Answer) -> tuple[str, str]:
+    """(target-id, details) of a one-thread ``-thread-info``."""
     threads = answer.payload.get("threads")
     thread = threads[0] if isinstance(threads, list) and threads and isinstance(threads[0], dict) else {}
-    return (str(thread.get("target-id", "")), str(thread.get("details", "")), str(thread.get("name", "")))
+    return (str(thread.get("target-id", "")), str(thread.get("details", "")))
 
 
 def _readable(address: int, length: int) -> bool:

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 
 from hangdiag.errors import DebuggerError
 from hangdiag.live import gate, mi
-from hangdiag.live.gdb_memory import GdbMemory, check_pointers, cpu_threads
+from hangdiag.live.gdb_memory import GdbMemory, build_id_place, check_pointers, cpu_threads
 from hangdiag.live.host import read_version
 from hangdiag.live.options import Options
 
 Say = Callable[[str], None]
 
+_LOCAL_KERNELS = ("/usr/lib/debug/boot/kernel/kernel.debug", "/boot/kernel/kernel")
 _LEAVING_TIMEOUT = 5.0
 # How long a user may take to type a line in another terminal.
 _TYPING_TIMEOUT = 120.0
@@ -141,9 +142,9 @@ def start(options: Options, say: Say) -> Target:
     target = Target(session, options)
     try:
         _prepare(session, options, symbols)
-        version = _file_version(session)
+        identity = _identity_of_file(session)
         _connect(target, say)
-        _compare_versions(session, version)
+        _compare(session, identity)
     except BaseException:
         target.leave()
         raise
@@ -171,6 +172,9 @@ def _join(options: Options, say: Say) -> Target:
 def _symbols(options: Options) -> str:
     """The file with the kernel's symbols; raises DebuggerError if it was not named or cannot be read."""
     symbols = options.symbols or (options.place if options.way == "kernel" else None)
+    if symbols is None and options.way == "core":
+        # A dump is mostly read on the host that wrote it.
+        symbols = next((path for path in _LOCAL_KERNELS if os.path.exists(path)), None)
     if symbols is None:
         raise DebuggerError("no symbols: give the kernel.full or kernel.debug of the target with --symbols")
     path = os.path.abspath(os.path.expanduser(symbols))
@@ -280,23 +284,42 @@ def _in_debugger(session: mi.Session) -> bool:
     return bool(block and block[0])
 
 
-def _file_version(session: mi.Session) -> str | None:
-    """``version`` as the symbols' file has it, read while there is no target."""
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What tells one kernel from another: its version text and its build id (the note at ``place``)."""
+
+    version: str | None
+    place: tuple[int, int] | None
+    build_id: bytes | None
+
+
+def _identity_of_file(session: mi.Session) -> _Identity:
+    """The identity of the symbols' file, read while there is no target."""
     memory = GdbMemory(session)
-    return read_version(memory, memory.symbols(["version"]))
+    place = build_id_place(session)
+    return _Identity(
+        read_version(memory, memory.symbols(["version"])), place, memory.read([place])[0] if place else None
+    )
 
 
-def _compare_versions(session: mi.Session, of_file: str | None) -> None:
+def _compare(session: mi.Session, of_file: _Identity) -> None:
     """Raises DebuggerError unless the symbols are those of the kernel that runs."""
     memory = GdbMemory(session)
-    of_kernel = read_version(memory, memory.symbols(["version"]))
-    if of_file and of_kernel is None:
+    version = read_version(memory, memory.symbols(["version"]))
+    advice = "give the kernel.full of the kernel that runs with --symbols"
+    if of_file.version and version is None:
         raise DebuggerError(
-            f"the kernel's version cannot be read where the symbols ({of_file.strip('� ')}) say;"
-            " give the kernel.full of the kernel that runs with --symbols"
+            f"the kernel's version cannot be read where the symbols ({_trimmed(of_file.version)}) say; {advice}"
         )
-    if of_file and of_kernel and of_file != of_kernel:
+    if of_file.version and version and of_file.version != version:
         raise DebuggerError(
-            f"the symbols are those of {of_file.strip('� ')!r}, but {of_kernel.strip('� ')[:100]!r} runs;"
-            " give the kernel.full of the kernel that runs with --symbols"
+            f"the symbols are those of {_trimmed(of_file.version)!r}, but {_trimmed(version)!r} runs; {advice}"
         )
+    build_id = memory.read([of_file.place])[0] if of_file.place and of_file.build_id else None
+    # Not every loader maps the note: unreadable says nothing.
+    if build_id is not None and build_id != of_file.build_id:
+        raise DebuggerError(f"the symbols are those of another build (the build ids differ); {advice}")
+
+
+def _trimmed(version: str) -> str:
+    return version.strip("\N{REPLACEMENT CHARACTER} ")[:100]

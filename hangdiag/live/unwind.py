@@ -130,6 +130,7 @@ def unwind(
         if not active:
             break
         _read_needed(memory, active)
+        active = [walk for walk in active if walk.need is None]
         wanted = {walk.lookup for walk in active if not walk.named} - asked
         if wanted:
             asked |= wanted
@@ -154,10 +155,14 @@ def _read_needed(memory: KernelMemory, walks: list[_Walk]) -> None:
     blocks = memory.read([need for _, need in needing]) if needing else []
     for (walk, (begin, length)), block in zip(needing, blocks, strict=True):
         walk.need = None
-        if block is None:
-            walk.refused.update(range(begin // _PAGE, (begin + length - 1) // _PAGE + 1))
-        else:
+        page_end = (begin // _PAGE + 1) * _PAGE
+        if block is not None:
             walk.blocks.append((begin, block))
+        elif begin + length > page_end:
+            # The stack may end (or its thread lie about its size) before the run that was asked for.
+            walk.need = (begin, page_end - begin)
+        else:
+            walk.refused.add(begin // _PAGE)
 
 
 def _canonical(address: int, machine: _Machine) -> int:

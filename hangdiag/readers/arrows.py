@@ -28,7 +28,7 @@ _OUTER = re.compile(
 )
 _ALL = re.compile(r"\b(?:all|every|each|the (?:rest|other|others|remaining)|remaining|others?)\b", re.I)
 _COUNT = re.compile(r"\b(?P<count>\d{1,3}|one|two|three|four|five|six|seven|eight)\b[^.]{0,40}?\bthreads?\b", re.I)
-_WORDS = {word: number for number, word in enumerate("one two three four five six seven eight".split(), 1)}
+_WORDS = {word: number for number, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight"], 1)}
 _VCPU = re.compile(r"\bv-?cpu[ #]?(?P<id>\d{1,3})\b", re.I)
 _PLAUSIBLE = re.compile(r"[a-z_][a-z0-9_]*\Z")
 

@@ -33,7 +33,7 @@ class Instant:
     rows: list[Thread] = field(default_factory=list)
     locks: list[LockFact] = field(default_factory=list)
     vms: dict[object, VirtualMachine] = field(default_factory=dict)
-    host: Host = Host()
+    host: Host = field(default_factory=Host)
     tables: set[str] = field(default_factory=set)
     #: tids of threads that were shown with the stack of the one that entered the debugger
     misplaced: set[int] = field(default_factory=set)

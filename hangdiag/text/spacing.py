@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 #: The share of blank lines from which on a text is taken for double-spaced.
 _SHARE = 0.42
@@ -15,7 +16,7 @@ def is_double_spaced(lines: list[str]) -> bool:
     blank = lines.count("")
     if blank < len(lines) * _SHARE:
         return False
-    followed = sum(1 for before, after in zip(lines, lines[1:], strict=False) if before and not after)
+    followed = sum(1 for before, after in pairwise(lines) if before and not after)
     return followed >= (len(lines) - blank) * 0.9
 
 

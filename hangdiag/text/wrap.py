@@ -7,14 +7,17 @@ from collections.abc import Sequence
 
 #: Widths that a terminal may have.
 _NARROWEST, _WIDEST = 60, 250
-#: So many broken lines at least, and this share of all lines of the width, make a text wrapped.
-_ENOUGH = 2
+#: So many broken lines at least, and this share of all lines of the width, make a text wrapped; at a
+#: width that terminals and mailers commonly have fewer will do.
+_ENOUGH = 4
+_ENOUGH_AT_USUAL = 2
+_USUAL = frozenset({72, 76, 78, 79, 80, 96, 100, 120, 128, 132, 160, 180, 200, 240})
 _SHARE = 0.6
 # How a line begins that stands for itself in one of the formats.
 _BEGIN = re.compile(
     r"\s*\Z|\s*#\d+ |\s*[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain|KDB:|db>|---|\(k?gdb\))\b|db[:>]"
     r"|\s*\d+ +\d{4,}|\d{6} {10}|\s*\d+ +\d+ +\d+ +\d+ |\[| ?thread \d|\s+[a-z][a-z ]*: |\s+at /|\s+\d+ \(0x|\$\d+ = "
-    r"|\s*(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section|exclusive |shared |<\d+>|\s*[>*|] "
+    r"|\s*(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Z]+) |\s*\S+`|\s+PC: |\s+\[ |stack pointer|<\d+>|\s*[>*|] "
 )
 
 
@@ -26,11 +29,12 @@ def wrap_width(lines: list[str]) -> int:
     if not _NARROWEST <= width <= _WIDEST:
         return 0
     full = [index for index, line in enumerate(lines) if len(line) == width]
-    if len(full) < _ENOUGH:
+    enough = _ENOUGH_AT_USUAL if width in _USUAL else _ENOUGH
+    if len(full) < enough:
         return 0
     sample = full[:200]
     broken = sum(1 for index in sample if index + 1 < len(lines) and _BEGIN.match(lines[index + 1]) is None)
-    return width if broken >= _ENOUGH and broken >= len(sample) * _SHARE else 0
+    return width if broken >= enough and broken >= len(sample) * _SHARE else 0
 
 
 def join_lines(

@@ -20,6 +20,8 @@ VARIANTS = {
     "array": (),
     "pointers": ("-DVCPU_POINTERS",),
     "arm64": ("-DARM64",),
+    # The same version text, but not the same build.
+    "other-build": ("-Dlab_worker=another_worker",),
     "other-version": ('-DVERSION="FreeBSD 14.0-RELEASE OTHER\\n"',),
 }
 

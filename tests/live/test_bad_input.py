@@ -118,6 +118,12 @@ def test_symbols_of_another_kernel(build: Callable[[str], Path]) -> None:
     assert "12.1-STABLE" in message
 
 
+def test_symbols_of_another_build_of_the_same_version(build: Callable[[str], Path]) -> None:
+    program, other = build("array"), build("other-build")
+    with running(program, "deadlock") as process, gdbserver(process.pid) as place:
+        assert "build ids differ" in failure(Options("remote", place, symbols=str(other), timeout=10))
+
+
 def test_a_program_that_is_no_kernel(tmp_path: Path) -> None:
     need("gdb", "cc")
     source = tmp_path / "hello.c"

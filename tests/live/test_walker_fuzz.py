@@ -15,7 +15,7 @@ from hangdiag.live.walker import walk
 from hangdiag.savefile import dump, load
 
 BASE = 0xFFFFF80000000000
-CELLS = 256
+CELLS = 512
 
 
 class Garbage:
@@ -82,7 +82,7 @@ def test_every_wanted_name_is_asked_once() -> None:
 
 @settings(
     deadline=None,
-    max_examples=150,
+    max_examples=80,
     suppress_health_check=[HealthCheck.large_base_example, HealthCheck.too_slow],
 )
 @given(

@@ -85,16 +85,16 @@ def test_the_policy_admits_exactly_its_scripts():
 
 
 def test_a_hostile_capture_is_text():
-    text = HOSTILE + "\n<!-- --><script>\n" + procstat(
-        [*vcpus("started", "lock one"), T(100900, HOSTILE[:19], "disk", 12, "<b>x</b>")]
-    )
-    made = write_report(read_again(text), "html", [text], redact=False)
+    text = procstat([*vcpus("started", "lock one"), T(100900, "<script>alert(1)", "lock one", 12, "<img src=x>")])
+    made = write_report(read_again(text), "html", [text + HOSTILE + "\n<!-- --><script>\n"], redact=False)
     page = Page(made)
     assert page.open == []
     assert len(page.scripts) == 4
     assert not any(tag in ("img", "b") for tag, _ in page.elements)
     data = data_of(page)
     assert HOSTILE in data["sources"][0]["text"]
+    assert "<img src=x>" in data["words"]
+    assert "&lt;img src=x&gt;/&lt;script&gt;alert(1)" in made
 
 
 def test_without_scripts_the_report_is_whole():

@@ -16,9 +16,7 @@ def shown(tokens):
     """All text that a reader would see."""
     words = []
     for token in tokens:
-        for child in token.children or []:
-            if child.type in ("text", "code_inline"):
-                words.append(child.content)
+        words += [child.content for child in token.children or [] if child.type in ("text", "code_inline")]
         if token.type == "fence":
             words.append(token.content)
     return "\n".join(words)

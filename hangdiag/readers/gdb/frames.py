@@ -44,7 +44,7 @@ def gather(lines: list[str], start: int) -> tuple[str, int]:
             if not stripped:
                 break
         elif not (
-            stripped.startswith(("at ", "from ", "(")) and not _is_complete(text)
+            (stripped.startswith(("at ", "from ", "(")) and not _is_complete(text))
             or text.endswith((" at", " from", " in"))
         ):
             break
