@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
-DEV = pytest hypothesis networkx mypy ruff build jsonschema pyserial
+DEV = pytest hypothesis networkx mypy ruff build jsonschema pyserial mkdocs
 
-.PHONY: demo test check lint types rules bench clean
+.PHONY: demo test check lint types rules docs bench clean
 
 demo: $(STAMP)
 	$(BIN)/hangdiag analyze samples/deadlock.ddb.txt
@@ -13,10 +13,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
-check: lint types rules
+check: lint types rules docs
 
 lint: $(STAMP)
-	$(BIN)/ruff check hangdiag tests benchmarks
+	$(BIN)/ruff check hangdiag tests benchmarks docs
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -24,11 +24,14 @@ types: $(STAMP)
 rules: $(STAMP)
 	$(BIN)/hangdiag rules check
 
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict --quiet
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): pyproject.toml hatch_build.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
