@@ -243,13 +243,10 @@ class _Report:
         self.out.append([("", "  "), ("bold", "Known bug: "), ("", bug.rule.id)])
         self._wrap(bug.rule.title, "    ")
         self._wrap(bug.status[:1].upper() + bug.status[1:] + ".", "    ")
-        commits = [
-            f"{fix.commit[:12]} ({fix.branch})" if fix.branch else fix.commit[:12]
-            for fix in bug.rule.fix
-            if fix.commit
-        ]
-        if commits:
-            self._wrap("Fix: " + ", ".join(commits), "    ")
+        for fix in bug.rule.fix:
+            branch = f" ({fix.branch})" if fix.branch else ""
+            commit = f"{fix.commit[:12]}{branch}" if fix.commit else "commit not known"
+            self._wrap(f"Fix: {commit}" + (f': "{fix.title}"' if fix.title else ""), "    ", "      ")
 
     def _other_threads(self, involved: set[int]) -> None:
         groups: dict[tuple[str, str, tuple[str, ...]], list[int]] = {}

@@ -25,6 +25,8 @@ class Stub:
     silent: bool = False
     dies_after: int | None = None
     stalls_after: int | None = None
+    #: rip, rsp and rbp by gdb's thread id (1 is CPU 0).
+    registers: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
     packets: list[str] = field(default_factory=list)
     connections: int = 0
@@ -35,6 +37,7 @@ class Stub:
         self.place = f"127.0.0.1:{self.port}"
         self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY)
         self._closing = threading.Event()
+        self._selected = 1
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -105,9 +108,13 @@ class Stub:
         if packet.startswith("qThreadExtraInfo,") and self.kind == "cpus":
             return f"CPU#{int(packet.partition(',')[2], 16) - 1} [running]".encode().hex()
         if packet.startswith(("H", "T")):
+            if packet.startswith("Hg") and int(packet[2:], 16) > 0:
+                self._selected = int(packet[2:], 16)
             return "OK"
         if packet == "g":
-            return "00" * (17 * 8 + 7 * 4)
+            rip, rsp, rbp = self.registers.get(self._selected, (0, 0, 0))
+            values = [0] * 6 + [rbp, rsp] + [0] * 8 + [rip]
+            return b"".join(value.to_bytes(8, "little") for value in values).hex() + "00" * (7 * 4)
         if packet.startswith("m"):
             address, _, length = packet[1:].partition(",")
             try:

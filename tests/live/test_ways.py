@@ -8,6 +8,7 @@ import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -139,6 +140,37 @@ def test_a_running_machine_is_stopped_with_leave_and_resumed(build: Callable[[st
         assert any("resumed" in line for line in heard)
         assert wait_until(lambda: state_of(process.pid) == "S")
         assert server.changes == []
+
+
+def saved_registers(program: Path, pid: int, symbol: str) -> tuple[int, int, int]:
+    """rip, rsp and rbp of the struct pcb called ``symbol`` in the running model."""
+    listing = subprocess.run(["nm", str(program)], capture_output=True, text=True, check=True).stdout
+    (address,) = (int(line.split()[0], 16) for line in listing.splitlines() if line.split()[-1] == symbol)
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        memory.seek(address)
+        words = struct.unpack("<8Q", memory.read(64))
+    return words[7], words[5], words[4]
+
+
+def test_running_threads_have_their_cpus_registers(build: Callable[[str], Path]) -> None:
+    need("nm")
+    program = build("array")
+    heard: list[str] = []
+    with running(program, "healthy") as process:
+        registers = {
+            1: saved_registers(program, process.pid, "kdb_pcb"),
+            2: saved_registers(program, process.pid, "stoppcbs"),
+        }
+        with stub(process.pid, registers=registers) as server:
+            # The model's kernel sits in its debugger: nothing runs that --stop would have to permit.
+            (capture,) = read(Options("remote", server.place, symbols=str(program), timeout=10), heard)
+            assert wait_until(lambda: state_of(process.pid) == "S")
+    threads = {thread.name: thread for thread in capture.threads}
+    # The other way round than the kernel's own stop left them, to tell one source from the other.
+    assert threads["idle: cpu0"].frames[0].function == "kdb_enter"
+    assert threads["idle: cpu1"].frames[0].function == "cpustop_handler"
+    assert threads["idle: cpu1"].frames[-1].function == "fork_trampoline"
+    assert any("sits in its debugger" in line for line in heard)
 
 
 def test_samples_let_the_machine_run_in_between(build: Callable[[str], Path]) -> None:
