@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from hangdiag.holders import Need, Scene
+from hangdiag.holders.machines import in_vm_run
 from hangdiag.knowledge import Knowledge
 
 _STARTS_RENDEZVOUS = {
@@ -27,6 +29,8 @@ def name(scene: Scene, index: int) -> str:
     title = thread.name or thread.command
     if title and thread.command and title != thread.command:
         title = f"{thread.command}/{title}"
+    if title is None and thread.tid is None and machine is not None:
+        return "a vCPU thread" if in_vm_run(thread) else "a thread in an ioctl"
     if title is None:
         return f"tid {thread.tid}" if thread.tid is not None else "a thread"
     return title if thread.tid is None else f"{title} (tid {thread.tid})"
@@ -41,13 +45,22 @@ def listed(words: Sequence[str], most: int = 6) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def several(word: str, number: int) -> str:
+    """``3 vCPU threads`` for three times ``a vCPU thread``."""
+    if not word.startswith("a "):
+        return f"{word} ({number} times)"
+    first, space, rest = word[2:].partition(" in ")
+    return f"{number} {first}s{space}{rest}"
+
+
 def names(scene: Scene, indices: Iterable[int], most: int = 6) -> str:
     """The names of threads, with the VM's where all are vCPUs of one."""
     members = list(indices)
     machines = {
         machine.number: machine for index in members if (machine := scene.machine_of.get(index)) is not None
     }
-    text = listed([name(scene, index) for index in members], most)
+    counted = Counter(name(scene, index) for index in members)
+    text = listed([word if number == 1 else several(word, number) for word, number in counted.items()], most)
     all_vcpus = all(index in machine.vcpus.values() for machine in machines.values() for index in members)
     if len(machines) == 1 and all_vcpus:
         text += f" of {next(iter(machines.values())).label}"
@@ -65,7 +78,7 @@ def activity(scene: Scene, index: int, need: Need, knowledge: Knowledge) -> str:
     """What the thread does and waits for: ``I/O APIC write: started the rendezvous; waits for vcpu 2``."""
     wait = scene.waits[index]
     frames = scene.capture.threads[index].frames
-    targets = [name(scene, holder.thread) for holder in need.holders]
+    targets = list(dict.fromkeys(name(scene, holder.thread) for holder in need.holders))
     who = (listed(targets, 8) if need.mode == "all" else one_of(targets)) if targets else ""
     if wait.kind == "rendezvous":
         started = next(

@@ -21,8 +21,19 @@ OWN_VCPU = re.compile(
     r"vm_(?:run|handle_\w+|smp_rendezvous)|vioapic_mmio_\w+|vlapic_\w+|lapic_\w+|vmm_emulate_instruction|emulate_\w+|svm_vmrun|vmx_run"
 )
 _IN_DEVICE = frozenset(
-    {"vmmdev_ioctl", "vmmdev_machdep_ioctl", "vmmdev_rw", "vmmdev_mmap_single", "devmem_mmap_single"}
-)
+    {
+        "vmmdev_ioctl", "vmmdev_machdep_ioctl", "vmmdev_rw", "vmmdev_mmap_single", "devmem_mmap_single",
+        "vcpu_lock_one", "vcpu_lock_all", "vcpu_set_state", "vcpu_set_state_locked", "vcpu_set_state_all",
+    }
+)  # fmt: skip
+#: Who is in one of these has its own vCPU locked: VM_RUN and what it calls (a stack may be cut or abridged
+#: before vm_run). An I/O APIC write through VM_SET_KERNEMU_DEV has it locked as well.
+_HOLDS_VCPU = frozenset(
+    {
+        "vm_run", "vm_handle_rendezvous", "vm_handle_hlt", "vm_handle_wfi", "vm_handle_suspend", "vm_handle_paging",
+        "vm_handle_inst_emul", "vm_smp_rendezvous", "vioapic_mmio_write", "vioapic_mmio_rw",
+    }
+)  # fmt: skip
 #: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
 _VM_SIZE = 0x10000
 
@@ -34,12 +45,12 @@ def functions_of(thread: Thread) -> list[str]:
 
 def in_device(thread: Thread) -> bool:
     """Is the thread inside /dev/vmm/NAME?"""
-    return any(frame.function in _IN_DEVICE for frame in thread.frames)
+    return any(frame.function in _IN_DEVICE or frame.function in _HOLDS_VCPU for frame in thread.frames)
 
 
 def in_vm_run(thread: Thread) -> bool:
     """Is the thread inside VM_RUN: does it have its vCPU locked (FROZEN, RUNNING or SLEEPING)?"""
-    return any(frame.function == "vm_run" for frame in thread.frames)
+    return any(frame.function in _HOLDS_VCPU for frame in thread.frames)
 
 
 def vcpu_of(thread: Thread) -> int | None:
@@ -81,7 +92,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
         machines.append(
             Machine(
                 number=order,
-                label=name or (f"bhyve pid {pid}" if pid is not None else "the VM"),
+                label=name or (f"bhyve pid {pid}" if pid is not None else "without a name"),
                 pid=pid,
                 vcpus=dict(sorted(vcpus.items())),
                 members=frozenset(members),

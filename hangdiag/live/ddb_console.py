@@ -26,6 +26,7 @@ _PAGED = ("show allchains", "show lockchain", "show sleepchain")
 _PAGE_LINES = "0x18"
 _MOST_PAGES = 200
 _IDLE_PAGES = 2
+_SETTLING_TIMEOUT = 5.0
 _LARGEST_ANSWER = 64 << 20
 # A UART's receiver holds 16 bytes, and ddb polls it.
 _TYPED_AT_ONCE = 8
@@ -81,7 +82,7 @@ class Console:
         while True:
             tail = bytes(self.transcript[max(begin, len(self.transcript) - 256) :])
             prompt = _PROMPT.search(_ANSI.sub(b"", tail))
-            echoed = b"\n" in self.transcript[begin:]
+            echoed = self.transcript.find(b"\n", begin) >= 0
             if prompt is not None and echoed:
                 return len(self.transcript) - len(prompt.group(0).lstrip(b"\r\n"))
             if tail.endswith(_PAGER) and len(self.transcript) > page_begin:
@@ -209,11 +210,28 @@ def _greet(console: Console) -> int:
 
 
 def _restore(console: Console) -> None:
-    """Gives ddb its old page length back, if it still answers."""
-    console.timeout = min(console.timeout, 3.0)
+    """Gives ddb its old page length back, if it still answers; leaves a pager and waits out a long answer first."""
+    if console.lines is None:
+        return
     try:
-        if console.lines is not None:
+        if console.page is not None and _settled(console):
+            console.timeout = min(console.timeout, _SETTLING_TIMEOUT)
             console.command(f"set $lines={console.lines}")
     except DebuggerError:
-        # It has gone, or sits in a pager: leave that.
+        # It has gone: nothing is left to put back.
         pass
+
+
+def _settled(console: Console) -> bool:
+    """True once ddb stands at its prompt. What is typed before that would be a pager's keys, or lost."""
+    end = time.monotonic() + _SETTLING_TIMEOUT
+    left = 0
+    while time.monotonic() < end:
+        tail = bytes(console.transcript[-256:])
+        if _PROMPT.search(_ANSI.sub(b"", tail)):
+            return True
+        if tail.endswith(_PAGER) and len(console.transcript) > left:
+            left = len(console.transcript)
+            console.channel.send(b"q")
+        console.transcript += console.channel.receive(0.2)
+    return False

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import BinaryIO
 
 from hangdiag.containers import Item, Limits, decode, open_items
-from hangdiag.containers.decode import describe_binary
+from hangdiag.containers.decode import describe_binary, encoding_of
 from hangdiag.errors import InputError
 from hangdiag.model import Capture, Source, Unread, Where
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.scan import read_source
+from hangdiag.readers.stream import read_large
 
 #: A saved capture (``hangdiag attach --save``) begins so, blanks aside.
-_SAVED = '{"schema":"hangdiag-capture/'
+_SAVED = b'{"schema":"hangdiag-capture/'
+#: Sources larger than this are read as a stream.
+LARGE = 8 << 20
 _ADVICE = "give the output of 'procstat -kk -a', of ddb's 'alltrace' or of kgdb's 'thread apply all bt'"
 
 
@@ -51,9 +55,14 @@ def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
             raise InputError(f"{item.path}: an empty file; {_ADVICE}")
         draft.sources.append(Source(item.path, None, 0, container=item.container))
         return
-    data = item.read()
+    chunks = item.chunks()
+    start, is_large = _read_start(chunks)
+    if is_large and encoding_of(item.head) == "utf-8" and not _is_saved(item.head):
+        read_large(draft, chain(start, chunks), item.path, item.container)
+        return
+    data = b"".join(chain(start, chunks))
     text, replaced = decode(data)
-    if "".join(text[:60].split()).startswith(_SAVED):
+    if _is_saved(item.head):
         saved.append(_load(text, item.path))
         return
     digest = hashlib.sha256(data).hexdigest()
@@ -66,6 +75,22 @@ def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
     else:
         source = read_source(draft, text, item.path, item.container, replaced)
     draft.sources[number] = replace(source, sha256=digest)
+
+
+def _read_start(chunks: Iterator[bytes]) -> tuple[list[bytes], bool]:
+    """The first chunks, and whether the source is too large to be read in one piece."""
+    start: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        start.append(chunk)
+        size += len(chunk)
+        if size > LARGE:
+            return start, True
+    return start, False
+
+
+def _is_saved(head: bytes) -> bool:
+    return b"".join(head[:60].split()).startswith(_SAVED)
 
 
 def _is_message_buffer(draft: Draft, item: Item) -> bool:

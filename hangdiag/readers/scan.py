@@ -14,7 +14,7 @@ from hangdiag.readers import arrows, ddb, dtrace, gdb, host, lldb, mdb, procstat
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.section import Opener, Opening, Section
 from hangdiag.text.layers import Peeler
-from hangdiag.text.page import make_page
+from hangdiag.text.page import Page, make_page
 
 OPENERS: tuple[Opener, ...] = (
     *procstat.OPENERS,
@@ -72,48 +72,60 @@ def read_source(
     draft: Draft, text: str, path: str, container: str | None = None, replaced: int = 0
 ) -> Source:
     """Read one source into ``draft``; returns its description."""
-    page = make_page(text)
-    section = Section(page, len(draft.sources), draft)
-    formats = _scan(section)
+    scanner = Scanner(draft, len(draft.sources))
+    scanner.read(text)
     lines = text.count("\n") + (0 if text.endswith("\n") or not text else 1)
-    best = max(section.stacks, key=lambda name: section.stacks[name], default=None)
-    source = Source(path, best or (formats[0] if formats else None), lines, replaced, container)
+    source = Source(path, scanner.format(), lines, replaced, container)
     draft.sources.append(source)
     return source
 
 
-def _scan(section: Section) -> list[str]:
-    lines = section.lines
-    section.opens = find_opener
-    peeler = section.peeler = Peeler(section.page, lambda line: find_opener(line) is not None)
-    formats: list[str] = []
-    index = 0
-    unread = -1
-    while index < len(lines):
-        line = lines[index]
-        found = find_opener(line)
-        if found is None and line and peeler.uncover(index):
+class Scanner:
+    """Reads the text of one source, whole or part by part."""
+
+    def __init__(self, draft: Draft, number: int) -> None:
+        self._section = Section(Page([], range(0), range(0)), number, draft, opens=find_opener)
+        self._formats: list[str] = []
+
+    def format(self) -> str | None:
+        """The format that most stacks came in, else that of the first lines that were read."""
+        stacks = self._section.stacks
+        best = max(stacks, key=lambda name: stacks[name], default=None)
+        return best or (self._formats[0] if self._formats else None)
+
+    def read(self, text: str, first_line: int = 1) -> None:
+        """Read ``text``, whose first line is the source's line ``first_line``."""
+        section = self._section
+        section.page = make_page(text, first_line)
+        lines = section.lines = section.page.lines
+        peeler = section.peeler = Peeler(section.page, lambda line: find_opener(line) is not None)
+        formats = self._formats
+        index = 0
+        unread = -1
+        while index < len(lines):
             line = lines[index]
             found = find_opener(line)
-        if found is not None:
-            opener, match = found
-            following = opener.read(section, index, match)
-            if following > index:
-                if unread >= 0:
-                    _note_unread(section, unread, index)
-                    unread = -1
-                if opener.format not in formats:
-                    formats.append(opener.format)
-                index = following
-                continue
-            if lines[index] != line:
-                continue  # the reader took off what it knows: the rest is for another one
-        if unread < 0:
-            unread = index
-        index += 1
-    if unread >= 0:
-        _note_unread(section, unread, len(lines))
-    return formats
+            if found is None and line and peeler.uncover(index):
+                line = lines[index]
+                found = find_opener(line)
+            if found is not None:
+                opener, match = found
+                following = opener.read(section, index, match)
+                if following > index:
+                    if unread >= 0:
+                        _note_unread(section, unread, index)
+                        unread = -1
+                    if opener.format not in formats:
+                        formats.append(opener.format)
+                    index = following
+                    continue
+                if lines[index] != line:
+                    continue  # the reader took off what it knows: the rest is for another one
+            if unread < 0:
+                unread = index
+            index += 1
+        if unread >= 0:
+            _note_unread(section, unread, len(lines))
 
 
 def _note_unread(section: Section, start: int, end: int) -> None:

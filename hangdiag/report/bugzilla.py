@@ -22,7 +22,7 @@ def as_bugzilla(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), redac
     """The report on the gravest capture. ``notes`` compare it with others, ``redacted`` is the footnote."""
     number = summary.gravest(diagnoses)
     diagnosis = diagnoses[number]
-    lines = [*wrap(f"Title: {summary.title(diagnosis)}", "", "  "), ""]
+    lines = [f"Title: {summary.title(diagnosis)}", ""]
     if len(diagnoses) > 1:
         lines += [*wrap(f"From capture {number + 1} of {len(diagnoses)}."), ""]
     for finding in diagnosis.findings:

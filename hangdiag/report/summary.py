@@ -15,6 +15,7 @@ from hangdiag.holders.machines import in_device
 from hangdiag.knowledge.model import VERDICTS
 from hangdiag.model import Where
 from hangdiag.report.terminal import escape
+from hangdiag.signature import signature
 
 WIDTH = 78
 #: Threads that no finding concerns are shown whole only if they are not more than these.
@@ -79,12 +80,19 @@ def heading(finding: Finding) -> str:
 
 
 def title(diagnosis: Diagnosis) -> str:
-    """The bug report's one-line title."""
+    """The bug report's title, in one line: what hangs, and the known bug or the hang's signature."""
     finding = diagnosis.findings[0]
+    concerned = (*finding.threads, *finding.causes)
+    guest = any(index in diagnosis.scene.machine_of for index in concerned) or not concerned and bool(diagnosis.machines)
+    who = "bhyve guest" if guest else "kernel thread"
+    if finding.verdict == "no-hang":
+        words = f"{who}: no hang found"
+    elif finding.known_bug is not None:
+        words = f"{who} hangs: {finding.known_bug.rule.title}"
+    else:
+        words = f"{who} {'hangs' if finding.verdict == 'deadlock' else 'may hang'}: {signature(diagnosis, finding).text}"
     release = diagnosis.capture.host.release
-    where = f"FreeBSD {release}: " if release else ""
-    sure = f"{finding.verdict} ({finding.certainty}): " if finding.verdict != "no-hang" else "no hang found: "
-    return escape(f"{where}{sure}{finding.summary}")
+    return escape(f"{words} (FreeBSD {release})" if release else words)
 
 
 def since(diagnosis: Diagnosis, finding: Finding) -> str | None:

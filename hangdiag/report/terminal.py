@@ -131,7 +131,8 @@ class _Report:
                 if machine.pid is not None and str(machine.pid) not in machine.label
                 else ""
             )
-            parts.append(f"VM {machine.label}{pid}, {_count(len(machine.vcpus), 'vCPU')}")
+            vcpus = f", {_count(len(machine.vcpus), 'vCPU')}" if machine.vcpus else ", vCPUs not named"
+            parts.append(f"VM {machine.label}{pid}{vcpus}")
         if len(self.diagnosis.machines) > 4:
             parts.append(f"{len(self.diagnosis.machines) - 4} more VMs")
         if capture.host.release:

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from hangdiag.errors import DebuggerError
-from hangdiag.live.attach import attach
+from hangdiag.live.attach import Interrupted, attach
+from hangdiag.live.ddb_channel import open_channel
+from hangdiag.live.ddb_console import Console, _restore
 from hangdiag.live.options import Options
 
 from .fake_ddb import FakeDdb
@@ -53,6 +55,38 @@ def test_endless_commands_are_bounded_and_the_answers_read(console: FakeDdb) -> 
     assert threads[100043].wmesg == "vmrndv"
     assert threads[100043].wchan == 0xFFFFFE0000723110
     assert [frame.function for frame in threads[100045].frames][4] == "vcpu_set_state_locked"
+
+
+def test_interrupted_in_a_pager_it_leaves_the_prompt_as_it_was(folder: Path) -> None:
+    fake = FakeDdb(folder / "ddb")
+
+    def progress(step: str, done: int, total: int) -> None:
+        if step == "alltrace":
+            # show allchains was the last command; now as if Ctrl-C came while the next one prints.
+            raise Interrupted("interrupted by SIGINT")
+
+    with pytest.raises(Interrupted):
+        attach(Options("ddb", fake.place, timeout=10), lambda line: None, progress)
+    assert fake.lines == 24
+    assert fake.violations == []
+    fake.close()
+
+
+def test_keys_are_not_typed_into_a_pager(folder: Path) -> None:
+    fake = FakeDdb(folder / "ddb")
+    console = Console(open_channel(fake.place, 5), 5)
+    console.command("print 0xdb0")
+    console.lines, console.page = "0x18", "0x18"
+    # An endless command is under way and its pager waits.
+    console._type("show allchains")
+    while not console.transcript.endswith(b"--More--"):
+        console.transcript += console.channel.receive(1)
+    fake.lines = 7
+    _restore(console)
+    assert fake.lines == 24
+    assert fake.violations == []
+    console.channel.close()
+    fake.close()
 
 
 def test_no_prompt_answers(folder: Path) -> None:

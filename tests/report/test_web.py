@@ -54,7 +54,7 @@ def test_a_trace_and_its_report(server):
     data = (SAMPLES / "deadlock.procstat.txt").read_bytes()
     response, text = ask(server, "POST", "/report?name=x.txt&redact=1", data)
     assert response.status == 200
-    assert b"deadlock (proven)" in text
+    assert b"DEADLOCK (proven)" in text
     assert b"x.txt" in text
 
 
@@ -96,7 +96,7 @@ def test_the_package_in_the_page_works_alone(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from hangdiag.web.engine import answer\n"
         "good, text = answer(open(sys.argv[2], 'rb').read())\n"
-        "assert good and 'deadlock (proven)' in text, text\n"
+        "assert good and 'DEADLOCK (proven)' in text, text\n"
         "assert not {'typer', 'rich', 'pygdbmi'} & set(sys.modules)\n"
     )
     done = subprocess.run(

@@ -1,0 +1,155 @@
+"""Large files: traces are islands in a log of many megabytes, and only they are read line by line.
+
+Blocks of bytes that hold none of the marks of any format are counted, not decoded. So the
+memory that is needed depends on the islands, not on the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from hangdiag.containers.decode import decode
+from hangdiag.model import Source, Unread, Where
+from hangdiag.readers.draft import Draft
+from hangdiag.readers.scan import Scanner
+
+#: Every trace has one of these near.
+MARKS: tuple[bytes, ...] = (
+    b"+0x", b"mi_switch", b"KSTACK", b"sched_", b"chan", b"CHAN", b"#0 ", b"#1 ", b"frame #", b"db> ", b"db) ",
+    b"(pid ", b"locked @", b"panic: ", b"KDB: ", b"load: ", b"FreeBSD ", b"<<BOOT", b"() -", "→".encode(), b"COMMAND",
+)  # fmt: skip
+#: Blocks are looked at in this size; an island takes one more on either side.
+BLOCK = 1 << 16
+#: An island longer than this is read in parts.
+LONGEST_ISLAND = 24 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Island:
+    """Bytes that may hold a trace; empty ``data`` stands for ``lines`` lines that hold none."""
+
+    first: int
+    lines: int
+    data: bytes
+
+
+def read_large(draft: Draft, chunks: Iterable[bytes], path: str, container: str | None = None) -> Source:
+    """Read a source that comes in ``chunks`` of bytes into ``draft``; returns its description."""
+    digest = hashlib.sha256()
+    number = len(draft.sources)
+    scanner = Scanner(draft, number)
+    lines = 0
+    replaced = 0
+    for island in _islands(_hashed(chunks, digest)):
+        lines = island.first + island.lines - 1
+        if not island.data:
+            _note_prose(draft, Where(number, island.first, lines))
+            continue
+        text, damaged = decode(island.data)
+        replaced += damaged
+        scanner.read(text, island.first)
+    source = Source(path, scanner.format(), lines, replaced, container, digest.hexdigest())
+    draft.sources.append(source)
+    return source
+
+
+def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+
+
+def _note_prose(draft: Draft, where: Where) -> None:
+    before = draft.unread[-1] if draft.unread else None
+    if before is not None and before.why == "prose" and before.where.source == where.source:
+        last = before.where
+        if last.last + 1 >= where.first:
+            where = Where(where.source, last.first, where.last)
+            draft.unread.pop()
+    draft.unread.append(Unread(where, "prose"))
+
+
+def has_marks(block: bytes) -> bool:
+    """Could there be part of a trace in ``block``?"""
+    return any(mark in block for mark in MARKS)
+
+
+def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
+    """The file in order, cut into islands and the lines between them."""
+    first = 1  # the line that ``held`` begins with
+    held: list[bytes] = []  # blocks of an island that is not finished
+    before: bytes | None = None  # the block before, should the next one begin an island
+    quiet = 0  # lines without marks before ``before``
+    open_until = 0  # blocks that the island still takes
+    size = 0
+    for block in _blocks(chunks):
+        marked = has_marks(block)
+        if held:
+            if marked or open_until:
+                held.append(block)
+                size += len(block)
+                open_until = 1 if marked else open_until - 1
+                if size < LONGEST_ISLAND:
+                    continue
+            data = b"".join(held)
+            count = data.count(b"\n")
+            yield _Island(first, count, data)
+            first += count
+            held, size = [], 0
+            if marked:
+                continue
+            if open_until:
+                open_until = 0
+                continue
+            before = block
+            continue
+        if marked:
+            if quiet:
+                yield _Island(first, quiet, b"")
+                first += quiet
+                quiet = 0
+            held = [before, block] if before is not None else [block]
+            size = sum(map(len, held))
+            before = None
+            open_until = 1
+            continue
+        if before is not None:
+            quiet += before.count(b"\n")
+        before = block
+    if held:
+        data = b"".join(held)
+        yield _Island(first, data.count(b"\n") + (not data.endswith(b"\n")), data)
+        return
+    if before is not None:
+        quiet += before.count(b"\n") + (not before.endswith(b"\n"))
+    if quiet:
+        yield _Island(first, quiet, b"")
+
+
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes in blocks that end in a line end; what has no marks in large ones."""
+    rest: list[bytes] = []
+    for chunk in chunks:
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            rest.append(chunk)
+            continue
+        whole = b"".join([*rest, chunk[:end]]) if rest else chunk[:end]
+        rest = [chunk[end:]] if end < len(chunk) else []
+        if not has_marks(whole):
+            # an island takes a little of it on either side
+            head, tail = whole.find(b"\n", BLOCK) + 1, whole.rfind(b"\n", 0, -BLOCK) + 1
+            if 0 < head < tail:
+                yield from (whole[:head], whole[head:tail], whole[tail:])
+            else:
+                yield whole
+            continue
+        position = 0
+        while position < len(whole):
+            stop = whole.find(b"\n", min(position + BLOCK, len(whole) - 1)) + 1
+            yield whole[position : stop or len(whole)]
+            position = stop or len(whole)
+    if rest:
+        yield b"".join(rest)
