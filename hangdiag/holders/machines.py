@@ -92,7 +92,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
         machines.append(
             Machine(
                 number=order,
-                label=name or (f"bhyve pid {pid}" if pid is not None else "without a name"),
+                label=name or (f"bhyve pid {pid}" if pid is not None else "an unnamed VM"),
                 pid=pid,
                 vcpus=dict(sorted(vcpus.items())),
                 members=frozenset(members),

@@ -132,7 +132,8 @@ class _Report:
                 else ""
             )
             vcpus = f", {_count(len(machine.vcpus), 'vCPU')}" if machine.vcpus else ", vCPUs not named"
-            parts.append(f"VM {machine.label}{pid}{vcpus}")
+            title = machine.label if machine.label.startswith("an ") else f"VM {machine.label}"
+            parts.append(f"{title}{pid}{vcpus}")
         if len(self.diagnosis.machines) > 4:
             parts.append(f"{len(self.diagnosis.machines) - 4} more VMs")
         if capture.host.release:
