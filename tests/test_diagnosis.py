@@ -106,6 +106,7 @@ def test_bhyvectl_among_two_vms_is_not_tied_to_either():
     diagnosis, finding = first(procstat([*one, *other, BHYVECTL]))
     assert finding.verdict == "deadlock"
     assert 100901 not in tids(diagnosis, finding.victims)
+    assert "does not show which VM" in diagnosis.needs[len(one) + len(other)].why
 
 
 def test_destroyers_are_victims():

@@ -18,7 +18,7 @@ def device_drain(scene: Scene, index: int) -> Need | None:
     """``devdrn``: destroy_dev() waits until no thread is inside the device (sys/kern/kern_conf.c, destroy_devl)."""
     machine, certainty = _destroyed(scene, index)
     if machine is None:
-        resource = Resource("device", "a device without threads in it", ("device", index))
+        resource = Resource("device", "no thread inside a device", ("device", index))
         why = "which device is destroyed is not shown"
         if len(scene.machines) > 1:
             why += ": it may be that of any of the VMs"

@@ -121,7 +121,7 @@ def vcpu_state(scene: Scene, index: int) -> Need | None:
     """``vmstat``: an ioctl waits until a vCPU is idle, that is until whoever has it locked lets go."""
     machine = scene.machine_of.get(index)
     if machine is None:
-        return None
+        return _of_some_vm(scene, index)
     thread = scene.capture.threads[index]
     target, how = _target(scene, machine, index)
     if "vcpu_lock_all" in functions_of(thread) or "vcpu_set_state_all" in functions_of(thread):
@@ -170,6 +170,21 @@ def vcpu_state(scene: Scene, index: int) -> Need | None:
         why=f"it waits for {what}: "
         + ("the only thread" if len(candidates) == 1 else "each of the threads")
         + " that can have it locked is listed",
+    )
+
+
+def _of_some_vm(scene: Scene, index: int) -> Need | None:
+    """A thread of another process in an ioctl of one of several VMs: said to be ambiguous."""
+    if not scene.machines:
+        return None
+    labels = " or ".join(machine.label for machine in scene.machines[:6])
+    return Need(
+        Resource("vcpu-state", "a vCPU of some VM idle", ("vcpu of some VM", index)),
+        "any",
+        (),
+        open=True,
+        basis="rule",
+        why=f"the capture does not show which VM it means: {labels}",
     )
 
 

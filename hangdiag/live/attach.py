@@ -85,6 +85,9 @@ def _unheard(line: str) -> None:
 
 def _read(target: Target, options: Options, progress: Progress) -> Capture:
     memory = GdbMemory(target.session)
+    if options.way == "remote":
+        for place in memory.symbols(["version"]).values():
+            memory.measure(place)
     capture = walk(memory, _source_name(options), progress)
     if lists_kernel_threads(target.session):
         from hangdiag.live.backtraces import add_debugger_frames

@@ -28,6 +28,10 @@ class Remembered:
     def byte_order(self) -> str:
         return self._memory.byte_order
 
+    @property
+    def round_trip_bytes(self) -> int:
+        return self._memory.round_trip_bytes
+
     def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
         found = [self._recall(address, length) for address, length in ranges]
         missing = [index for index, block in enumerate(found) if block is None]

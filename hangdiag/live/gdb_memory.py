@@ -7,6 +7,7 @@ of a structure at 0, one short expression each, in one batch: exact in every gdb
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 
 from hangdiag.errors import DebuggerError
@@ -24,6 +25,7 @@ _CODE = re.compile(r"\.(?:text|init|plt|iplt)\b|\.text")
 _CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)")
 # A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
 _LONGEST_READ = 1 << 16
+_LEAST_GAP, _MOST_GAP = 32, 4096
 
 
 class GdbMemory:
@@ -35,6 +37,7 @@ class GdbMemory:
     def __init__(self, session: Session, order: str = "little"):
         self._session = session
         self._order = order
+        self._round_trip_bytes = _MOST_GAP
         self.read_bytes = 0
         self.questions = 0
 
@@ -45,6 +48,23 @@ class GdbMemory:
     @property
     def byte_order(self) -> str:
         return self._order
+
+    @property
+    def round_trip_bytes(self) -> int:
+        return self._round_trip_bytes
+
+    def measure(self, address: int) -> None:
+        """Finds out what bytes cost here, by reading some at ``address`` twice; for a target behind a line."""
+        spent: dict[int, float] = {}
+        for length in (8, 8, 520, 520):
+            begin = time.perf_counter()
+            if self.read([(address, length)])[0] is None:
+                return
+            taken = time.perf_counter() - begin
+            spent[length] = min(taken, spent.get(length, taken))
+        a_byte = (spent[520] - spent[8]) / 512
+        if a_byte > 0:
+            self._round_trip_bytes = max(_LEAST_GAP, min(_MOST_GAP, int(spent[8] / a_byte)))
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
         wanted = [(address, length) for address, length in ranges if _readable(address, length)]

@@ -86,6 +86,11 @@ class KernelMemory(Protocol):
         """``little`` or ``big``."""
         ...
 
+    @property
+    def round_trip_bytes(self) -> int:
+        """How many bytes take as long as one more question: thousands in QEMU, some dozens on a serial line."""
+        ...
+
     def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
         """The bytes of each (address, length); None where any of them cannot be read."""
         ...

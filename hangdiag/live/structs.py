@@ -87,22 +87,50 @@ def hull(layout: Layout, members: Iterable[str]) -> tuple[int, int]:
     return (begin, end - begin)
 
 
+def runs(layout: Layout, members: Iterable[str], gap: int) -> list[tuple[int, int]]:
+    """(offset, length) of the runs of bytes that hold the ``members`` that exist; gaps below ``gap`` are bridged."""
+    found: list[tuple[int, int]] = []
+    places = sorted(
+        (place.offset, place.size) for place in (layout.fields.get(name) for name in members) if place
+    )
+    for offset, size in places:
+        if found and offset <= found[-1][0] + found[-1][1] + gap:
+            begin, length = found[-1]
+            found[-1] = (begin, max(length, offset + size - begin))
+        else:
+            found.append((offset, size))
+    return found
+
+
 def read_views(
     memory: KernelMemory, layout: Layout, addresses: Sequence[int], members: Iterable[str] | None = None
 ) -> list[View | None]:
     """A view on each address of ``addresses`` (None where memory could not be read).
 
-    Only the run of bytes that holds ``members`` (default: all members asked for) is read.
+    Only ``members`` (default: all that were asked for) are read, with what lies between them where that is
+    cheaper than another question.
     """
-    begin, length = hull(layout, layout.fields if members is None else members)
-    if length == 0:
+    wanted = list(layout.fields if members is None else members)
+    pieces = runs(layout, wanted, memory.round_trip_bytes)
+    if not pieces:
         return [None] * len(addresses)
     order: Literal["little", "big"] = "big" if memory.byte_order == "big" else "little"
-    blocks = memory.read([(address + begin, length) for address in addresses])
-    return [
-        None if block is None else View(layout, address, block, order, begin)
-        for address, block in zip(addresses, blocks, strict=True)
-    ]
+    blocks = memory.read([(address + offset, length) for address in addresses for offset, length in pieces])
+    start, end = pieces[0][0], pieces[-1][0] + pieces[-1][1]
+    views: list[View | None] = []
+    for index, address in enumerate(addresses):
+        # No member lies in what is not read: it stays zero.
+        data = bytearray(end - start)
+        found = blocks[index * len(pieces) : (index + 1) * len(pieces)]
+        for (offset, length), block in zip(pieces, found, strict=True):
+            if block is None:
+                break
+            data[offset - start : offset - start + length] = block
+        else:
+            views.append(View(layout, address, bytes(data), order, start))
+            continue
+        views.append(None)
+    return views
 
 
 def read_strings(memory: KernelMemory, addresses: Iterable[int], limit: int = 64) -> dict[int, str]:

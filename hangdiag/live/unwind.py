@@ -2,7 +2,7 @@
 
 FreeBSD's kernels are built with frame pointers, and ddb unwinds the same way (sys/amd64/amd64/db_trace.c,
 sys/arm64/arm64/db_trace.c). All stacks advance together, one frame a round, and what the next step needs
-is asked for in one batch: neither threads nor frames cost a round trip of their own.
+is asked for in one batch. A stack is one read, unless its bytes are dearer than a question for each frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from hangdiag.live.structs import View
 from hangdiag.model import Frame
 
 MAXIMUM_DEPTH = 128
-_FIRST_READ = 4096
+# How much of a stack is read at a time, at most and at least: the whole, or a frame record and some more.
+_MOST_READ = 4096
+_LEAST_READ = 64
 _PAGE = 4096
 
 # amd64: the assembler's entry points, between which and the C code they call lies a trap frame.
@@ -61,6 +63,7 @@ class _Machine:
     trapframe: Layout | None
     arm64: bool
     kernel_half: bool
+    chunk: int
 
     @property
     def entry(self) -> re.Pattern[str]:
@@ -122,6 +125,7 @@ def unwind(
         layouts.get("trapframe"),
         pcb is not None and pcb.has("pcb_x"),
         kernel_half,
+        max(_LEAST_READ, min(_MOST_READ, memory.round_trip_bytes)),
     )
     walks = [_start(job, machine) for job in jobs]
     asked = set(names)
@@ -146,7 +150,8 @@ def _start(job: Job, machine: _Machine) -> _Walk:
         walk.own = True
         # The used part lies above the stack pointer, and most stacks are shorter than the first read.
         begin = job.registers.sp & ~7
-        walk.need = (begin, min(job.high - begin, _FIRST_READ))
+        if machine.chunk == _MOST_READ:
+            walk.need = (begin, min(job.high - begin, _MOST_READ))
     return walk
 
 
@@ -187,7 +192,7 @@ def _advance(walk: _Walk, names: dict[int, Name], machine: _Machine) -> None:
         walk.end(complete=True)
         return
     size = machine.pointer_size
-    record = _load(walk, walk.fp, 2 * size)
+    record = _load(walk, walk.fp, 2 * size, machine)
     if record is None:
         return
     if walk.job.low <= walk.fp < walk.job.high:
@@ -238,7 +243,7 @@ def _through_trap(walk: _Walk, machine: _Machine) -> None:
         walk.end(complete=False)
         return
     base = walk.fp - layout.size if machine.arm64 else walk.callee + 2 * machine.pointer_size
-    data = _load(walk, base, layout.size)
+    data = _load(walk, base, layout.size, machine)
     if data is None:
         return
     view = View(layout, base, data, machine.byte_order)
@@ -269,7 +274,7 @@ def _register(view: View, member: str, index: int, machine: _Machine) -> int | N
     return int.from_bytes(data[index * 8 : index * 8 + 8], machine.byte_order)
 
 
-def _load(walk: _Walk, address: int, length: int) -> bytes | None:
+def _load(walk: _Walk, address: int, length: int, machine: _Machine) -> bytes | None:
     """Memory at ``address``; None if it must be read first (``walk.need``) or cannot be (the walk ends)."""
     for begin, block in reversed(walk.blocks):
         offset = address - begin
@@ -280,5 +285,5 @@ def _load(walk: _Walk, address: int, length: int) -> bytes | None:
         return None
     low, high = walk.job.low, walk.job.high
     limit = high if low <= address < high else (address // _PAGE + 1) * _PAGE
-    walk.need = (address, max(length, min(limit - address, _FIRST_READ)))
+    walk.need = (address, max(length, min(limit - address, machine.chunk)))
     return None

@@ -17,7 +17,7 @@ from hangdiag.readers.scan import Scanner
 
 #: Every trace has one of these near.
 MARKS: tuple[bytes, ...] = (
-    b"+0x", b"mi_switch", b"KSTACK", b"sched_", b"chan", b"CHAN", b"#0 ", b"#1 ", b"frame #", b"db> ", b"db) ",
+    b"+0x", b"mi_switch", b"KSTACK", b"sched_", b"wchan", b"CHAN", b"#0 ", b"#1 ", b"frame #", b"db> ", b"db) ",
     b"(pid ", b"locked @", b"panic: ", b"KDB: ", b"load: ", b"FreeBSD ", b"<<BOOT", b"() -", "→".encode(), b"COMMAND",
 )  # fmt: skip
 #: Blocks are looked at in this size; an island takes one more on either side.

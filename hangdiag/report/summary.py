@@ -83,7 +83,7 @@ def title(diagnosis: Diagnosis) -> str:
     """The bug report's title, in one line: what hangs, and the known bug or the hang's signature."""
     finding = diagnosis.findings[0]
     concerned = (*finding.threads, *finding.causes)
-    guest = any(index in diagnosis.scene.machine_of for index in concerned) or not concerned and bool(diagnosis.machines)
+    guest = any(index in diagnosis.scene.machine_of for index in concerned) or (not concerned and bool(diagnosis.machines))
     who = "bhyve guest" if guest else "kernel thread"
     if finding.verdict == "no-hang":
         words = f"{who}: no hang found"

@@ -242,7 +242,7 @@ class _Report:
         if bug is None:
             return
         self.out.append([])
-        self.out.append([("", "  "), ("bold", "Known bug: "), ("", bug.rule.id)])
+        self.out.append([("", "  "), ("bold", "Known bug: " if finding.certainty != "possible" else "Perhaps a known bug: "), ("", bug.rule.id)])
         self._wrap(bug.rule.title, "    ")
         self._wrap(bug.status[:1].upper() + bug.status[1:] + ".", "    ")
         for fix in bug.rule.fix:

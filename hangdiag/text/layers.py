@@ -43,6 +43,12 @@ _LOST = re.compile(
     r"|(?<=---)(?=[A-Za-z_][\w.$@]*\(\) at )|(?<=[\w)]) +(?=[A-Za-z_][\w.$@]*\(\) at [A-Za-z_][\w.$@]*\+0x)"
     r"|(?<=[^ ]) +(?=#\d{1,3} 0x[0-9a-f]{6,16} at [A-Za-z_])"
 )
+#: A line that opens something has one of these: all others are left as they are.
+_MARKS = (
+    "0x", "() at ", "KSTACK", "db>", "gdb)", "lldb)", "mi_switch", "(pid ", "pid ", "tid ", "Thread ", "thread #", "#0 ",
+    "db:", "panic: ", "KDB: ", "load: ", "FreeBSD ", "BOOT>>", "->", "→", "<-", "COMMAND", "WCHAN", "```", "~~~", "locks:",
+    " at ", "\\n", "$1 = ", "Id ", " = ", "LWP", "STATE", "frame #", "mutex", "`", "<running>", "lock order", "cpuid",
+)  # fmt: skip
 #: A line may lie under so many layers.
 _DEPTH = 5
 #: Lines that indentation is taken off, as a multiple of the page's lines, so that work stays linear.
@@ -63,7 +69,7 @@ class Peeler:
     def uncover(self, index: int) -> bool:
         """Can line ``index``, which cannot be read as it stands, be read now?"""
         line = self.page.lines[index]
-        if not line or not _may_have_layer(line):
+        if not line or not _may_have_layer(line) or not any(mark in line for mark in _MARKS):
             return False
         chain = self._find(line, _DEPTH)
         if not chain:

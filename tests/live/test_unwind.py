@@ -37,6 +37,7 @@ class HandMade:
 
     pointer_size = 8
     byte_order = "little"
+    round_trip_bytes = 4096
 
     def __init__(self, blocks: dict[int, bytes]):
         self.blocks = blocks

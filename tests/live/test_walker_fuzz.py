@@ -23,6 +23,7 @@ class Garbage:
 
     pointer_size = 8
     byte_order = "little"
+    round_trip_bytes = 4096
 
     def __init__(self, cells: Sequence[int], places: Sequence[int], cpus: bool):
         self.data = b"".join(cell.to_bytes(8, "little") for cell in cells)

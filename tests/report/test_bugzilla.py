@@ -32,14 +32,16 @@ def test_every_sample_reads_back_redacted(name):
     assert_reads_back(diagnosis, write_report([diagnosis], "bugzilla", [], True, True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     stacks=st.lists(st.sampled_from(sorted(STACKS)), min_size=1, max_size=6),
     others=st.lists(st.sampled_from(sorted(STACKS)), max_size=3),
+    second=st.lists(st.sampled_from(sorted(STACKS)), max_size=3),
     form=st.sampled_from([procstat, alltrace, kgdb]),
 )
-def test_any_capture_reads_back(stacks, others, form):
+def test_any_capture_reads_back(stacks, others, second, form):
     threads = vcpus(*stacks) + [T(100900 + number, "-", stack, 2290, "bhyvectl") for number, stack in enumerate(others)]
+    threads += vcpus(*second, pid=2211, first=100950)
     (diagnosis,) = read_again(form(threads))
     assert_reads_back(diagnosis, as_bugzilla([diagnosis]))
 
