@@ -300,3 +300,78 @@ def test_a_vcpu_of_which_nothing_is_known_makes_it_inconclusive():
     )
     _, finding = first(text)
     assert finding.verdict == "inconclusive"
+
+
+def targets_of(diagnosis, tid):
+    numbers = {thread.tid: index for index, thread in enumerate(diagnosis.capture.threads)}
+    need = diagnosis.needs[numbers[tid]]
+    return tids(diagnosis, tuple(holder.thread for holder in need.holders)), need
+
+
+def ps(threads, sleeps):
+    rows = "db> ps\n  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n"
+    rows += " 2210     1     0     0  D       (threaded)                  bhyve\n"
+    for thread, (wmesg, wchan) in zip(threads, sleeps, strict=True):
+        rows += f"{thread.tid}                   D       {wmesg:<7} {wchan:#018x}  {thread.name}\n"
+    return rows
+
+
+def test_a_wait_channel_tells_which_vcpu_an_ioctl_wants():
+    # &vcpu->state is 0x20 behind the channel on which that vCPU's own thread halts
+    threads = vcpus("halted", "lock one", "halted")
+    sleeps = [("vmidle", 0xFFFFFE0000723248), ("vmstat", 0xFFFFFE0000723478), ("vmidle", 0xFFFFFE0000723458)]
+    holders, need = targets_of(analysed(ps(threads, sleeps) + alltrace(threads)), 100861)
+    assert holders == [100862]
+    assert need.basis == "observed"
+
+
+def test_waiters_for_one_vcpu_share_a_channel():
+    threads = [*vcpus("joined", "lock one", "started"), BHYVECTL]
+    rows = ps(threads[:3], [("vmrndv", 0xFFFFFE0000723110), ("vmstat", 0xFFFFFE0000723268), ("vmrndv", 0xFFFFFE0000723110)])
+    rows += " 2290     1     0     0  D       vmstat  0xfffffe0000723268  bhyvectl\n"
+    other = vcpus("halted", pid=3300, first=100950)
+    diagnosis, finding = first(rows + alltrace([*threads, *other]))
+    # two VMs, but the channel ties bhyvectl to the first
+    assert 100901 in tids(diagnosis, finding.victims)
+
+
+def test_a_vcpu_pointer_tells_which_vcpu_an_ioctl_wants():
+    # 13.2 and later pass struct vcpu pointers
+    text = kgdb(vcpus("joined", "lock one", "joined"))
+    text = text.replace("in vm_handle_rendezvous (td=<optimized out>)", "in vm_handle_rendezvous (vcpu=0xfffff80100000000)", 1)
+    text = text.replace("in vcpu_set_state (td=<optimized out>)", "in vcpu_set_state (vcpu=vcpu@entry=0xfffff80100000000, newstate=VCPU_FROZEN)")
+    holders, need = targets_of(analysed(text), 100861)
+    assert holders == [100860]
+    assert need.mode == "all"
+
+
+def test_reqidle_tells_which_vcpu_an_ioctl_wants():
+    text = kgdb(vcpus("joined", "lock one", "joined"))
+    for number, (state, reqidle) in enumerate((("VCPU_FROZEN", 1), ("VCPU_IDLE", 0), ("VCPU_FROZEN", 0))):
+        text += f"(kgdb) p head.slh_first->vm->vcpu[{number}].state\n$1 = {state}\n"
+        text += f"(kgdb) p head.slh_first->vm->vcpu[{number}].reqidle\n$2 = {reqidle}\n"
+    holders, _ = targets_of(analysed(text), 100861)
+    assert holders == [100860]
+
+
+def test_the_ioctl_is_named_by_its_number():
+    text = kgdb(vcpus("joined", "lock one", "started")).replace(
+        "in vmmdev_ioctl (td=<optimized out>)", "in vmmdev_ioctl (cdev=<unavailable>, cmd=2150135339)"
+    )
+    diagnosis = analysed(text)
+    assert "VM_PPTDEV_MSI" in diagnosis.activities[1]
+
+
+def test_gdb_without_process_ids_groups_by_open_file_and_row_of_thread_ids():
+    threads = vcpus("joined", "lock one", "started")
+    text = kgdb(threads)
+    for thread in threads:
+        text = text.replace(f"Thread {thread.tid} (PID=2210: bhyve/{thread.name})", f"Thread {thread.tid}")
+    text = text.replace("in vn_ioctl (td=<optimized out>)", "in vn_ioctl (fp=0xfffff80002406f50)")
+    for number in (0, 2):
+        text = text.replace("in vm_handle_rendezvous (td=<optimized out>)", f"in vm_handle_rendezvous (vm=0xfffffe0000723000, vcpuid={number})", 1)
+    text += "(gdb) p *head.slh_first->vm\n$1 = {rendezvous_req_cpus = {__bits = {7}}, rendezvous_done_cpus = {__bits = {5}}, "
+    text += "active_cpus = {__bits = {7}}, rendezvous_func = 0xffffffff80 <f>}\n"
+    diagnosis, finding = first(text)
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert set(tids(diagnosis, finding.threads)) == {100860, 100861, 100862}

@@ -15,10 +15,12 @@ from hangdiag.model import Source, Unread, Where
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.scan import Scanner
 
-#: Every trace has one of these near.
-MARKS: tuple[bytes, ...] = (
-    b"+0x", b"mi_switch", b"KSTACK", b"sched_", b"wchan", b"CHAN", b"#0 ", b"#1 ", b"frame #", b"db> ", b"db) ",
-    b"(pid ", b"locked @", b"panic: ", b"KDB: ", b"load: ", b"FreeBSD ", b"<<BOOT", b"() -", "→".encode(), b"COMMAND",
+#: Every trace has one of these near; a mark is looked for only where its rarest letter is, which is quicker to tell.
+MARKS: tuple[tuple[bytes, bytes], ...] = (
+    (b"+", b"+0x"), (b"_", b"mi_switch"), (b"K", b"KSTACK"), (b"_", b"sched_"), (b"w", b"wchan"), (b"W", b"WCHAN"),
+    (b"#", b"#0 "), (b"#", b"#1 "), (b"#", b"frame #"), (b">", b"db> "), (b"b)", b"db) "), (b"(", b"(pid "),
+    (b"@", b"locked @"), (b"p", b"panic: "), (b"K", b"KDB: "), (b"l", b"load: "), (b"F", b"FreeBSD "),
+    (b"<", b"<<BOOT"), (b">", b"() -"), (b"\xe2", "→".encode()), (b"C", b"COMMAND"),
 )  # fmt: skip
 #: Blocks are looked at in this size; an island takes one more on either side.
 BLOCK = 1 << 16
@@ -73,7 +75,7 @@ def _note_prose(draft: Draft, where: Where) -> None:
 
 def has_marks(block: bytes) -> bool:
     """Could there be part of a trace in ``block``?"""
-    return any(mark in block for mark in MARKS)
+    return any(letter in block and mark in block for letter, mark in MARKS)
 
 
 def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
@@ -84,8 +86,7 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
     quiet = 0  # lines without marks before ``before``
     open_until = 0  # blocks that the island still takes
     size = 0
-    for block in _blocks(chunks):
-        marked = has_marks(block)
+    for block, marked in _blocks(chunks):
         if held:
             if marked or open_until:
                 held.append(block)
@@ -128,8 +129,8 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
         yield _Island(first, quiet, b"")
 
 
-def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The bytes in blocks that end in a line end; what has no marks in large ones."""
+def _blocks(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """The bytes in blocks that end in a line end, and whether each has marks; what has none in large ones."""
     rest: list[bytes] = []
     for chunk in chunks:
         end = chunk.rfind(b"\n") + 1
@@ -142,14 +143,16 @@ def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
             # an island takes a little of it on either side
             head, tail = whole.find(b"\n", BLOCK) + 1, whole.rfind(b"\n", 0, -BLOCK) + 1
             if 0 < head < tail:
-                yield from (whole[:head], whole[head:tail], whole[tail:])
+                yield from ((part, False) for part in (whole[:head], whole[head:tail], whole[tail:]))
             else:
-                yield whole
+                yield whole, False
             continue
         position = 0
         while position < len(whole):
             stop = whole.find(b"\n", min(position + BLOCK, len(whole) - 1)) + 1
-            yield whole[position : stop or len(whole)]
+            block = whole[position : stop or len(whole)]
+            yield block, has_marks(block)
             position = stop or len(whole)
     if rest:
-        yield b"".join(rest)
+        block = b"".join(rest)
+        yield block, has_marks(block)

@@ -37,25 +37,27 @@ def thread_lines(diagnosis: Diagnosis, indices: Sequence[int]) -> list[str]:
 
 
 def _host(diagnosis: Diagnosis) -> list[str]:
-    """The kernel's version: which fixes it has depends on it."""
+    """The kernel's version, as sysctl prints it: which fixes it has depends on it."""
     host = diagnosis.capture.host
-    lines = []
-    if host.uname is not None and re.match(r"FreeBSD \d", host.uname):
-        lines += ["(kgdb) p version", *_wrapped(f'$1 = "{host.uname}"')]
-    if host.osreldate is not None:
-        lines += ["(kgdb) p osreldate", f"$1 = {host.osreldate}"]
-    return lines
+    known = (("kern.osrelease", host.release), ("kern.osreldate", host.osreldate), ("hw.machine_arch", host.arch))
+    return [f"{name}: {value}" for name, value in known if value is not None]
 
 
 def _processes(diagnosis: Diagnosis, threads: Iterable[Thread]) -> list[str]:
-    """``show proc``: only it tells a process' arguments, and with them the VM's name."""
+    """What tells a process' arguments, and with them the VM's name: ``show proc``, else a ``ps``."""
     pids = {thread.pid for thread in threads}
+    shown = [process for process in diagnosis.capture.processes if process.pid in pids and process.arguments]
     lines: list[str] = []
-    for process in diagnosis.capture.processes:
-        if process.pid in pids and process.arguments:
-            lines.append(f"Process {process.pid} ({process.command or '?'}) at {process.address or 0:#x}:")
-            lines.append(f" arguments: {process.arguments}")
-            lines.append("")
+    for process in shown:
+        if process.address is not None:
+            lines += [
+                f"Process {process.pid} ({process.command or '?'}) at {process.address:#x}:",
+                f" arguments: {process.arguments}",
+                "",
+            ]
+    rest = [process for process in shown if process.address is None]
+    if rest:
+        return [*lines, "  PID STAT COMMAND", *(f"{process.pid:>5} ?    {process.arguments}" for process in rest)]
     return lines[:-1]
 
 
@@ -77,20 +79,35 @@ def _state(thread: Thread) -> str | None:
 
 
 def _states(diagnosis: Diagnosis, threads: Sequence[Thread]) -> list[str]:
-    lines = [line for thread in threads if thread.lock is None and (line := _state(thread)) is not None]
-    lines += _chains(diagnosis, threads)
-    cut = [thread for thread in threads if thread.wmesg is not None and thread.wchan is None and thread.tid is not None]
-    if cut:
-        lines += ["", "  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd"]
-        lines += [_row(thread) for thread in cut]
+    """``show sleepchain`` and ``show lockchain``; a ``ps`` for what these cannot tell."""
+    blocked = {tid for fact in diagnosis.capture.locks for tid in fact.waiters}
+    lines: list[str] = []
+    rows: list[str] = []
+    for thread in threads:
+        if thread.tid in blocked:
+            continue
+        line = _state(thread) if thread.lock is None else None
+        if line is not None:
+            lines.append(line)
+        elif thread.tid is not None and thread.pid is not None and (thread.lock or thread.wmesg or thread.state in _LETTERS):
+            rows.append(_row(thread))
+    chains = _chains(diagnosis, threads)
+    if chains:
+        lines += ["", *chains] if lines else chains
+    if rows:
+        lines += ["", _PS_HEADER, *rows] if lines else [_PS_HEADER, *rows]
     return lines
 
 
+_PS_HEADER = "  PID    LWP STAT MWCHAN   TDNAME"
+_LETTERS = {"suspended": "T", "iwait": "W", "zombie": "Z", "lock": "L"}
+
+
 def _row(thread: Thread) -> str:
-    """ddb's ``ps`` row of one thread of a threaded process."""
-    letter = "S" if thread.interruptible else "D"
-    title = thread.name or thread.command or "?"
-    return f"{thread.tid:>6}                   {letter:<6}  {thread.wmesg or '':<8}                     {title}"
+    """``ps -H``'s row of a thread. Its wait message is never longer than 8 characters."""
+    letter = _LETTERS.get(thread.state or "") or ("?" if thread.interruptible is None else "S" if thread.interruptible else "D")
+    message = f"*{thread.lock}" if thread.lock is not None else (thread.wmesg or "-")[:8]
+    return f"{thread.pid:>5} {thread.tid:>6} {letter:<4} {message:<8} {thread.name or ''}"
 
 
 def _blocked_on(thread: Thread, fact: LockFact) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hangdiag.live.attach import attach
+from hangdiag.live.attach import attach, connected
+from hangdiag.live.gdb_memory import GdbMemory
 from hangdiag.live.options import Options
+from hangdiag.live.walker import walk
 from hangdiag.model import Capture
 
 from .conftest import gdbserver, running
@@ -132,3 +134,35 @@ def test_a_thousand_threads(build: Callable[[str], Path]) -> None:
     workers = [thread for thread in capture.threads if thread.command == "worker"]
     assert len(workers) == 1000
     assert all(thread.frames[-1].function == "fast_syscall_common" for thread in workers)
+
+
+@pytest.mark.parametrize(
+    ("variant", "scenario"), [("array", "healthy"), ("pointers", "deadlock"), ("arm64", "deadlock")]
+)
+def test_a_slow_line_reads_less_and_learns_the_same(
+    build: Callable[[str], Path], variant: str, scenario: str
+) -> None:
+    program = build(variant)
+    captures, sizes = [], []
+    with running(program, scenario) as process:
+        for bytes_a_question in (4096, 32):
+            with gdbserver(process.pid) as place:
+                options = Options("remote", place, symbols=str(program), timeout=20)
+                with connected(options, lambda line: None) as target:
+                    memory = GdbMemory(target.session)
+                    memory._round_trip_bytes = bytes_a_question
+                    captures.append(walk(memory))
+                    sizes.append(memory.read_bytes)
+    assert captures[0] == captures[1]
+    assert sizes[1] < sizes[0] / 2
+
+
+def test_the_line_is_measured(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, gdbserver(process.pid) as place:
+        options = Options("remote", place, symbols=str(program), timeout=20)
+        with connected(options, lambda line: None) as target:
+            memory = GdbMemory(target.session)
+            memory.measure(memory.symbols(["version"])["version"])
+            assert 32 <= memory.round_trip_bytes <= 4096
+            memory.measure(0)
