@@ -7,6 +7,7 @@ Each figure is a ratio of two times of one run on one machine: it tells more tha
   threads, behind gdbserver: the walker reads the kernel's threads, gdb unwinds the real ones.
 - far: the same over a connection that takes a millisecond there and back, as a stub in a kernel or an emulator
   does; gdbserver on the same machine answers in some hundredths of that.
+- serial: the same over a line of 115,200 baud, 11,520 bytes a second each way.
 - attach: everything from the debugger's start to the capture, against a fresh gdb's whole batch run.
 
 usage: python benchmarks/live.py [--json]
@@ -87,15 +88,19 @@ def served(program: Path, threads: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def far(place: str, delay: float) -> Iterator[str]:
-    """``place`` through a relay that delays what the debugger sends by ``delay`` seconds."""
+def far(place: str, delay: float, rate: float = 0.0) -> Iterator[str]:
+    """``place`` through a relay that delays what the debugger sends by ``delay`` seconds.
+
+    With ``rate``, no more than so many bytes a second pass either way.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
 
     def pump(source: socket.socket, sink: socket.socket, wait: float) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                if wait:
-                    time.sleep(wait)
+                pause = wait + (len(data) / rate if rate else 0.0)
+                if pause:
+                    time.sleep(pause)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_RDWR)
 
@@ -127,6 +132,7 @@ def walk(program: Path, place: str) -> dict[str, float]:
     try:
         memory = GdbMemory(target.session)
         connected = time.perf_counter()
+        memory.measure(memory.symbols(["version"])["version"])
         capture = read(memory)
         end = time.perf_counter()
     finally:
@@ -179,18 +185,24 @@ def main() -> None:
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         program = build(Path(folder))
-        for threads, delay in ((50, 0.0), (50, 0.001), (1000, 0.0)):
+        for name, threads, delay, rate in (
+            ("50 threads", 50, 0.0, 0.0),
+            ("50 threads, 1 ms away", 50, 0.001, 0.0),
+            ("50 threads, 115200 baud", 50, 0.0, 11520.0),
+            ("1000 threads", 1000, 0.0, 0.0),
+        ):
+            relayed = bool(delay or rate)
             times = []
-            for _ in range(3):
-                with served(program, threads) as near, far(near, delay) as distant:
-                    times.append(walk(program, distant if delay else near))
+            for _ in range(1 if rate else 3):
+                with served(program, threads) as near, far(near, delay, rate) as distant:
+                    times.append(walk(program, distant if relayed else near))
             best = min(times, key=lambda item: item["walk_s"])
-            with served(program, threads) as near, far(near, delay) as distant:
-                other = backtraces(program, distant if delay else near)
+            with served(program, threads) as near, far(near, delay, rate) as distant:
+                other = backtraces(program, distant if relayed else near)
             best |= other
             best["walk_to_bt"] = best["walk_s"] / other["bt_s"]
             best["attach_to_batch"] = best["attach_s"] / other["batch_s"]
-            results[f"{threads} threads" + (", 1 ms away" if delay else "")] = best
+            results[name] = best
     if "--json" in sys.argv:
         print(json.dumps(results, indent=1))
         return

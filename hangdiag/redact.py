@@ -109,6 +109,7 @@ def plan_redaction(diagnoses: Iterable[Diagnosis], texts: Iterable[str] = (), ad
 
     for diagnosis in diagnoses:
         _change(diagnosis, collect, collect_address if addresses else None)
+        strings.update((f"{name}: {value}", None) for name, value in diagnosis.capture.host.facts)
     everything = "\n".join((*texts, *strings))
     if addresses:
         numbers.update(int(found, 16) for found in _ADDRESS.findall(everything))

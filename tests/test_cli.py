@@ -15,20 +15,14 @@ DEADLOCK = SAMPLES / "deadlock.procstat.txt"
 
 
 def hangdiag(*arguments, stdin=b"", **environment):
+    inherited = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
     done = subprocess.run(
         [sys.executable, "-m", "hangdiag", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         timeout=60,
         check=False,
-        env={
-            **os.environ,
-            "COLUMNS": "",
-            "NO_COLOR": "",
-            "FORCE_COLOR": "",
-            "PYTHONIOENCODING": "utf-8",
-            **environment,
-        },
+        env={**inherited, "PYTHONIOENCODING": "utf-8", **environment},
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -148,6 +142,12 @@ def test_two_hosts_are_two_captures():
     data = json.loads(hangdiag("analyze", "-f", "json", DEADLOCK, SAMPLES / "lock-cycle.procstat.txt")[1])
     assert data["captures"] == 2
     assert len({thread["id"] for thread in data["threads"]}) == len(data["threads"])
+
+
+def test_a_second_table_of_the_same_threads_is_a_second_capture(tmp_path):
+    path = tmp_path / "twice.txt"
+    path.write_text(DEADLOCK.read_text() * 2)
+    assert "Capture 2 of 2: the same as capture 1, DEADLOCK (proven)" in hangdiag("analyze", path)[1]
 
 
 def test_version_and_help():

@@ -36,8 +36,9 @@ def compare(
     from hangdiag.compare import compare as compare_captures
     from hangdiag.errors import UsageError
     from hangdiag.report.summary_compare import as_data, as_lines
+    from hangdiag.report.summary_forms import with_threads
 
-    diagnoses = [one for path in files for one in common.load([path], rules or [])[0]]
+    diagnoses = [one for path in files for one in with_threads(common.load([path], rules or [])[0])]
     if len(diagnoses) < 2:
         raise UsageError("only one capture in the input; give at least two, taken some seconds apart")
     same = None if host is Host.auto else host is Host.same

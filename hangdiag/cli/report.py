@@ -42,10 +42,10 @@ def report(
         if not paths and (sys.stdin is None or sys.stdin.isatty()):
             raise UsageError("no input; give a file, or pipe a trace into hangdiag (see hangdiag --help)")
         paths = paths or ["-"]
-        # read once, used twice: by the readers and for the text that HTML shows
+        # read once, used twice: by the readers, and as the text that HTML shows and names are looked for in
         standard_input = io.BytesIO(sys.stdin.buffer.read())
     diagnoses = diagnose_paths(paths, standard_input, rules or [])
-    texts = source_texts(paths, standard_input, diagnoses) if format is Format.html else []
+    texts = source_texts(paths, standard_input, diagnoses) if format is Format.html or redact else []
     text = write_report(diagnoses, format.value, texts, redact, redact_addresses)
     if output is None:
         common.write(text)

@@ -6,6 +6,7 @@ The command line and the web page both come here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ def write_report(
     from hangdiag.report.bugzilla import as_bugzilla
     from hangdiag.report.summary_compare import notes
 
+    diagnoses = _with_hosts(with_threads(diagnoses))
     plan = None
     if redact or redact_addresses:
         plan = plan_redaction(diagnoses, texts, redact_addresses)
@@ -49,6 +51,27 @@ def write_report(
 
         return as_markdown(diagnoses, said, footnotes)
     return as_bugzilla(diagnoses, said, footnotes)
+
+
+def with_threads(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """Without captures that hold no thread (a dmesg behind the last one, say), unless all are such."""
+    return [one for one in diagnoses if one.capture.threads] or list(diagnoses)
+
+
+def _with_hosts(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """What one capture tells of the host holds for the others of the same host."""
+    from hangdiag.compare import is_same_host
+
+    told = next((one for one in diagnoses if one.capture.host.release is not None), None)
+    if told is None:
+        return list(diagnoses)
+    made = []
+    for one in diagnoses:
+        if one.capture.host.release is None and is_same_host(told, one):
+            capture = replace(one.capture, host=told.capture.host)
+            one = replace(one, scene=replace(one.scene, capture=capture))
+        made.append(one)
+    return made
 
 
 def diagnose_paths(

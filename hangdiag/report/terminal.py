@@ -42,11 +42,18 @@ def quiet_line(diagnosis: Diagnosis) -> str:
 def render(diagnoses: Sequence[Diagnosis], options: Options) -> list[Line]:
     """The whole report as lines of styled pieces."""
     lines: list[Line] = []
+    said: list[str] = []
     for number, diagnosis in enumerate(diagnoses):
         if number:
             lines.append([])
+        findings = [f"{_heading(finding)}: {finding.summary}" for finding in diagnosis.findings]
         if len(diagnoses) > 1:
-            lines.append([("bold", f"Capture {number + 1} of {len(diagnoses)}")])
+            title = f"Capture {number + 1} of {len(diagnoses)}"
+            if findings == said and not options.everything:
+                lines.append([("bold", title), ("", f": the same as capture {number}, {escape(_heading(diagnosis.findings[0]))}")])
+                continue
+            lines.append([("bold", title)])
+        said = findings
         lines += _Report(diagnosis, options).lines()
     return lines
 

@@ -46,6 +46,35 @@ def test_any_capture_reads_back(stacks, others, second, form):
     assert_reads_back(diagnosis, as_bugzilla([diagnosis]))
 
 
+MESSAGES = {"joined": "vmrndv", "started": "vmrndv", "lock one": "vmstat", "lock all": "vmstat", "halted": "vmidle", "disk": "physwr"}
+
+
+def ps(threads, arguments):
+    """What ps knows of the threads, and of their processes."""
+    lines = ["  PID    LWP STAT MWCHAN   TDNAME"]
+    lines += [f"{one.pid:>5} {one.tid:>6} D    {MESSAGES.get(one.stack, '-'):<8} {one.name}" for one in threads]
+    lines += ["", "  PID TT  STAT    TIME COMMAND"]
+    lines += [f"{pid:>5} v0  I    0:01.00 {text}" for pid, text in arguments.items()]
+    return "\n".join(lines) + "\n"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    stacks=st.lists(st.sampled_from(sorted(MESSAGES)), min_size=1, max_size=5),
+    second=st.lists(st.sampled_from(sorted(MESSAGES)), min_size=1, max_size=3),
+    control=st.sampled_from(sorted(MESSAGES)),
+    told=st.booleans(),
+    stacked=st.booleans(),
+)
+def test_what_ps_adds_reads_back(stacks, second, control, told, stacked):
+    threads = vcpus(*stacks) + vcpus(*second, pid=2211, first=100950) + [T(100900, "bhyvectl", control, 2290, "bhyvectl")]
+    arguments = {2210: "bhyve: win11 (bhyve)", 2211: "bhyve: debian (bhyve)", 2290: "bhyvectl --vm=debian --destroy"}
+    text = ps(threads, arguments if told else {}) + (procstat(threads) if stacked else "")
+    (diagnosis,) = read_again(text)
+    assert len(diagnosis.capture.threads) == len(threads)
+    assert_reads_back(diagnosis, as_bugzilla([diagnosis]))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_lines_fit_80_columns(name):
     report = as_bugzilla(sample(name)[:1])

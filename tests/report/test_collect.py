@@ -113,6 +113,18 @@ def test_analyze_reads_it(host):
     assert {thread.name for thread in captures[0].threads} >= {"vcpu 0", "vcpu 1", "vcpu 2", "vcpu 3"}
 
 
+def test_the_report_on_it_compares_its_rounds_and_names_the_release(host):
+    from hangdiag.report.summary_forms import diagnose_paths, write_report
+
+    write(host / "bin" / "dmesg", "#!/bin/sh\necho '---<<BOOT>>---'\necho 'FreeBSD 13.1-STABLE GENERIC amd64'\n")
+    _, (tar,) = collect(host)
+    report = write_report(diagnose_paths([str(tar)]), "bugzilla")
+    assert "From capture 2 of 2." in report
+    assert "None of its 4 threads has moved in 2 captures" in report
+    assert "Release: 13.1-STABLE" in report
+    assert "vault" not in report
+
+
 @pytest.mark.parametrize("with_timeout", [True, False])
 def test_a_command_that_hangs_is_left_behind(host, with_timeout):
     if with_timeout:

@@ -113,6 +113,14 @@ def test_addresses_move_together():
     assert claims(read_again(report)[0]) == claims(diagnosis)
 
 
+def test_facts_of_the_host_are_looked_at():
+    text = "kern.hostname: vault\ndev.nvme.0.serial: S4EVNX0M\nvm.note: seen on vault with S4EVNX0M\n" + procstat(vcpus("started", "lock one"))
+    report = write_report(read_again(text), "bugzilla")
+    assert "vault" not in report
+    assert "S4EVNX0M" not in report
+    assert "host-1" in report
+
+
 def test_without_redaction_nothing_is_replaced():
     text = SECRETS + procstat(vcpus("started", "lock one", "joined"))
     data = json.loads(write_report(read_again(text), "json", [text], False))

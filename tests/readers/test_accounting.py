@@ -1,0 +1,119 @@
+"""Every line belongs to something that was read, or is listed as unread; none to both; nothing crashes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hangdiag.readers import read_text
+from tests.readers.essence import covered
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+TEXTS = {path.name: path.read_text() for path in sorted(SAMPLES.glob("*.txt"))}
+#: Pieces of lines that readers look for.
+PIECES = [
+    "Tracing command bhyve pid 1 tid 100001 td 0xfffff80004c98000", "f() at f+0x1/frame 0xfffffe0047d2f5f0", "db> ps",
+    "  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd", "  PID    TID COMM  TDNAME  KSTACK", "(gdb) bt",
+    "#0  f (a=1, b=\"x\") at a.c:1", "Thread 1 (Thread 100001 (PID=1: a/b)):", "$1 = {a = {b = 1}, c = \"x\"}", "> ", "# ",
+    "100001                   D       vmrndv  0xff  vcpu 0", "chain 1:", " thread 1 (pid 1, a) is blocked on lock 0x1 (sx) \"b\" XLOCK",
+    "--- syscall (1, x) ---", "Process 1 (a) thread 0x1 (2)", "exclusive sx a (a) r = 0 (0x1) locked @ a.c:1", " class: sx", " name: x",
+    "Thread 1 at 0x1:", " state: RUNNING (CPU 1)", "cpuid = 0", "curthread = 0x1: pid 1 tid 2 \"x\"", "load: 0.1  cmd: a 1 [b] 1.0r",
+    "* thread #1, name = 'x'", "frame #0: 0x1 k`f(a=1) at a.c:1:2", "  kernel`f+0x1", "THREAD           STATE    SOBJ   COUNT",
+    "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND", "0 1 1 0 1 0 1 1 a D - 0:00 x", "a_b() -> c_d() -> _sleep()", "&lt;pre&gt;",
+    "=3D", "=\n", "\\n", "\r", "\x1b[0m", "\x00", "--More--", "\t", "    ", "(", ")", "{", "}", '"', "'", "<", "0x", "`", "|", "→", "\u00a0",
+    "lock order reversal:", "#0 0xffffffff80c79095 at kdb_backtrace+0x65", "td 0x1 tid 2 name x wmesg y wchan 0x2 inhib 2 state 1",
+    "proc 0x1 pid 1 comm a state 1", "mi_switch + 1 in section .text", "stack pointer for thread ffffff0368f503a0: ff", "  Id   Target Id   Frame",
+]  # fmt: skip
+
+
+def check(text: str) -> None:
+    """Read ``text`` and look whether its lines are accounted for."""
+    captures = read_text(text)
+    assert captures
+    lines = text.count("\n") + (not text.endswith("\n")) if text else 0
+    unread: set[int] = set()
+    for item in captures[0].unread:
+        assert 1 <= item.where.first <= item.where.last <= max(lines, 1)
+        places = set(range(item.where.first, item.where.last + 1))
+        unread |= places
+    for capture in captures:
+        numbers = covered(capture)
+        assert not numbers or (min(numbers) >= 1 and max(numbers) <= max(lines, 1))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_no_line_is_in_two_places(name):
+    (capture,) = read_text(TEXTS[name])
+    unread = {
+        number for item in capture.unread for number in range(item.where.first, item.where.last + 1)
+    }
+    assert not unread & covered(capture)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_samples_are_read_whole(name):
+    (capture,) = read_text(TEXTS[name])
+    assert capture.unread == ()
+
+
+def test_prose_is_listed_between_traces():
+    text = "hello\n\n" + TEXTS["idle.procstat.txt"] + "\nbye\nbye\n"
+    (capture,) = read_text(text)
+    lines = text.count("\n")
+    assert [(item.where.first, item.where.last) for item in capture.unread] == [(1, 1), (lines - 1, lines)]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(max_size=400))
+def test_any_text(text):
+    check(text)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(PIECES), max_size=25), st.sampled_from(["", "\n", " "]))
+def test_any_pieces(pieces, between):
+    check(between.join(pieces))
+    check("".join(piece + "\n" for piece in pieces))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(sorted(TEXTS)), st.integers(0, 1 << 32))
+def test_mutations_of_samples(name, seed):
+    """Lines cut, doubled, moved, joined; letters changed."""
+    draw = random.Random(seed)
+    lines = TEXTS[name].split("\n")
+    begin = draw.randrange(len(lines))
+    lines = lines[begin : begin + draw.randrange(1, 200)]
+    for _ in range(draw.randrange(1, 12)):
+        place = draw.randrange(len(lines))
+        kind = draw.randrange(7)
+        if kind == 0:
+            lines[place] = lines[place][: draw.randrange(len(lines[place]) + 1)]
+        elif kind == 1:
+            lines.insert(place, lines[draw.randrange(len(lines))])
+        elif kind == 2 and len(lines) > 1:
+            del lines[place]
+        elif kind == 3 and place + 1 < len(lines):
+            lines[place] += lines.pop(place + 1)
+        elif kind == 4:
+            lines[place] = draw.choice(PIECES) + lines[place]
+        elif kind == 5 and lines[place]:
+            spot = draw.randrange(len(lines[place]))
+            lines[place] = lines[place][:spot] + chr(draw.randrange(1, 0x2100)) + lines[place][spot + 1 :]
+        else:
+            lines[place] = "".join(draw.sample(lines[place], len(lines[place])))
+    check("\n".join(lines))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_capture_cut_anywhere_gives_what_is_whole(name):
+    text = TEXTS[name]
+    before = -1
+    for share in (0.2, 0.5, 0.8, 1.0):
+        threads = sum(len(capture.threads) for capture in read_text(text[: int(len(text) * share)]))
+        assert threads >= before
+        before = threads

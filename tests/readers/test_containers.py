@@ -1,0 +1,214 @@
+"""Files, standard input, directories, archives: what is read, and what is refused with one line."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from hangdiag.containers import Limits
+from hangdiag.errors import InputError
+from hangdiag.readers import files
+from hangdiag.readers.files import read_paths
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+TRACE = b"Tracing pid 2210 tid 100860 td 0xfffff80004c98000\n_sleep() at _sleep+0x1/frame 0xfffffe0047d2f5f0\n"
+
+
+def tar_of(members):
+    """A tar archive: names with bytes, or ready-made TarInfo."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in members:
+            if isinstance(name, str):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+            else:
+                archive.addfile(name)
+    return stream.getvalue()
+
+
+def write(folder, data, name="x"):
+    path = folder / name
+    path.write_bytes(data)
+    return str(path)
+
+
+def refused(*paths, stdin=None, limits=None):
+    with pytest.raises(InputError) as caught:
+        read_paths(paths, stdin, limits)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "; " in message, message
+    return message
+
+
+def test_a_file(tmp_path):
+    path = write(tmp_path, TRACE)
+    (capture,) = read_paths([path], None)
+    (source,) = capture.sources
+    assert (source.path, source.format, source.lines, source.replaced, source.container) == (path, "ddb", 2, 0, None)
+    assert source.sha256 == hashlib.sha256(TRACE).hexdigest()
+
+
+def test_standard_input():
+    (capture,) = read_paths(["-"], io.BytesIO(TRACE))
+    assert [thread.tid for thread in capture.threads] == [100860]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed(tmp_path, pack):
+    (capture,) = read_paths([write(tmp_path, pack(TRACE))], None)
+    assert [thread.tid for thread in capture.threads] == [100860]
+    assert capture.sources[0].sha256 == hashlib.sha256(TRACE).hexdigest()
+
+
+def test_a_textdump():
+    path = str(SAMPLES / "deadlock.textdump.tar")
+    (capture,) = read_paths([path], None)
+    assert [source.path for source in capture.sources] == ["ddb.txt", "version.txt", "msgbuf.txt"]
+    assert {source.container for source in capture.sources} == {path}
+    assert len(capture.threads) == 50
+    assert capture.host.release == "12.1-STABLE"
+    packed = gzip.compress(Path(path).read_bytes())
+    assert read_paths(["-"], io.BytesIO(packed))[0].threads == capture.threads
+
+
+def test_sections_of_one_host_in_several_files_are_one_capture(tmp_path):
+    ps = write(
+        tmp_path,
+        b"  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n"
+        b" 2210     1  2210     0  D       (threaded)                  bhyve\n"
+        b"100860                   D       vmrndv  0xfffffe0000723110  vcpu 0\n",
+        "ps.txt",
+    )
+    trace = write(tmp_path, TRACE, "trace.txt")
+    (capture,) = read_paths([ps, trace], None)
+    (thread,) = capture.threads
+    assert (thread.name, thread.wmesg, len(thread.frames)) == ("vcpu 0", "vmrndv", 1)
+    assert [where.source for where in thread.where] == [0, 1]
+    assert read_paths([str(tmp_path)], None)[0].threads == capture.threads
+
+
+def test_another_host_in_another_file_is_another_capture(tmp_path):
+    other = TRACE.replace(b"pid 2210", b"pid 999").replace(b"_sleep", b"_cv_wait")
+    captures = read_paths([write(tmp_path, TRACE, "a"), write(tmp_path, other, "b")], None)
+    assert [capture.threads[0].pid for capture in captures] == [2210, 999]
+
+
+def test_encodings(tmp_path):
+    text = TRACE.decode()
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+        (capture,) = read_paths([write(tmp_path, text.encode(encoding))], None)
+        assert [thread.tid for thread in capture.threads] == [100860]
+    (capture,) = read_paths([write(tmp_path, b"h\xe4ngt\n\xff\xff\n" + TRACE)], None)
+    assert capture.sources[0].replaced == 3
+    assert capture.threads[0].where[0].first == 3
+
+
+def test_refusals(tmp_path):
+    assert "no such file" in refused(str(tmp_path / "missing"))
+    assert "an empty file" in refused(write(tmp_path, b""))
+    assert "an empty file" in refused("-", stdin=io.BytesIO(b""))
+    assert "nothing but blanks" in refused(write(tmp_path, b" \n\n\t\n"))
+    assert "no thread recognised in 2 lines" in refused(write(tmp_path, b"it hangs\nplease help\n"))
+    assert "ELF" in refused(write(tmp_path, b"\x7fELF\x02\x01\x01" + bytes(500)))
+    assert "core dump" in refused(write(tmp_path, b"minidump FreeBSD/amd64" + bytes(500)))
+    assert "a binary file" in refused(write(tmp_path, bytes(range(256)) * 40))
+    assert "no standard input" in refused("-")
+    assert "file name" in refused("a\0b")
+    (tmp_path / "empty").mkdir()
+    assert "an empty directory" in refused(str(tmp_path / "empty"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    path = write(tmp_path, TRACE)
+    os.chmod(path, 0)
+    assert "no permission" in refused(path)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b", "..\\b"])
+def test_members_outside_the_archive(tmp_path, name):
+    message = refused(write(tmp_path, tar_of([("ddb.txt", TRACE), (name, b"x")])))
+    assert "lies outside the archive" in message
+    assert repr(name) in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [(tarfile.SYMTYPE, "is a link"), (tarfile.LNKTYPE, "is a link"), (tarfile.CHRTYPE, "device"), (tarfile.FIFOTYPE, "pipe")],
+)
+def test_links_and_devices(tmp_path, kind, word):
+    member = tarfile.TarInfo("vmcore.last")
+    member.type = kind
+    member.linkname = "/etc/master.passwd"
+    assert word in refused(write(tmp_path, tar_of([("ddb.txt", TRACE), (member, b"")])))
+
+
+def test_bombs(tmp_path):
+    small = Limits(unpacked_bytes=1 << 20)
+    bomb = gzip.compress(bytes(4 << 20))
+    assert "unpacks to more than 1 MiB" in refused(write(tmp_path, bomb), limits=small)
+    twice = gzip.compress(gzip.compress(TRACE + b"x\n" * (1 << 20)))
+    assert "unpacks to more than 1 MiB" in refused(write(tmp_path, twice), limits=small)
+    archive = tar_of([("a", TRACE), ("b", b"\n" * (2 << 20))])
+    assert "more than 1 MiB" in refused(write(tmp_path, gzip.compress(archive)), limits=small)
+    assert "more than 1 MiB" in refused(write(tmp_path, lzma.compress(bytes(4 << 20))), limits=small)
+    nested = TRACE
+    for _ in range(6):
+        nested = gzip.compress(nested)
+    assert "archives in each other" in refused(write(tmp_path, nested))
+    many = tar_of([(f"m{number}", b"") for number in range(30)])
+    assert "more than 20 members" in refused(write(tmp_path, many), limits=Limits(members=20))
+    assert "more than 50 bytes" in refused(write(tmp_path, TRACE), limits=Limits(file_bytes=50))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_damaged_compressed_data(tmp_path, pack):
+    packed = pack(TRACE * 50_000)
+    message = refused(write(tmp_path, packed[: len(packed) // 2]))
+    assert "damaged" in message
+
+
+def test_damaged_archives_give_what_is_whole(tmp_path):
+    archive = tar_of([("ddb.txt", TRACE), ("other.txt", b"x" * 5000)])
+    (capture,) = read_paths([write(tmp_path, archive[:2048])], None)
+    assert [thread.tid for thread in capture.threads] == [100860]
+    assert "damaged tar archive" in refused(write(tmp_path, archive[:600]))
+
+
+def test_binary_members_are_named_not_read(tmp_path):
+    archive = tar_of([("ddb.txt", TRACE), ("vmcore.0", b"minidump FreeBSD/amd64" + bytes(100)), ("empty.txt", b"")])
+    (capture,) = read_paths([write(tmp_path, archive)], None)
+    assert [(source.path, source.lines) for source in capture.sources] == [("ddb.txt", 2), ("vmcore.0", 0), ("empty.txt", 0)]
+    assert [(item.where.source, item.why) for item in capture.unread] == [(1, "a kernel core dump")]
+
+
+def test_large_files_are_read_as_streams(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGE", 100_000)
+    line = b"Nov 23 04:42:01 host kernel: em0: link state is UP\n"
+    prose = line * 20_000
+    other = TRACE.replace(b"100860", b"100861")
+    path = write(tmp_path, prose + TRACE + prose + other + prose + b"the end, without a line end")
+    (capture,) = read_paths([path], None)
+    assert [thread.tid for thread in capture.threads] == [100860, 100861]
+    assert [thread.where[0] for thread in capture.threads] == [(0, 20_001, 20_002), (0, 40_003, 40_004)]
+    assert [(item.where.first, item.where.last, item.why) for item in capture.unread] == [
+        (1, 20_000, "prose"), (20_003, 40_002, "prose"), (40_005, 60_005, "prose"),
+    ]  # fmt: skip
+    assert capture.sources[0].lines == 60_005
+    assert capture.sources[0].sha256 == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_one_line_of_ten_megabytes(tmp_path):
+    (capture,) = read_paths([write(tmp_path, b"mi_switch+0x1 " * 700_000 + b"\n" + TRACE)], None)
+    assert 100860 in {thread.tid for thread in capture.threads}
