@@ -188,7 +188,7 @@ def main() -> None:
         for name, threads, delay, rate in (
             ("50 threads", 50, 0.0, 0.0),
             ("50 threads, 1 ms away", 50, 0.001, 0.0),
-            ("50 threads, 115200 baud", 50, 0.0, 11520.0),
+            ("10 threads, 115200 baud", 10, 0.0, 11520.0),
             ("1000 threads", 1000, 0.0, 0.0),
         ):
             relayed = bool(delay or rate)

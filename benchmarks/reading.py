@@ -32,11 +32,11 @@ _STACKS = (
 def procstat(threads: int) -> str:
     """``procstat -kk -a`` of so many threads."""
     rows = ["  PID    TID COMM                TDNAME              KSTACK                       "]
-    for number in range(threads):
-        rows.append(
-            f"{1000 + number // 8:5d} {100000 + number:6d} {'bhyve':<19} {f'vcpu {number % 8}':<19} "
-            f"{_STACKS[number % len(_STACKS)]} "
-        )
+    rows.extend(
+        f"{1000 + number // 8:5d} {100000 + number:6d} {'bhyve':<19} {f'vcpu {number % 8}':<19} "
+        f"{_STACKS[number % len(_STACKS)]} "
+        for number in range(threads)
+    )
     return "\n".join(rows) + "\n"
 
 
@@ -91,8 +91,7 @@ def ps(threads: int) -> str:
 def prose(megabytes: int) -> str:
     """A log in which nothing is a trace."""
     line = "Nov 23 04:42:01 host kernel: em0: link state changed to UP (port %d, 1000 Mbps full duplex)\n"
-    text = "".join(line % number for number in range(megabytes * 10_500))
-    return text
+    return "".join(line % number for number in range(megabytes * 10_500))
 
 
 HOSTILE: dict[str, Callable[[int], str]] = {
@@ -121,6 +120,26 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "quoted": lambda size: "> " * (size // 2),
     "equals": lambda size: "=3D" * (size // 3) + "\n",
     "CR": lambda size: "a\r" * (size // 2),
+    "arrow lines": lambda size: "vm_run() -> vm_handle_rendezvous() -> _sleep()\n" * (size // 47),
+    "words and one arrow": lambda size: "a_b " * (size // 4) + "->",
+    "ps header and a long row": lambda size: "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND\n" + "1 " * (size // 2),
+    "ps rows": lambda size: "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND\n"
+    + "  0  22  1   0  52  0  5780 1524 vm rndv D 0  0:00.35 bhyve: win11\n" * (size // 66),
+    "top header of blanks": lambda size: "PID USERNAME STATE" + " " * size + "COMMAND x",
+    "lldb frames": lambda size: "thread #1: tid = 1\n" + "frame #0: 0x1 k`f(a=(b)) at a.c:1:2" * (size // 36) + "\n",
+    "mdb frames": lambda size: "stack pointer for thread ffffff0368f503a0: ff\n" + "  f+0x1()\n" * (size // 10),
+    "walk": lambda size: "td 0x1 tid 2 name x wmesg y wchan 0x2 inhib 2 state 1\n" * (size // 54),
+    "keys of a walk": lambda size: "td 0x1 tid 2 wmesg y " + "name " * (size // 5),
+    "reversals": lambda size: "lock order reversal:\n" * (size // 21),
+    "numbered frames": lambda size: "#0 0xffffffff80c79095 at f+0x65\n" * (size // 32),
+    "blank and indented": lambda size: "".join(" " * (number % 60) + "db> x\n" for number in range(size // 36)),
+    "ever more indented": lambda size: "".join(" " * min(number, 4000) + "db> x\n" for number in range(int((2 * size) ** 0.5))),
+    "quotes in quotes": lambda size: "> # // * 1: db> x\n" * (size // 18),
+    "table": lambda size: "| a " * (size // 4) + "|",
+    "literal line ends": lambda size: "a\\n" * (size // 3),
+    "siginfo": lambda size: "load: " * (size // 6),
+    "held lock without end": lambda size: "exclusive sx " + "(a " * (size // 3),
+    "a stack that is cut again and again": lambda size: "f() at f+0x1/frame 0x1\nx\n" * (size // 25),
     "escapes": lambda size: "\x1b[" * (size // 2),
 }
 

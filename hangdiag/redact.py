@@ -52,7 +52,7 @@ _CONTEXTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 #: Names that identify nobody.
 _COMMON = frozenset(
     {"root", "toor", "daemon", "operator", "bin", "tty", "kmem", "games", "news", "man", "sshd", "nobody", "www"}
-    | {"localhost", "amnesiac", "freebsd", "kernel", "entry", "symbol", "vm", "vmm", "io"}
+    | {"localhost", "amnesiac", "beavis", "freebsd", "kernel", "entry", "symbol", "vm", "vmm", "io"}
 )
 
 

@@ -33,7 +33,7 @@ def explain(
     from hangdiag.cli import common
     from hangdiag.knowledge import load_knowledge
 
-    found = search(load_knowledge(rules or []), what)
+    found = search(load_knowledge(rules or [], compiled=False), what)
     if not found:
         raise UsageError(f"nothing is known of {what!r}; hangdiag rules list shows what is")
     lines: list[str] = []

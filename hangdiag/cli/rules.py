@@ -51,7 +51,7 @@ def show_rule(
     from hangdiag.cli import common
     from hangdiag.knowledge import BugRule, WaitRule, load_knowledge
 
-    knowledge = load_knowledge(rules or [])
+    knowledge = load_knowledge(rules or [], compiled=False)
     every: list[WaitRule | BugRule] = [*knowledge.waits, *knowledge.bugs]
     found = [rule for rule in every if rule.id == name]
     if not found:

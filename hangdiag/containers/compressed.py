@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import importlib
-import lzma
-import zlib
 from typing import BinaryIO, cast
 
 from hangdiag.errors import InputError
 
-#: What a damaged compressed stream makes the standard library raise.
-ERRORS: tuple[type[Exception], ...] = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, ValueError)
 _ZSTD = b"\x28\xb5\x2f\xfd"
 #: What an xz file may ask of memory to be unpacked.
 _XZ_MEMORY = 256 << 20
@@ -29,12 +23,24 @@ def form_of(head: bytes) -> str | None:
     return "zstd" if head.startswith(_ZSTD) else None
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """What a damaged compressed stream makes the standard library raise."""
+    import gzip
+    import lzma
+    import zlib
+
+    return (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, ValueError)
+
+
 class _XzStream:
     """lzma.LZMAFile knows no memory limit; this reads with one."""
 
     def __init__(self, stream: BinaryIO) -> None:
+        from lzma import LZMADecompressor
+
         self._stream = stream
-        self._decompressor = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+        self._make = LZMADecompressor
+        self._decompressor = LZMADecompressor(memlimit=_XZ_MEMORY)
 
     def read(self, number: int = -1) -> bytes:
         while True:
@@ -42,7 +48,7 @@ class _XzStream:
                 rest = self._decompressor.unused_data or self._stream.read(1 << 16)
                 if not rest.strip(b"\x00"):
                     return b""
-                self._decompressor = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+                self._decompressor = self._make(memlimit=_XZ_MEMORY)
                 feed = rest
             elif self._decompressor.needs_input:
                 feed = self._stream.read(1 << 16)
@@ -56,10 +62,14 @@ class _XzStream:
 
 
 def unpacked(stream: BinaryIO, form: str, path: str) -> BinaryIO:
-    """A stream of what compressed ``stream`` holds; it may raise :data:`ERRORS` when read."""
+    """A stream of what compressed ``stream`` holds; it may raise one of :func:`errors` when read."""
     if form == "gzip":
+        import gzip
+
         return cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb"))
     if form == "bzip2":
+        import bz2
+
         return cast(BinaryIO, bz2.BZ2File(stream, "rb"))
     if form == "xz":
         return cast(BinaryIO, _XzStream(stream))

@@ -34,7 +34,7 @@ class Item:
         """All of it."""
         try:
             return self.head + self.rest.read()
-        except compressed.ERRORS as error:
+        except compressed.errors() as error:
             raise InputError(f"{self.path}: damaged compressed data ({error}); copy it again") from None
 
     def chunks(self, size: int = 1 << 22) -> Iterator[bytes]:
@@ -43,7 +43,7 @@ class Item:
         try:
             while piece := self.rest.read(size):
                 yield piece
-        except compressed.ERRORS as error:
+        except compressed.errors() as error:
             raise InputError(f"{self.path}: damaged compressed data ({error}); copy it again") from None
 
 
@@ -126,7 +126,7 @@ def _read_head(stream: BinaryIO, path: str) -> bytes:
         while length < _HEAD and (part := stream.read(_HEAD - length)):
             parts.append(part)
             length += len(part)
-    except compressed.ERRORS as error:
+    except compressed.errors() as error:
         if not parts:
             raise InputError(f"{path}: damaged compressed data ({error}); copy it again") from None
     return b"".join(parts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from hangdiag.containers.limits import Limits
 from hangdiag.errors import InputError
+
+if TYPE_CHECKING:
+    import tarfile
 
 #: A textdump's members (sys/ddb/db_textdump.c) in the order that makes the debugger's capture the first.
 _ORDER = {"ddb.txt": 0, "panic.txt": 2, "version.txt": 3, "msgbuf.txt": 4, "config.txt": 5}
@@ -15,8 +17,13 @@ _ORDER = {"ddb.txt": 0, "panic.txt": 2, "version.txt": 3, "msgbuf.txt": 4, "conf
 
 def is_tar(head: bytes) -> bool:
     """Does ``head`` (512 bytes or more) begin with a tar header whose sum is right?"""
-    if len(head) < 512 or not head[0]:
+    if len(head) < 512 or not head[0] or head[148:156].strip(b" 0\x00") == b"":
         return False
+    # the header's checksum is written in octal digits: of most texts none stands there
+    if head[148:154].strip(b" 01234567\x00"):
+        return False
+    import tarfile
+
     try:
         return tarfile.TarInfo.frombuf(head[:512], "utf-8", "surrogateescape").chksum > 0
     except tarfile.HeaderError:
@@ -29,6 +36,8 @@ def read_members(stream: BinaryIO, path: str, limits: Limits) -> Iterator[tuple[
     Raises InputError for a member that could do harm where somebody unpacks it: such an
     archive was not made by a collector.
     """
+    import tarfile
+
     members: list[tuple[str, bytes]] = []
     try:
         with tarfile.open(fileobj=stream, mode="r|") as archive:

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _COMPILED = "rules.json"
+#: What no diagnosis reads: the examples, and the prose about waits.
+_LEFT_OUT = frozenset(
+    {"example", "timeout", "waits_for", "ended_by", "locks_held", "look_next", "explain", "architectures"}
+)
 _Value = TypeVar("_Value")
 
 
@@ -42,7 +46,7 @@ def load_knowledge(extra: Iterable[Path] = (), compiled: bool = True) -> Knowled
     """The shipped rules and those in the folders ``extra``; raises :class:`RuleError`.
 
     A rule in a later folder replaces one of the same id. With ``compiled`` the shipped rules may come
-    from the JSON file, which leaves out their examples.
+    from the JSON file, which leaves out the examples and what waits mean in prose.
     """
     shipped = data_folder("rules")
     folders = list(extra)
@@ -95,7 +99,7 @@ def _load_compiled(shipped: Traversable) -> Knowledge | None:
 
 
 def compile_rules(target: Path) -> None:
-    """Write the shipped rules, without their examples, as JSON to ``target``."""
+    """Write what a diagnosis needs of the shipped rules as JSON to ``target``."""
     sizes, _ = _stamp(data_folder("rules"))
     data = {"sizes": sizes, "knowledge": _plain(load_knowledge(compiled=False))}
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +110,8 @@ def _plain(value: Any) -> Any:
     """``value`` as JSON data: a dataclass as {"": name, "rows": values in the order of its fields}."""
     if is_dataclass(value):
         row = [
-            [] if field.name == "example" else _plain(getattr(value, field.name)) for field in fields(value)
+            _plain(field.default if field.name in _LEFT_OUT else getattr(value, field.name))
+            for field in fields(value)
         ]
         return {"": type(value).__name__, "row": row}
     if isinstance(value, frozenset):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Frame, Thread
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.section import Section
 from hangdiag.readers.stacks import parse_token
 
 _ARROW = re.compile(r"\s*(?:-{1,2}>|=>|→|⟶|⇒|➔|\u2192|<-{1,2}|←|⟵|⇐)\s*")
@@ -33,7 +33,7 @@ _VCPU = re.compile(r"\bv-?cpu[ #]?(?P<id>\d{1,3})\b", re.I)
 _PLAUSIBLE = re.compile(r"[a-z_][a-z0-9_]*\Z")
 
 
-def _read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
+def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     text = lines[start].replace("`", "")
     end = start + 1
@@ -101,15 +101,3 @@ def _add(section: Section, start: int, end: int, before: str, frames: tuple[Fram
         ]
     )
     section.count_stacks("console")
-
-
-OPENERS = (
-    Opener(
-        "arrows",
-        "console",
-        r".{0,400}?\b\w*_\w+(?:\+0x[0-9a-f]+)?(?:\(\))?`?\s*(?:-{1,2}>|=>|→|⟶|⇒|➔|<-{1,2}|←|⟵|⇐)\s*`?(?:[A-Za-z_]|\.\.\.|…)"
-        r"|.{0,400}?\b\w+\(\)`?\s*(?:-{1,2}>|→|<-{1,2}|←)\s*`?(?:[A-Za-z_]|\.\.\.|…)",
-        _read_arrows,
-        ("->", "→", "<-", "←", "=>", "⟶", "⇒", "➔"),
-    ),
-)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Frame, Thread
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.section import Section
 from hangdiag.readers.stacks import parse_offset
 
 _FRAME = re.compile(r"\s+(?P<module>[\w.-]+)`(?:(?P<name>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+))?|(?P<pc>0x[0-9a-f]+))\s*\Z")
@@ -17,7 +17,7 @@ _COUNT = re.compile(r"\s+\d+\s*\Z")
 _KEYS = re.compile(r"\s*(?:(?P<pid>\d{1,6}) +)?(?P<tid>\d{6,7})(?: +(?P<command>[A-Za-z_][\w.-]*))?\s*\Z")
 
 
-def _read_stack(section: Section, start: int, match: re.Match[str]) -> int:
+def read_stack(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     keys = _KEYS.match(lines[start])
     index = start + (keys is not None)
@@ -52,9 +52,3 @@ def _read_stack(section: Section, start: int, match: re.Match[str]) -> int:
     )
     section.count_stacks("console")
     return index
-
-
-OPENERS = (
-    Opener("dtrace-stack", "console", r"\s+[\w.-]+`(?:[A-Za-z_][\w.$@]*\+0x[0-9a-f]+|0x[0-9a-f]+)\s*\Z", _read_stack),
-    Opener("dtrace-keys", "console", r"\s*(?:\d{1,6} +)?\d{6,7}(?: +[A-Za-z_][\w.-]*)?\s*\Z", _read_stack),
-)

@@ -13,7 +13,7 @@ from hangdiag.model import Frame, Thread
 from hangdiag.readers.gdb.frames import split_arguments
 from hangdiag.readers.gdb.stacks import make_thread, note_owner
 from hangdiag.readers.gdb.threads import Identity
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.section import Section
 
 _THREAD = re.compile(r"\s*\*? ?thread #(?P<number>\d+)(?:: tid = (?P<tid>\d+|0x[0-9a-f]+))?[,:]?(?P<rest>.*)")
 _NAME = re.compile(r"name = ['\"](?:\(pid (?P<pid>\d+)\) )?(?P<name>[^'\"]*)['\"]")
@@ -68,7 +68,7 @@ def _identity(found: re.Match[str]) -> Identity:
     return Identity(pid, tid, command, name if slash else command, number=int(found.group("number")))
 
 
-def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
+def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     """A thread's line and the stack below it; the frame in the line itself is repeated there."""
     lines = section.lines
     head = _THREAD.match(lines[start])
@@ -108,7 +108,7 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     return index
 
 
-def _read_frames(section: Section, start: int, match: re.Match[str]) -> int:
+def read_frames(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     index = start
     frames = []
@@ -120,15 +120,3 @@ def _read_frames(section: Section, start: int, match: re.Match[str]) -> int:
         section.draft.add_threads([Thread(frames=tuple(frames), where=(where,), stack_where=where)])
         section.count_stacks("lldb")
     return index
-
-
-OPENERS = (
-    Opener("lldb-thread", "lldb", r"\s*\*? ?thread #\d+[:,]", _read_thread),
-    Opener("lldb-frame", "lldb", r"\s*\*? ?(?:frame|帧|框架) #\d+: 0x[0-9a-f]+", _read_frames),
-    Opener(
-        "lldb-prompt",
-        "lldb",
-        r"\(lldb\)|Core file '.*' \(.*\) was loaded|Process \d+ stopped\Z|Full Backtrace:",
-        lambda section, start, match: start + 1,
-    ),
-)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Frame, Thread
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.section import Section
 
 _POINTER = re.compile(r"\s*stack pointer for thread (?P<td>[0-9a-f]{8,16})[^:]*: (?:0x)?[0-9a-f]+")
 _FRAME = re.compile(
@@ -48,7 +48,7 @@ def _add(section: Section, start: int, end: int, frames: tuple[Frame, ...], **kn
     section.count_stacks("mdb")
 
 
-def _read_pointer(section: Section, start: int, match: re.Match[str]) -> int:
+def read_pointer(section: Section, start: int, match: re.Match[str]) -> int:
     """``::findstack``: the stack of one thread."""
     found = _POINTER.match(section.lines[start])
     if found is None:
@@ -58,7 +58,7 @@ def _read_pointer(section: Section, start: int, match: re.Match[str]) -> int:
     return end
 
 
-def _read_list(section: Section, start: int, match: re.Match[str]) -> int:
+def read_list(section: Section, start: int, match: re.Match[str]) -> int:
     """``::threadlist -v``."""
     lines = section.lines
     index = start + 1
@@ -96,7 +96,7 @@ def _read_list(section: Section, start: int, match: re.Match[str]) -> int:
     return index
 
 
-def _read_stacks(section: Section, start: int, match: re.Match[str]) -> int:
+def read_stacks(section: Section, start: int, match: re.Match[str]) -> int:
     """``::stacks``: one stack for all threads that have it; only one of them is named."""
     lines = section.lines
     index = start + 1
@@ -122,19 +122,10 @@ def _read_stacks(section: Section, start: int, match: re.Match[str]) -> int:
     return index
 
 
-def _read_frames(section: Section, start: int, match: re.Match[str]) -> int:
+def read_frames(section: Section, start: int, match: re.Match[str]) -> int:
     """``$C``: a stack with frame pointers, whose is not told."""
     frames, end = _frames(section, start)
     if len(frames) < 2:
         return start
     _add(section, start, end, frames)
     return end
-
-
-OPENERS = (
-    Opener("mdb-findstack", "mdb", r"\s*stack pointer for thread [0-9a-f]{8,16}", _read_pointer),
-    Opener("mdb-threadlist", "mdb", r"\s*ADDR\s+PROC\s+LWP\s+CLS\s+PRI\s+WCHAN", _read_list),
-    Opener("mdb-stacks", "mdb", r"THREAD\s+STATE\s+SOBJ\s+COUNT", _read_stacks),
-    Opener("mdb-frames", "mdb", r"[0-9a-f]{16} (?:[\w.-]+`)?[A-Za-z_][\w.$@]*(?:\+0x[0-9a-f]+)?\([^()]*\)\s*\Z", _read_frames),
-    Opener("mdb-prompt", "mdb", r"(?:\[\d+\])?> ?(?:::|\$C|\S+::)", lambda section, start, match: start + 1),
-)

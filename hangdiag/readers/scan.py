@@ -10,7 +10,7 @@ import re
 from functools import cache
 
 from hangdiag.model import Source, Unread
-from hangdiag.readers import arrows, ddb, dtrace, gdb, host, lldb, mdb, procstat, ps, stack_lines
+from hangdiag.readers import ddb, gdb, host, procstat, ps, rare, stack_lines
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.section import Opener, Opening, Section
 from hangdiag.text.layers import Peeler
@@ -20,13 +20,13 @@ OPENERS: tuple[Opener, ...] = (
     *procstat.OPENERS,
     *ddb.OPENERS,
     *gdb.OPENERS,
-    *lldb.OPENERS,
+    *rare.LLDB,
     *host.OPENERS,
     *stack_lines.OPENERS,
     *ps.OPENERS,
-    *dtrace.OPENERS,
-    *mdb.OPENERS,
-    *arrows.OPENERS,
+    *rare.DTRACE,
+    *rare.MDB,
+    *rare.ARROWS,
 )
 
 _TRACE_LIKE = re.compile(
@@ -74,7 +74,8 @@ def read_source(
     """Read one source into ``draft``; returns its description."""
     scanner = Scanner(draft, len(draft.sources))
     scanner.read(text)
-    lines = text.count("\n") + (0 if text.endswith("\n") or not text else 1)
+    end = "\n" if "\n" in text else "\r"  # the CRs of an old Macintosh
+    lines = text.count(end) + (0 if text.endswith(end) or not text else 1)
     source = Source(path, scanner.format(), lines, replaced, container)
     draft.sources.append(source)
     return source

@@ -42,16 +42,18 @@ def read_large(draft: Draft, chunks: Iterable[bytes], path: str, container: str 
     digest = hashlib.sha256()
     number = len(draft.sources)
     scanner = Scanner(draft, number)
+    unread = len(draft.unread)
     lines = 0
     replaced = 0
     for island in _islands(_hashed(chunks, digest)):
         lines = island.first + island.lines - 1
         if not island.data:
-            _note_prose(draft, Where(number, island.first, lines))
+            draft.unread.append(Unread(Where(number, island.first, lines), "prose"))
             continue
         text, damaged = decode(island.data)
         replaced += damaged
         scanner.read(text, island.first)
+    draft.unread[unread:] = _join_unread(draft.unread[unread:])
     source = Source(path, scanner.format(), lines, replaced, container, digest.hexdigest())
     draft.sources.append(source)
     return source
@@ -63,14 +65,21 @@ def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
         yield chunk
 
 
-def _note_prose(draft: Draft, where: Where) -> None:
-    before = draft.unread[-1] if draft.unread else None
-    if before is not None and before.why == "prose" and before.where.source == where.source:
-        last = before.where
-        if last.last + 1 >= where.first:
-            where = Where(where.source, last.first, where.last)
-            draft.unread.pop()
-    draft.unread.append(Unread(where, "prose"))
+def _join_unread(items: list[Unread]) -> list[Unread]:
+    """Neighbouring lines that were not read for the same reason, as one."""
+    joined: list[Unread] = []
+    for item in items:
+        before = joined[-1] if joined else None
+        if (
+            before is not None
+            and (before.why, before.where.source) == (item.why, item.where.source)
+            and before.where.last + 1 >= item.where.first
+        ):
+            where = Where(item.where.source, before.where.first, item.where.last)
+            joined[-1] = Unread(where, item.why, item.trace_like)
+        else:
+            joined.append(item)
+    return joined
 
 
 def has_marks(block: bytes) -> bool:

@@ -16,8 +16,9 @@ _CLASSES = {
     "other": "fill:#ffffff,stroke:#606060,color:#000000",
 }
 _ARROW = {"observed": "-->", "inferred": "-.->", "possible": "-.->"}
-#: Letters that may stand in a Mermaid string as they are; all others are written as entities.
-_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:/()+-_=*")
+#: ASCII letters that mean nothing to Mermaid inside a string; the others are shown in their wide form, since
+#: what draws the picture does not always put its own entities (#60;) back.
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:/()+-_=*'")
 
 
 def as_mermaid(diagnoses: Sequence[Diagnosis], focus: str = "vm") -> str:
@@ -44,5 +45,7 @@ def as_mermaid(diagnoses: Sequence[Diagnosis], focus: str = "vm") -> str:
 
 
 def quoted(text: str) -> str:
-    """Text that Mermaid and the page around it take for text: other letters as ``#number;``."""
-    return "".join(letter if letter in _SAFE else f"#{ord(letter)};" for letter in escape(text))
+    """Text that Mermaid and the page around it take for text: ``<`` becomes U+FF1C, and so on."""
+    return "".join(
+        letter if letter in _SAFE or not letter.isascii() else chr(ord(letter) + 0xFEE0) for letter in escape(text)
+    )

@@ -18,6 +18,9 @@ from hangdiag.report.terminal import escape
 from hangdiag.signature import signature
 
 WIDTH = 78
+#: Values of sysctl and kenv that a maintainer of vmm(4) asks for.
+_FACT = re.compile(r"hw\.(?:model|ncpu|physmem|vmm\.)|pptdevs|vm\.loadavg|kern\.(?:boottime|hz|smp\.)|machdep\.hyper|debug\.witness")
+_MOST_FACTS = 40
 #: Threads that no finding concerns are shown whole only if they are not more than these.
 _MOST_OTHERS = 30
 
@@ -185,9 +188,12 @@ def host_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         ("uname", host.uname),
         ("Host name", host.hostname),
         ("Panic", host.panic),
-        *host.facts,
     )
     facts = [(name, value) for name, value in known if value]
+    told = [(name, value) for name, value in host.facts if _FACT.match(name) and value]
+    facts += told[:_MOST_FACTS]
+    if len(host.facts) > len(told[:_MOST_FACTS]):
+        facts.append(("Other values", f"{len(host.facts) - len(told[:_MOST_FACTS])} more were read: hangdiag analyze --format json"))
     for machine in diagnosis.machines:
         arguments = next(
             (item.arguments for item in diagnosis.capture.processes if item.pid == machine.pid and item.arguments), None

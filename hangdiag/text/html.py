@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 
@@ -29,6 +28,8 @@ def strip_lines(
     lines: Sequence[str], first: Sequence[int], last: Sequence[int]
 ) -> tuple[list[str], list[int], list[int]]:
     """Lines without tags and entities, with the original numbers of each; ``<br>`` ends a line."""
+    import html
+
     stripped: list[str] = []
     begins: list[int] = []
     ends: list[int] = []

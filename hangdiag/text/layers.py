@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
 from hangdiag.text.literal import split_literal
 from hangdiag.text.page import Page
@@ -33,7 +34,14 @@ _PREFIXES: dict[str, str] = {
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
     "console": r"~|login: |[\w.-]{1,30}(?:> | ?# | console: )",
 }
-_COMPILED = {name: re.compile(pattern) for name, pattern in _PREFIXES.items()}
+
+
+@cache
+def _compiled() -> dict[str, re.Pattern[str]]:
+    """The prefixes' expressions: made for the first line that cannot be read as it stands."""
+    return {name: re.compile(pattern) for name, pattern in _PREFIXES.items()}
+
+
 _ROW = re.compile(r"[ \t]*\|(.*)\|[ \t]*\Z")
 _INDENT = re.compile(r"[ \t]+(?=\S)")
 #: Where a line end was lost: behind a frame's address or offset, before the next frame.
@@ -97,7 +105,7 @@ class Peeler:
             return
         self.done.add(layer)
         page = self.page
-        if layer in _COMPILED:
+        if layer in _PREFIXES:
             self._take_prefix(layer, index)
             return
         split = {"lost": split_lost, "literal": split_literal, "row": split_row}[layer]
@@ -117,7 +125,7 @@ class Peeler:
 
     def _take_prefix(self, layer: str, index: int) -> None:
         lines = self.page.lines
-        pattern = _COMPILED[layer]
+        pattern = _compiled()[layer]
         changed = []
         blank = True
         for place in range(index, len(lines)):
@@ -186,7 +194,7 @@ def _peelings(line: str) -> Iterable[tuple[str, list[str]]]:
         if "\\n" in line:
             yield "literal", split_literal(line)
         return
-    for name, pattern in _COMPILED.items():
+    for name, pattern in _compiled().items():
         found = pattern.match(line)
         if found is not None and found.end() and found.end() < len(line):
             rest = line[found.end() :]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import quopri
-import re
 from collections.abc import Sequence
 
-_EQUALS = re.compile(r"=(.{0,2})")
 _HEX = frozenset("0123456789ABCDEF")
 #: How many equals signs decide.
 _SAMPLE = 400
@@ -41,6 +38,8 @@ def decode_lines(
     lines: Sequence[str], first: Sequence[int], last: Sequence[int]
 ) -> tuple[list[str], list[int], list[int]]:
     """Lines joined at soft breaks and decoded, with the original numbers of each."""
+    import quopri
+
     decoded: list[str] = []
     begins: list[int] = []
     ends: list[int] = []

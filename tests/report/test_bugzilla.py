@@ -112,6 +112,15 @@ def test_notes_and_footnotes_are_shown():
     assert "REDACTED" in report
 
 
+def test_of_the_host_only_what_matters():
+    facts = "hw.model: AMD EPYC 7302P\nhw.vmm.create: beavis\n" + "".join(f"vm.stats.vm.v_{n}: {n}\n" for n in range(200))
+    (diagnosis,) = read_again(facts + procstat(vcpus("started", "lock one")))
+    host = as_bugzilla([diagnosis]).partition("\nHOST\n")[2].partition("THREADS CONCERNED")[0]
+    assert "AMD EPYC 7302P" in host
+    assert "v_100" not in host
+    assert len(host.splitlines()) < 20
+
+
 def test_since_when_is_said_if_known():
     (diagnosis,) = sample("deadlock.ddb.txt")
     threads = tuple(

@@ -404,6 +404,7 @@
     $("sources").addEventListener("change", () => { text.scrollTop = 0; state.source = Number($("sources").value); showSource(); });
     table.addEventListener("scroll", showRows, { passive: true });
     text.addEventListener("scroll", showSource, { passive: true });
+    window.addEventListener("beforeprint", () => { for (const part of document.querySelectorAll("details")) part.open = true; });
     window.addEventListener("resize", () => { showRows(); showSource(); });
 
     for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
