@@ -51,7 +51,7 @@ def test_compiled_rules_are_the_same_but_for_what_no_diagnosis_reads(tmp_path, m
     compile_rules(tmp_path / "data" / "rules.json")
     monkeypatch.setattr("hangdiag.knowledge.load.data_file", lambda name: tmp_path / "data" / name)
     compiled = load_knowledge()
-    defaults = {field.name: field.default for field in dataclasses.fields(WaitRule) if field.name in LEFT_OUT}
+    defaults = {field.name: field.default for field in dataclasses.fields(WaitRule) if field.name in LEFT_OUT["WaitRule"]}
     slim = [dataclasses.asdict(dataclasses.replace(rule, **defaults)) for rule in KNOWLEDGE.waits]
     assert [dataclasses.asdict(rule) for rule in compiled.waits] == slim
     assert [bug.id for bug in compiled.bugs] == [bug.id for bug in KNOWLEDGE.bugs]

@@ -36,9 +36,15 @@ if TYPE_CHECKING:
 FORMAT = 1
 _COMPILED = "rules.json"
 #: What no diagnosis reads: the examples, and the prose about waits.
-_LEFT_OUT = frozenset(
-    {"example", "timeout", "waits_for", "ended_by", "locks_held", "look_next", "explain", "architectures"}
-)
+_LEFT_OUT = {
+    "WaitRule": frozenset(
+        {
+            "example", "timeout", "waits_for", "ended_by", "locks_held", "look_next", "explain", "releases",
+            "architectures", "references", "verified",
+        }
+    ),
+    "BugRule": frozenset({"example"}),
+}  # fmt: skip
 _Value = TypeVar("_Value")
 
 
@@ -109,8 +115,9 @@ def compile_rules(target: Path) -> None:
 def _plain(value: Any) -> Any:
     """``value`` as JSON data: a dataclass as {"": name, "rows": values in the order of its fields}."""
     if is_dataclass(value):
+        left_out = _LEFT_OUT.get(type(value).__name__, frozenset())
         row = [
-            _plain(field.default if field.name in _LEFT_OUT else getattr(value, field.name))
+            _plain(field.default if field.name in left_out else getattr(value, field.name))
             for field in fields(value)
         ]
         return {"": type(value).__name__, "row": row}
