@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hangdiag.findings import Diagnosis
 
 Verdict = Enum(  # type: ignore[misc]
     "Verdict",
@@ -75,7 +80,9 @@ def analyze(
         raise typer.Exit(1)
 
 
-def show(diagnoses, all_threads: bool, vm: str | None, pid: int | None, quiet: bool) -> None:  # type: ignore[no-untyped-def]
+def show(
+    diagnoses: Sequence[Diagnosis], all_threads: bool, vm: str | None, pid: int | None, quiet: bool
+) -> None:
     """Print the terminal report, coloured where the terminal can."""
     from hangdiag.cli import common
     from hangdiag.report import terminal

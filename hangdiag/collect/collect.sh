@@ -46,9 +46,9 @@ log=$base/commands.txt
 
 [ "$(id -u)" = 0 ] || say "not root: stacks of other users' processes will be missing"
 
-# A tenth of a second where sleep(1) can do it.
-tick=0.1
-ticks=10
+# Twenty looks a second where sleep(1) can do it.
+tick=0.05
+ticks=20
 sleep $tick 2>/dev/null || {
 	tick=1
 	ticks=1

@@ -11,7 +11,6 @@ from hangdiag.model import Host
 
 _RELEASE = re.compile(r"FreeBSD (\d+\.\d+[-\w.]*)")
 _MAXIMUM_MODULES = 1024
-# The kernel's linker files name their addresses; sys/sys/linker.h.
 _VERSION_LENGTH = 256
 
 
@@ -32,12 +31,7 @@ def read_version(memory: KernelMemory, symbols: dict[str, int]) -> str | None:
     return read_strings(memory, [symbols["version"]], _VERSION_LENGTH).get(symbols["version"])
 
 
-def read_host(
-    memory: KernelMemory,
-    layouts: dict[str, Layout],
-    symbols: dict[str, int],
-    facts: tuple[tuple[str, str], ...],
-) -> Host:
+def read_host(memory: KernelMemory, layouts: dict[str, Layout], symbols: dict[str, int]) -> Host:
     """The host's facts; each is None where the kernel does not tell."""
     block = memory.read([(symbols["version"], _VERSION_LENGTH)])[0] if "version" in symbols else None
     if block is None and "version" in symbols:
@@ -56,7 +50,6 @@ def read_host(
         hostname=_hostname(memory, layouts, symbols),
         osreldate=numbers.get("osreldate"),
         panic=_panic(memory, symbols),
-        facts=facts,
     )
 
 

@@ -7,6 +7,7 @@ a round needs is one question. See :mod:`hangdiag.live.memory` for what it stand
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hangdiag.errors import DebuggerError
 from hangdiag.live import host as host_facts
@@ -36,9 +37,9 @@ def _silent(step: str, done: int, total: int) -> None:
 def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent) -> Capture:
     """Reads the kernel once.
 
-    ``source`` is the kernel; ``path`` names it in the capture; ``progress`` is told (step, done, total). What had to be
-    skipped stands in the host's facts under ``skipped``. Raises DebuggerError if the symbols cannot tell
-    the kernel's threads, or if ``source`` fails.
+    ``source`` is the kernel; ``path`` names it in the capture; ``progress`` is told (step, done, total).
+    What had to be skipped stands in the host's facts under ``skipped``. Raises DebuggerError if the symbols
+    cannot tell the kernel's threads, or if ``source`` fails.
     """
     notes: list[str] = []
     memory = Remembered(source)
@@ -65,7 +66,7 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
         {process.pid: pointer for process in processes if (pointer := process.view.unsigned("p_args") or 0)},
     )
     progress("locks", 0, 1)
-    numbers = read_numbers(memory, {"osreldate": (symbols["osreldate"], 4)}) if "osreldate" in symbols else {}
+    host = host_facts.read_host(memory, layouts, symbols)
     locks = read_locks(
         memory,
         layouts,
@@ -73,16 +74,15 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
             LockedThread(view.address, thread.tid, view, thread.state, thread.frames)
             for view, thread in zip(views, threads, strict=True)
         ],
-        numbers.get("osreldate"),
+        host.osreldate,
         notes,
     )
     # From the source, not from memory of it: what has changed meanwhile matters.
     machines = _read_machines(source, layouts, symbols, vms_before, threads, arguments, names, notes)
     _note_nameless_modules(memory, layouts, symbols, notes)
-    facts = tuple(("skipped", note) for note in notes)
     return Capture(
         sources=(Source(path=path, format="kgdb", lines=0),),
-        host=host_facts.read_host(memory, layouts, symbols, facts),
+        host=replace(host, facts=tuple(("skipped", note) for note in dict.fromkeys(notes))),
         processes=tuple(
             Process(
                 process.pid,

@@ -7,6 +7,7 @@ the same threads begins a new instant.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 
@@ -305,22 +306,22 @@ def _join_rows(threads: list[Thread], rows: list[Thread]) -> list[Thread]:
     that no other tool showed are threads of their own.
     """
     by_pid: dict[int, list[int]] = {}
+    by_name: dict[tuple[int, str], int] = {}
     for index, thread in enumerate(threads):
         if thread.pid is not None:
             by_pid.setdefault(thread.pid, []).append(index)
-    rows_of: dict[int, int] = {}
-    for row in rows:
-        assert row.pid is not None
-        rows_of[row.pid] = rows_of.get(row.pid, 0) + 1
+            if thread.name is not None:
+                by_name.setdefault((thread.pid, thread.name), index)
+    rows_of = Counter(row.pid for row in rows)
     added: set[int] = set()
     for row in rows:
         assert row.pid is not None
         places = by_pid.get(row.pid, [])
-        named = [place for place in places if row.name is not None and threads[place].name == row.name]
-        if len(places) == 1 and (rows_of[row.pid] == 1 or named):
-            threads[places[0]] = _merge_with_places(threads[places[0]], row)
-        elif named:
-            threads[named[0]] = _merge_with_places(threads[named[0]], row)
+        named = by_name.get((row.pid, row.name)) if row.name is not None else None
+        if len(places) == 1 and (rows_of[row.pid] == 1 or named is not None):
+            named = places[0]
+        if named is not None:
+            threads[named] = _merge_with_places(threads[named], row)
         elif not places or row.pid in added:
             added.add(row.pid)
             by_pid.setdefault(row.pid, []).append(len(threads))

@@ -138,7 +138,7 @@ OPENERS = (
     Opener(
         "top-table",
         "top",
-        r"\s*PID(?: (?:USERNAME|JID|THRID|TID|UID|USER)\b)+.*\bSTATE\b.*\bCOMMAND\s*\Z",
+        r"\s*PID(?: (?:USERNAME|JID|THRID|TID|UID|USER)\b)+.{0,120}\bSTATE\b.{0,80}\bCOMMAND\s*\Z",
         _read_top,
     ),
     Opener(

@@ -19,7 +19,7 @@ from hangdiag.signature import signature
 
 WIDTH = 78
 #: Values of sysctl and kenv that a maintainer of vmm(4) asks for.
-_FACT = re.compile(r"hw\.(?:model|ncpu|physmem|vmm\.)|pptdevs|vm\.loadavg|kern\.(?:boottime|hz|smp\.)|machdep\.hyper|debug\.witness")
+_FACT = re.compile(r"hw\.(?:model|ncpu|physmem|vmm\.)|pptdevs|vm\.loadavg|kern\.(?:boottime|hz|smp\.)|debug\.witness")
 _MOST_FACTS = 40
 #: Threads that no finding concerns are shown whole only if they are not more than these.
 _MOST_OTHERS = 30
@@ -193,7 +193,8 @@ def host_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     told = [(name, value) for name, value in host.facts if _FACT.match(name) and value]
     facts += told[:_MOST_FACTS]
     if len(host.facts) > len(told[:_MOST_FACTS]):
-        facts.append(("Other values", f"{len(host.facts) - len(told[:_MOST_FACTS])} more were read: hangdiag analyze --format json"))
+        rest = len(host.facts) - len(told[:_MOST_FACTS])
+        facts.append(("Other values", f"{rest} more were read: hangdiag analyze --format json"))
     for machine in diagnosis.machines:
         arguments = next(
             (item.arguments for item in diagnosis.capture.processes if item.pid == machine.pid and item.arguments), None

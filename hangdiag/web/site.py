@@ -78,5 +78,17 @@ def write_site(target: Path, pyodide: Path | None) -> None:
             (target / "pyodide" / name).write_bytes((pyodide / name).read_bytes())
 
 
+def _main(arguments: list[str]) -> int:
+    if len(arguments) not in (1, 2) or arguments[0].startswith("-"):
+        print("usage: python -m hangdiag.web.site DIRECTORY [PYODIDE]", file=sys.stderr)
+        return 2
+    pyodide = Path(arguments[1]) if len(arguments) > 1 else None
+    if pyodide is not None and (missing := [name for name in PYODIDE_FILES if not (pyodide / name).is_file()]):
+        print(f"hangdiag: {pyodide}: {missing[0]} is missing; run 'npm install' and name node_modules/pyodide", file=sys.stderr)
+        return 2
+    write_site(Path(arguments[0]), pyodide)
+    return 0
+
+
 if __name__ == "__main__":
-    write_site(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    sys.exit(_main(sys.argv[1:]))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from hangdiag.web.server import make_server
-from hangdiag.web.site import PYODIDE_FILES
+from hangdiag.web.site import PYODIDE_FILES, write_site
 from tests.browser.conftest import until
 from tests.report.helpers import SAMPLES, text_of
 
@@ -72,6 +74,24 @@ def test_from_a_paste_to_the_verdict(page):
     link = page.find_element("id", "save")
     assert link.is_displayed()
     assert link.get_attribute("href").startswith("blob:")
+
+
+@pytest.mark.skipif(not (PYODIDE / "pyodide.mjs").is_file(), reason="Pyodide is not there (npm install, or HANGDIAG_PYODIDE=DIR)")
+def test_the_static_site_needs_no_server_of_ours(browser, tmp_path):
+    write_site(tmp_path, PYODIDE)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    browser.get(f"http://127.0.0.1:{server.server_port}/")
+    assert "stands below" in paste(browser, text_of("deadlock.procstat.txt"))
+    assert "DEADLOCK" in report(browser)[0]
+    browser.get("about:blank")
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_file_is_read(page):
