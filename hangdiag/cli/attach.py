@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hangdiag.live.options import Options
     from hangdiag.model import Capture
 
+_MOST_NOTES = 10
+
 
 def attach(
     kernel_file: Annotated[
@@ -95,6 +97,7 @@ def attach(
         interval=interval,
     )
     captures = _read(options, sys.stderr.isatty() and not quiet)
+    _tell_facts(captures[-1])
     if save is not None:
         _save(captures[-1], save)
     _report(captures, format, all_threads, vm, pid, quiet, fail_on, rules or [])
@@ -168,6 +171,18 @@ def _telling(progress_shown: bool) -> Iterator[tuple[Callable[[str], None], Call
             status.update(f"reading {step}" + (f" ({done}/{total})" if total > 1 else ""))
 
         yield (lambda line: console.print(f"hangdiag: {line}", soft_wrap=True)), show
+
+
+def _tell_facts(capture: Capture) -> None:
+    """Says on standard error what the report has no place for: what was skipped, and which threads moved."""
+    skipped = [value for key, value in capture.host.facts if key == "skipped"]
+    for value in skipped[:_MOST_NOTES]:
+        print(f"hangdiag: skipped: {value}", file=sys.stderr)
+    if len(skipped) > _MOST_NOTES:
+        print(f"hangdiag: skipped: {len(skipped) - _MOST_NOTES} more; --save keeps them all", file=sys.stderr)
+    facts = dict(capture.host.facts)
+    if "samples" in facts:
+        print(f"hangdiag: {facts['samples']}: moved: {facts['moved'] or 'no thread'}", file=sys.stderr)
 
 
 def _save(capture: Capture, path: Path) -> None:

@@ -288,9 +288,10 @@ def _name(symbol: str) -> Name | None:
     if match is None or not _CODE.match(match.group("section")):
         # What lies in no code is no return address.
         return None
-    module = match.group("object")
+    file = (match.group("object") or "").rsplit("/", 1)[-1].removesuffix(".debug").removesuffix(".full")
     return Name(
         function=match.group("function"),
         offset=int(match.group("offset") or 0),
-        module=module.rsplit("/", 1)[-1].removesuffix(".debug") if module else None,
+        # gdb names every file once there are several; the kernel itself is no module.
+        module=file if file.endswith(".ko") else None,
     )

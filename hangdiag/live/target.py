@@ -25,7 +25,7 @@ from hangdiag.live.options import Options
 Say = Callable[[str], None]
 
 _LOCAL_KERNELS = ("/usr/lib/debug/boot/kernel/kernel.debug", "/boot/kernel/kernel")
-_LEAVING_TIMEOUT = 5.0
+_LEAVING_TIMEOUT = 3.0
 # How long a user may take to type a line in another terminal.
 _TYPING_TIMEOUT = 120.0
 # The remote protocol's packet to detach, with its checksum: the old form, and that of a stub which has agreed
@@ -190,7 +190,7 @@ def _prepare(session: mi.Session, options: Options, symbols: str) -> None:
         session.require(f"-gdb-set sysroot {gate.quoted(options.sysroot)}")
     if session.printed is None:
         shown = session.ask('-interpreter-exec console "show osabi"').console
-        if '"FreeBSD' not in shown.split("default OS ABI", 1)[-1]:
+        if '"FreeBSD' not in shown.split("default OS ABI", 1)[-1] and not _is_relocatable(symbols):
             # A gdb without FreeBSD's ABI cuts a kernel's pointers to 32 bits, silently. "none" prevents
             # that; but an ELF core is read only with an ABI that has cores.
             session.require(f"-gdb-set osabi {'GNU/Linux' if options.way == 'core' else 'none'}")
@@ -203,6 +203,19 @@ def _prepare(session: mi.Session, options: Options, symbols: str) -> None:
             " give the target's kernel.full or kernel.debug with --symbols"
         )
     check_pointers(session)
+
+
+def _is_relocatable(path: str) -> bool:
+    """True for a program of this system that is loaded anywhere (a PIE): gdb needs its own ABI to find it.
+
+    A FreeBSD kernel is branded (EI_OSABI is ELFOSABI_FREEBSD, 9) or has its fixed address (ET_EXEC).
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(18)
+    except OSError:
+        return False
+    return len(header) == 18 and header[7] != 9 and header[16] == 3
 
 
 def _connect(target: Target, say: Say) -> None:

@@ -92,6 +92,7 @@ class _Walk:
     blocks: list[tuple[int, bytes]] = field(default_factory=list)
     need: tuple[int, int] | None = None
     refused: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
     own: bool = False
     done: bool = False
     complete: bool = False
@@ -229,6 +230,9 @@ def _move(walk: _Walk, pc: int, fp: int) -> None:
     if low <= callee < high and low <= fp <= callee:
         # Callers lie above on a stack: a chain that turns back is garbage.
         fp = 0
+    if fp in walk.seen:
+        fp = 0
+    walk.seen.add(fp)
     walk.pc, walk.fp, walk.callee, walk.exact, walk.named = pc, fp, callee, False, False
 
 

@@ -15,7 +15,7 @@ from hangdiag.readers.stacks import parse_token
 
 _ARROW = re.compile(r"\s*(?:-{1,2}>|=>|→|⟶|⇒|➔|\u2192|<-{1,2}|←|⟵|⇐)\s*")
 _CHAIN = re.compile(
-    r"[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+)?(?:\(\))?(?:\s*(?:-{1,2}>|=>|→|⟶|⇒|➔|<-{1,2}|←|⟵|⇐)\s*"
+    r"(?<![\w.$])[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+)?(?:\(\))?(?:\s*(?:-{1,2}>|=>|→|⟶|⇒|➔|<-{1,2}|←|⟵|⇐)\s*"
     r"(?:[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+)?(?:\(\))?|\.\.\.|…|\[\.\.\.\]))+"
 )
 _INNER = re.compile(
@@ -90,7 +90,7 @@ def _add(section: Section, start: int, end: int, before: str, frames: tuple[Fram
     count = 1
     if counted is not None and not _ALL.search(words):
         text = counted.group("count").lower()
-        count = max(1, min(_WORDS.get(text, int(text) if text.isdigit() else 1), 64))
+        count = max(1, min(_WORDS.get(text, int(text) if text.isdecimal() else 1), 64))
     vcpu = _VCPU.search(words)
     command = "bhyvectl" if "bhyvectl" in words else "bhyve" if re.search(r"\b(?:bhyve|v-?cpu)", words, re.I) else None
     name = f"vcpu {vcpu.group('id')}" if vcpu is not None else None

@@ -15,22 +15,30 @@ _WORD = r"\S+"
 #: What the columns hold that are looked at; all others are words.
 _SHAPES = {
     "PID": _NUMBER, "PPID": _NUMBER, "TID": _NUMBER, "LWP": _NUMBER, "THRID": _NUMBER, "UID": r"-?\d+|[\w-]+",
-    "NLWP": _NUMBER, "THR": _NUMBER, "STAT": r"[DILRSTWZUNX?][A-Z0-9<>+]*", "MWCHAN": r"\S.{0,11}?", "WCHAN": r"\S.{0,18}?",
-    "NWCHAN": r"\S{1,18}", "STATE": r"\*?\S.{0,9}?", "TIME": r"[\d:.,]+h?", "CPU": r"[\d.,]+%?|-", "C": r"\d+|-",
-    "COMMAND": r"\S.*?", "COMM": r"\S.{0,40}?", "TDNAME": r"\S.{0,24}?", "ARGS": r"\S.*?", "STARTED": r"\S+(?: [A-Z][a-z]{2} [\d:]+)?",
+    "NLWP": _NUMBER, "THR": _NUMBER, "STAT": r"[DILRSTWZUNX?][A-Z0-9<>+]*", "NWCHAN": r"\S{1,18}",
+    "TIME": r"[\d:.,]+h?", "CPU": r"[\d.,]+%?|-", "C": r"\d+|-", "STARTED": r"\S+",
 }  # fmt: skip
+#: Columns that may hold blanks. Each doubles the ways to read a row: no more than three are tried.
+_LOOSE = {
+    "MWCHAN": r"\S.{0,8}?", "WCHAN": r"\S.{0,12}?", "STATE": r"\S.{0,9}?", "COMM": r"\S.{0,20}?",
+    "TDNAME": r"\S.{0,20}?", "COMMAND": r"\S.{0,40}?", "ARGS": r"\S.{0,40}?",
+}  # fmt: skip
+_MOST_COLUMNS = 30
+_MOST_LOOSE = 3
 #: A command line is looked at so far.
 LONGEST = 600
 
 
 @lru_cache(maxsize=64)
-def row_expression(header: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """The expression for rows below ``header`` and the names of its columns."""
+def row_expression(header: str) -> tuple[re.Pattern[str], tuple[str, ...]] | None:
+    """The expression for rows below ``header`` and the names of its columns; None for no header."""
     names = tuple(header.split())
+    if len(names) > _MOST_COLUMNS or sum(name in _LOOSE for name in names[:-1]) > _MOST_LOOSE:
+        return None
     seen: set[str] = set()
     parts = []
     for index, name in enumerate(names):
-        shape = _SHAPES.get(name, _WORD)
+        shape = _LOOSE.get(name) or _SHAPES.get(name, _WORD)
         if index == len(names) - 1 and name in ("COMMAND", "ARGS", "COMM", "TDNAME"):
             shape = r".*"
         group = name if name.isidentifier() and name not in seen else ""
@@ -42,7 +50,10 @@ def row_expression(header: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
 
 def read_row(header: str, line: str) -> dict[str, str] | None:
     """The columns of one row by name, or None if ``line`` is no row of the table."""
-    expression, names = row_expression(header)
+    made = row_expression(header)
+    if made is None:
+        return None
+    expression, names = made
     found = expression.match(line[:LONGEST])
     if found is None:
         return None

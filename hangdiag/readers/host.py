@@ -10,9 +10,7 @@ import re
 
 from hangdiag.readers.section import Opener, Section
 
-_UNAME = re.compile(
-    r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD .*?(?P<arch>amd64|arm64|i386|riscv|powerpc64\w*|aarch64)?\s*\Z"
-)
+_UNAME = re.compile(r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD ")
 _BANNER = re.compile(r"(?:version: ?|kern\.version: |@\(#\))?FreeBSD (?P<release>\d+\.\d+-[\w.-]+)(?P<rest>.*)")
 _LOGIN = re.compile(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
 _SYSCTL = re.compile(r"(?P<name>[a-z][\w%-]*(?:\.[\w%-]+){1,8})(?:: |=)(?P<value>.*)")
@@ -25,8 +23,12 @@ def _read_uname(section: Section, start: int, match: re.Match[str]) -> int:
     found = _UNAME.match(line)
     if found is None:
         return start
+    last = line.rpartition(" ")[2]
     section.draft.set_host(
-        release=found.group("release"), arch=found.group("arch"), uname=line[:500], hostname=found.group("host")
+        release=found.group("release"),
+        arch=last if last in _ARCHITECTURES else None,
+        uname=line[:500],
+        hostname=found.group("host"),
     )
     return start + 1
 
@@ -56,7 +58,7 @@ def _read_sysctl(section: Section, start: int, match: re.Match[str]) -> int:
         return start
     name, value = found.group("name"), found.group("value").strip()[:500]
     section.draft.set_host(fact=(name, value))
-    if name == "kern.osreldate" and value.isdigit():
+    if name == "kern.osreldate" and value.isdecimal():
         section.draft.set_host(osreldate=int(value[:9]))
     elif name == "kern.osrelease":
         section.draft.set_host(release=value)
@@ -99,7 +101,8 @@ OPENERS = (
     Opener(
         "vm-statistic",
         "console",
-        r"(?:number of |vm exits |total number of |vcpu |Resident memory|Wired memory|[a-z][\w /()-]{8,50} )[^\t]{0,60}\t-?\d+\s*\Z",
+        r"(?:number of |vm exits |total number of |vcpu |Resident memory|Wired memory|[a-z][\w /()-]{8,50} )"
+        r"[^\t]{0,60}\t-?\d+\s*\Z",
         _read_statistic,
     ),
     Opener("fence", "console", r"(?:```+|~~~+)\w{0,20}\s*\Z", lambda section, start, match: start + 1),

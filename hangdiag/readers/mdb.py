@@ -13,11 +13,13 @@ from hangdiag.readers.section import Section
 
 _POINTER = re.compile(r"\s*stack pointer for thread (?P<td>[0-9a-f]{8,16})[^:]*: (?:0x)?[0-9a-f]+")
 _FRAME = re.compile(
-    r"\s*(?:\[ )?(?:[0-9a-f]{8,16} )?(?P<name>(?:[\w.-]+`)?[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+))?(?:\([^()]*\))?(?: \])?\s*\Z"
+    r"\s*(?:\[ )?(?:[0-9a-f]{8,16} )?(?P<name>(?:[\w.-]+`)?[A-Za-z_][\w.$@]*)"
+    r"(?:\+(?P<offset>0x[0-9a-f]+))?(?:\([^()]*\))?(?: \])?\s*\Z"
 )
 _C_FRAME = re.compile(r"[0-9a-f]{16} (?P<name>(?:[\w.-]+`)?[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+))?\([^()]*\)\s*\Z")
 _LIST_ROW = re.compile(
-    r"\s*(?P<td>[0-9a-f]{8,16}) +(?P<proc>[0-9a-f]{8,16}) +(?P<lwp>[0-9a-f]{1,16}) +(?P<cls>\d+) +(?P<pri>\d+) +(?P<wchan>[0-9a-f]+)\s*\Z"
+    r"\s*(?P<td>[0-9a-f]{8,16}) +(?P<proc>[0-9a-f]{8,16}) +(?P<lwp>[0-9a-f]{1,16}) +"
+    r"(?P<cls>\d+) +(?P<pri>\d+) +(?P<wchan>[0-9a-f]+)\s*\Z"
 )
 _PC = re.compile(r"\s*PC: (?P<pc>\S+)(?: +(?:CMD: (?P<command>.*)|THREAD: (?P<thread>.*)|TASKQ: (?P<taskq>.*)))?\s*\Z")
 _STACKS_ROW = re.compile(

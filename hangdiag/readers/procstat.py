@@ -20,7 +20,7 @@ from hangdiag.readers.stacks import FrameMemo
 _MARKS = {"<running>": "running", "<swapped>": "swapped", "<unknown>": None}
 #: What authors write for frames that they left out.
 ELISIONS = frozenset({"...", "[...]", "…", "..", "\\", "[…]", "[..]", "<snip>", "[snip]"})
-_CONTINUATION = re.compile(r"\s+[A-Za-z_<.\[…]\S*(?: +\S+)*\s*\Z")
+_CONTINUATION = re.compile(r"\s+[A-Za-z_<.\[…]|[A-Za-z_][\w.$]*\+(?:0x[0-9a-f]|\.\.\.)")
 _FUNCTION = re.compile(r"(?:[\w.-]+`)?[A-Za-z_][\w.$]*(?:\+(?:0x[0-9a-f]+|\.\.\.))?,?\Z")
 #: The innermost function of a thread that is not running, with or without an offset.
 _SWITCHES = ("mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline")
@@ -54,7 +54,7 @@ def _read_rows(
     while index < end:
         line = lines[index]
         parts = line.split(None, 2)
-        if len(parts) < 3 or not (parts[0].isdigit() and parts[1].isdigit()) or len(parts[1]) < 4:
+        if len(parts) < 3 or not (parts[0].isdecimal() and parts[1].isdecimal()) or len(parts[1]) < 4:
             if not parts:
                 index += 1  # blank lines between rows
                 continue

@@ -53,7 +53,7 @@ def _read_table(section: Section, start: int, tool: str) -> int:
     while index < len(lines):
         row = read_row(header, lines[index]) if lines[index][:1] in " 0123456789-" or lines[index][:1].isalpha() else None
         pid = row.get("PID", "") if row is not None else ""
-        if row is None or not pid.isdigit():
+        if row is None or not pid.isdecimal():
             break
         begins[int(pid)] = begins.get(int(pid), 0) + 1
         threads.append(_thread(section, index, row, tool))
@@ -73,7 +73,7 @@ def _read_table(section: Section, start: int, tool: str) -> int:
 def _thread(section: Section, index: int, row: dict[str, str], tool: str) -> Thread:
     pid = int(row["PID"])
     where = section.where(index, index + 1)
-    tid = next((int(row[key]) for key in ("LWP", "TID", "THRID") if row.get(key, "").isdigit()), None)
+    tid = next((int(row[key]) for key in ("LWP", "TID", "THRID") if row.get(key, "").isdecimal()), None)
     printed = row.get("COMMAND") or row.get("ARGS") or row.get("COMM") or ""
     command, name, arguments = _who(printed)
     name = row.get("TDNAME") or name

@@ -29,6 +29,8 @@ OPENERS: tuple[Opener, ...] = (
     *rare.ARROWS,
 )
 
+#: A number of more than 4,300 digits cannot be read (sys.set_int_max_str_digits): its line is not either.
+GUARDED: tuple[type[Exception], ...] = (ValueError,)
 _TRACE_LIKE = re.compile(
     r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
     r"|\bwchan\b"
@@ -111,7 +113,10 @@ class Scanner:
                 found = find_opener(line)
             if found is not None:
                 opener, match = found
-                following = opener.read(section, index, match)
+                try:
+                    following = opener.read(section, index, match)
+                except GUARDED:
+                    following = index
                 if following > index:
                     if unread >= 0:
                         _note_unread(section, unread, index)

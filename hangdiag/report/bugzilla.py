@@ -25,8 +25,10 @@ def as_bugzilla(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), redac
     lines = [f"Title: {summary.title(diagnosis)}", ""]
     if len(diagnoses) > 1:
         lines += [*wrap(f"From capture {number + 1} of {len(diagnoses)}."), ""]
-    for finding in diagnosis.findings:
+    for finding in diagnosis.findings[: summary.MOST_FINDINGS]:
         lines += _finding(diagnosis, finding)
+    if (more := summary.more_findings(diagnosis)) is not None:
+        lines += [*wrap(more), ""]
     if notes:
         lines += _section("OTHER CAPTURES", [line for note in notes for line in wrap(note, "  - ", "    ")])
     facts = summary.host_facts(diagnosis)

@@ -93,7 +93,8 @@ def _page(diagnosis: Diagnosis, notes: Sequence[str], redacted: Sequence[str], w
         f'<p class="soft">{_text(which)}</p>' if which else "",
         '<p id="failed" role="alert" hidden></p>',
         '<p id="spoken" role="status" class="soft screen-only" aria-live="polite"></p></header><main>',
-        *(_finding(diagnosis, finding, number) for number, finding in enumerate(diagnosis.findings)),
+        *(_finding(diagnosis, finding, number) for number, finding in enumerate(diagnosis.findings[: summary.MOST_FINDINGS])),
+        f"<p>{_text(more)}</p>" if (more := summary.more_findings(diagnosis)) is not None else "",
         _list("Other captures", notes),
         _INTERACTIVE,
         _facts(diagnosis),
@@ -186,7 +187,7 @@ def _stacks(diagnosis: Diagnosis) -> str:
     """The threads concerned whole, all others grouped: for paper, and where no script runs."""
     chosen = summary.relevant(diagnosis)
     rest = [index for index in range(len(diagnosis.capture.threads)) if index not in set(chosen)]
-    lines = thread_lines(diagnosis, chosen[:400])
+    lines = thread_lines(diagnosis, chosen)
     parts = ["<section><details open><summary><h2>Threads concerned</h2></summary>", _block(lines), "</details>"]
     if rest:
         parts.append("<details><summary><h2>Other threads (equal stacks once)</h2></summary><ul>")

@@ -24,8 +24,10 @@ def as_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), redac
     lines = [f"# {text(summary.title(diagnosis))}", ""]
     if len(diagnoses) > 1:
         lines += [f"From capture {number + 1} of {len(diagnoses)}.", ""]
-    for finding in diagnosis.findings:
+    for finding in diagnosis.findings[: summary.MOST_FINDINGS]:
         lines += _finding(diagnosis, finding)
+    if (more := summary.more_findings(diagnosis)) is not None:
+        lines += [text(more), ""]
     if diagnosis.findings[0].cycle:
         lines += ["```mermaid", as_mermaid([diagnosis], "cycle").rstrip(), "```", ""]
     if notes:

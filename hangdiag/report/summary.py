@@ -23,6 +23,12 @@ _FACT = re.compile(r"hw\.(?:model|ncpu|physmem|vmm\.)|pptdevs|vm\.loadavg|kern\.
 _MOST_FACTS = 40
 #: Threads that no finding concerns are shown whole only if they are not more than these.
 _MOST_OTHERS = 30
+#: Threads, findings and places that a report lists before it counts the rest.
+MOST_WHOLE = 200
+MOST_FINDINGS = 20
+_MOST_PLACES = 40
+#: A long cycle is not indented further than this many steps.
+_DEEPEST = 8
 
 
 def gravest(diagnoses: Sequence[Diagnosis]) -> int:
@@ -151,7 +157,7 @@ def picture(diagnosis: Diagnosis, finding: Finding, width: int = WIDTH) -> list[
             lines.append(f"{lead}{escape(wording.name(diagnosis.scene, index))} (closes the cycle)")
             break
         lines.append(lead + thread_facts(diagnosis, index))
-        indent = indent if depth == 0 else indent + "   "
+        indent = indent if depth in (0, _DEEPEST) or depth > _DEEPEST else indent + "   "
         lines += wrap(waiting(diagnosis, index), indent + "   ", width=width)
     if not finding.cycle:
         for index in list(dict.fromkeys((*finding.threads, *finding.causes)))[:12]:
@@ -175,7 +181,15 @@ def members(diagnosis: Diagnosis, indices: Iterable[int], most: int = 20) -> str
 
 def evidence(diagnosis: Diagnosis, finding: Finding) -> str:
     """The lines that a finding rests on."""
-    return ", ".join(place(diagnosis, where) for where in finding.evidence)
+    places = [place(diagnosis, where) for where in finding.evidence[:_MOST_PLACES]]
+    rest = len(finding.evidence) - len(places)
+    return ", ".join(places) + (f" and {rest} more" if rest else "")
+
+
+def more_findings(diagnosis: Diagnosis) -> str | None:
+    """A sentence about the findings that the report does not show."""
+    rest = len(diagnosis.findings) - MOST_FINDINGS
+    return f"{rest} less grave findings are left out: hangdiag analyze shows them." if rest > 0 else None
 
 
 def host_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
@@ -226,26 +240,30 @@ def known_bug(finding: Finding) -> list[str]:
 
 
 def relevant(diagnosis: Diagnosis) -> list[int]:
-    """The threads that a maintainer needs to judge the claim: of findings, of their VMs, and whoever they wait for."""
+    """The threads that a maintainer needs to judge the claim: of findings, of their VMs, and whoever they wait for.
+
+    The most important first, and no more than can be read: the rest is grouped.
+    """
     chosen: dict[int, None] = {}
     for finding in diagnosis.findings:
-        chosen.update(dict.fromkeys((*finding.cycle, *finding.threads, *finding.causes, *finding.victims)))
+        chosen.update(dict.fromkeys((*finding.cycle, *finding.threads[:MOST_WHOLE], *finding.causes[:MOST_WHOLE])))
     for machine in diagnosis.machines:
         chosen.update(dict.fromkeys((*machine.vcpus.values(), *sorted(machine.visitors))))
         chosen.update(dict.fromkeys(index for index in sorted(machine.members) if _is_busy(diagnosis, index)))
-    for index in list(chosen):
-        pending = [index]
-        while pending:
-            need = diagnosis.needs.get(pending.pop())
-            for holder in need.holders if need is not None else ():
-                if holder.thread not in chosen:
-                    chosen[holder.thread] = None
-                    pending.append(holder.thread)
+    pending = list(chosen)
+    while pending:
+        need = diagnosis.needs.get(pending.pop(0))
+        for holder in need.holders if need is not None else ():
+            if holder.thread not in chosen:
+                chosen[holder.thread] = None
+                pending.append(holder.thread)
+    for finding in diagnosis.findings:
+        chosen.update(dict.fromkeys(finding.victims))
     # what else is not at rest, as far as it is not the host's daily work
     busy = [index for index, wait in enumerate(diagnosis.waits) if not wait.idle and index not in chosen]
     if len(busy) <= _MOST_OTHERS or not chosen:
         chosen.update(dict.fromkeys(busy[:_MOST_OTHERS]))
-    return list(chosen) or list(range(min(8, len(diagnosis.waits))))
+    return list(chosen)[:MOST_WHOLE] or list(range(min(8, len(diagnosis.waits))))
 
 
 def _is_busy(diagnosis: Diagnosis, index: int) -> bool:

@@ -17,7 +17,8 @@ _SHARE = 0.6
 _BEGIN = re.compile(
     r"\s*\Z|\s*#\d+ |\s*[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain|KDB:|db>|---|\(k?gdb\))\b|db[:>]"
     r"|\s*\d+ +\d{4,}|\d{6} {10}|\s*\d+ +\d+ +\d+ +\d+ |\[| ?thread \d|\s+[a-z][a-z ]*: |\s+at /|\s+\d+ \(0x|\$\d+ = "
-    r"|\s*(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Z]+) |\s*\S+`|\s+PC: |\s+\[ |stack pointer|<\d+>|\s*[>*|] "
+    r"|\s*(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
+    r"|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Z]+) |\s*\S+`|\s+PC: |\s+\[ |stack pointer|<\d+>|\s*[>*|] "
 )
 
 

@@ -20,6 +20,7 @@ VARIANTS = {
     "array": (),
     "pointers": ("-DVCPU_POINTERS",),
     "arm64": ("-DARM64",),
+    "anywhere": ("-DVCPU_POINTERS", "-fPIE", "-pie"),
     # The same version text, but not the same build.
     "other-build": ("-Dlab_worker=another_worker",),
     "other-version": ('-DVERSION="FreeBSD 14.0-RELEASE OTHER\\n"',),

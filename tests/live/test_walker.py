@@ -32,7 +32,7 @@ def skipped(capture: Capture) -> list[str]:
     return [text for key, text in capture.host.facts if key == "skipped"]
 
 
-@pytest.mark.parametrize("variant", ["array", "pointers", "arm64"])
+@pytest.mark.parametrize("variant", ["array", "pointers", "arm64", "anywhere"])
 def test_deadlock(build: Callable[[str], Path], variant: str) -> None:
     capture = read(build(variant), "deadlock")
     threads = {thread.name: thread for thread in capture.threads}

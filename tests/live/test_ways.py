@@ -283,6 +283,17 @@ def test_command_line_to_saved_capture_and_back(build: Callable[[str], Path], tm
     assert first["threads"] == second["threads"]
 
 
+def test_what_was_skipped_is_said(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "corrupted") as process, gdbserver(process.pid) as place:
+        done = command_line("attach", "--remote", place, "--symbols", str(program), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["findings"][0]["verdict"] == "deadlock"
+    notes = done.stderr.splitlines()
+    assert all(line.startswith("hangdiag: skipped: ") for line in notes)
+    assert any("runs in a circle" in line for line in notes)
+
+
 def test_closed_output_still_leaves_the_target(build: Callable[[str], Path]) -> None:
     program = build("array")
     root = Path(__file__).resolve().parents[2]

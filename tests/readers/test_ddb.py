@@ -373,3 +373,20 @@ def test_the_machine_ran_on_between_two_sessions():
     assert len(captures) == 2
     captures = read_text(session + session)
     assert len(captures) == 1
+
+
+def test_kernel_messages_in_the_middle_of_a_stack():
+    capture = read(
+        """
+        Tracing command bhyve pid 2210 tid 100860 td 0xfffff80004c98000
+        sched_switch() at sched_switch+0x5a5/frame 0xfffffe0047d2f5b0
+        mi_switch() at mi_switch+0xbc/frame 0xfffffe0047d2f5d0
+        em0: link state changed to DOWN
+        em0: link state changed to UP
+        _sleep() at _sleep+0x1f2/frame 0xfffffe0047d2f5f0
+        vm_run() at vm_run+0x1f2/frame 0xfffffe0047d2f5f0
+        --- syscall (54, FreeBSD ELF64, sys_ioctl), rip = 0x82a4f5a, rsp = 0x7fff, rbp = 0x7ff ---
+        """
+    )
+    assert functions(only(capture)) == ["sched_switch", "mi_switch", "_sleep", "vm_run"]
+    assert [(item.where.first, item.where.last) for item in capture.unread] == [(4, 5)]

@@ -131,7 +131,7 @@ def test_info_threads():
     capture = read(
         """
         (kgdb) info threads
-          Id   Target Id                                   Frame 
+          Id   Target Id                                   Frame
         * 1    Thread 100567 (PID=16: bhyve/vcpu 0)        sched_switch (td=0xfffff80004c98000, flags=260)
             at /usr/src/sys/kern/sched_ule.c:2143
           2    Thread 100568 (PID=16: bhyve/vcpu 1)        0xffffffff80000000 in cpustop_handler () at mp_x86.c:1

@@ -121,6 +121,36 @@ def test_of_the_host_only_what_matters():
     assert len(host.splitlines()) < 20
 
 
+def lock_chain(tids):
+    lines = ["chain 1:"]
+    lines += [f' thread {tid} (pid 10, w) is blocked on sx 0xfffff8000000{tid % 10000:04x} "lock {tid}"' for tid in tids]
+    return "\n".join(lines) + "\n"
+
+
+def test_a_crowd_of_victims_is_grouped():
+    ring = [100100, 100101, 100102, 100100]
+    crowd = "".join(
+        f'chain {tid}:\n thread {tid} (pid 11, v) is blocked on sx 0xfffff80000000064 "lock 100100"\n'
+        f' thread 100101 (pid 10, w) is blocked on sx 0xfffff80000000065 "lock 100101"\n thread 100102 (pid 10, w) sleeping on 0x1 "x"\n'
+        for tid in range(110000, 112000)
+    )
+    (diagnosis,) = read_again(lock_chain(ring) + crowd)
+    assert len(diagnosis.capture.threads) == 2003
+    report = as_bugzilla([diagnosis])
+    assert len(report.splitlines()) < 2000
+    assert "1803 x" in report or "1800 x" in report or " x lock" in report
+
+
+def test_a_long_cycle_stays_on_the_page():
+    ring = [*range(100100, 100140), 100100]
+    (diagnosis,) = read_again(lock_chain(ring))
+    assert diagnosis.findings[0].verdict == "deadlock"
+    assert len(diagnosis.findings[0].cycle) == 41
+    assert_reads_back(diagnosis, as_bugzilla([diagnosis]))
+    prose = as_bugzilla([diagnosis]).partition("WHY")[0].splitlines()
+    assert all(len(line) <= 90 for line in prose if not line.startswith("Title"))
+
+
 def test_since_when_is_said_if_known():
     (diagnosis,) = sample("deadlock.ddb.txt")
     threads = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import quopri
 import re
+import textwrap
 from collections.abc import Callable
 
 
@@ -25,6 +26,19 @@ def _hard_wrap(width: int) -> Callable[[str], str]:
         return "\n".join(lines) + "\n"
 
     return wrap
+
+
+def _fold(width: int) -> Callable[[str], str]:
+    """As mailers do: at the last blank before ``width``."""
+
+    def fold(text: str) -> str:
+        lines = []
+        for line in text.splitlines():
+            folded = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+            lines.extend(folded or [""])
+        return "\n".join(lines) + "\n"
+
+    return fold
 
 
 def _quoted_printable(text: str) -> str:
@@ -81,6 +95,9 @@ LAYERS: dict[str, Callable[[str], str]] = {
     "literal line ends": lambda text: text.replace("\n", "\\n"),
     "wrapped at 80": _hard_wrap(80),
     "wrapped at 132": _hard_wrap(132),
+    "folded at 72": _fold(72),
+    "folded at 76": _fold(76),
+    "folded and quoted": lambda text: _each(lambda line: "> " + line)(_fold(74)(text)),
     "byte order mark": lambda text: "\ufeff" + text,
     "lost newlines": _lost_newlines,
     "backticks": _each(lambda line: "`" + line + "`" if line.strip() else ""),

@@ -12,7 +12,10 @@ import re
 from hangdiag.model import LockFact, Thread
 from hangdiag.readers.section import Opener, Section
 
-_LINK = re.compile(r" ?thread (?P<tid>\d+) \(pid (?P<pid>\d+), (?P<name>.*?)\) (?:is )?(?P<what>(?:blocked|sleeping|inhibited|inactive|can run|runnable|on a run queue|running)\b.*|inhibited)")
+_LINK = re.compile(
+    r" ?thread (?P<tid>\d+) \(pid (?P<pid>\d+), (?P<name>.*?)\) (?:is )?"
+    r"(?P<what>(?:blocked|sleeping|inhibited|inactive|can run|runnable|on a run queue|running)\b.*|inhibited)"
+)
 _BLOCKED = re.compile(
     r'blocked on (?P<class>lock|sx|lockmgr)(?: (?P<address>0x[0-9a-f]+))?(?: \((?P<class2>[^)]*)\))? ?"?(?P<name>[^"]*)"?'
     r"(?P<mode>.*)"
@@ -80,7 +83,9 @@ def _note_link(section: Section, index: int, link: re.Match[str], follower: int 
                 where=where,
             )
         )
-        known = {"lock": name, "state": "lock" if blocked.group("class") == "lock" and kind not in ("sx", "lockmgr") else "sleeping"}
+        # a thread that waits for an sx or lockmgr lock is on a sleep queue
+        on_turnstile = blocked.group("class") == "lock" and kind not in ("sx", "lockmgr")
+        known = {"lock": name, "state": "lock" if on_turnstile else "sleeping"}
     elif what.startswith("running"):
         cpu = re.search(r"CPU (\d+)", what)
         known = {"state": "running", "cpu": int(cpu.group(1)) if cpu else None}

@@ -23,6 +23,7 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     section.context["ddb command"] = command
     section.context.pop("ddb thread", None)
     section.context.pop("ddb thread line", None)
+    section.context.pop("ddb open stack", None)
     found = _BACKTRACE.match(command)
     if found is not None and int(found.group(1)) >= 100000:
         section.context["ddb thread"] = (None, int(found.group(1)))
@@ -50,11 +51,18 @@ def _read_note(section: Section, start: int, match: re.Match[str]) -> int:
 OPENERS = (
     Opener("ddb-prompt", "ddb", _PROMPT.pattern, _read_prompt),
     Opener("ddb-entered", "ddb", r"\[ ?thread pid \d+ tid \d+", _read_entered),
-    Opener("ddb-note", "ddb", r"~?KDB: (?:enter|stack backtrace|debugger)|Stopped at\s|(?:login: )?panic: (?!.{0,40}deadlres_td_|Sleeping thread|spin lock 0x)", _read_note),
+    Opener(
+        "ddb-note",
+        "ddb",
+        r"~?KDB: (?:enter|stack backtrace|debugger)|Stopped at\s"
+        r"|(?:login: )?panic: (?!.{0,40}deadlres_td_|Sleeping thread|spin lock 0x)",
+        _read_note,
+    ),
     Opener(
         "ddb-no-command",
         "ddb",
-        r"No such command|Ambiguous\Z|Unable to locate a |\d+/\d+ bytes used\Z|capture is (?:on|off)\Z|Can't trace|Thread \d+ not found",
+        r"No such command|Ambiguous\Z|Unable to locate a |\d+/\d+ bytes used\Z|capture is (?:on|off)\Z|Can't trace"
+        r"|Thread \d+ not found",
         _read_note,
     ),
 )

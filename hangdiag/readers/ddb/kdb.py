@@ -23,7 +23,9 @@ _NAMED = re.compile(
     r"\s*#(?P<number>\d+)\s+(?P<name>[A-Za-z_][\w.$@]*)\(\)\s+at (?:[\w.$@]+\+)?(?P<offset>0x[0-9a-f]+|\d+)?"
 )
 _OWNER = re.compile(r"Sleeping thread \(tid (?P<tid>\d+), pid (?P<pid>\d+)\) owns a non-sleepable lock")
-_SPIN = re.compile(r"spin lock (?P<lock>0x[0-9a-f]+) \((?P<name>.*?)\) held by (?P<td>0x[0-9a-f]+) \(tid (?P<tid>-?\d+)\) too long")
+_SPIN = re.compile(
+    r"spin lock (?P<lock>0x[0-9a-f]+) \((?P<name>.*?)\) held by (?P<td>0x[0-9a-f]+) \(tid (?P<tid>-?\d+)\) too long"
+)
 _STUCK = re.compile(
     r".{0,80}?deadlres_td_(?P<kind>on_lock|sleep_q): possible deadlock detected for (?P<td>0x[0-9a-f]+)"
     r"(?: \((?P<name>.*?)\))?, blocked for (?P<ticks>\d+) ticks"
@@ -32,7 +34,7 @@ _VNODE_LOCK = re.compile(
     r"\s*lock type (?P<name>\S+): (?:EXCL by thread (?P<td>0x[0-9a-f]+) \(pid (?P<pid>\d+), (?P<command>.*?)"
     r"(?:, tid (?P<tid>\d+))?\)|SHARED \(count (?P<count>\d+)\)|UNLOCKED)"
 )
-_LOR_LINE = re.compile(r"\s*(?:\d(?:st|nd|rd|th) |lock order |KDB: stack backtrace|stack backtrace:?|#\d|\s*\Z)", re.I)
+_LOR_LINE = re.compile(r"\s*(?:\d(?:st|nd|rd|th) |lock order |KDB: stack backtrace|stack backtrace:?|#\d|\Z)", re.I)
 _VNODE_LINE = re.compile(r"\s+(?:usecount|type|mount|flags|v_object|lock type|tag|hold|seqc|ino|#\d|vnode|dev|lo |\w+, )| *with ")
 
 
@@ -194,7 +196,12 @@ OPENERS = (
     Opener("deadlock-resolver", "ddb", r".{0,80}?deadlres_td_", _read_message, ("deadlres_td_",)),
     Opener("kdb-stack", "ddb", r"\s*#\d+ +0x[0-9a-f]+ at(?: [A-Za-z_]|\s*\Z)|\s*#\d+ +[A-Za-z_][\w.$@]*\(\) +at ", _read_stack),
     Opener("witness-reversal", "ddb", r"\s*(?:lock order reversal|lock order .* attempted at:)", _read_reversal),
-    Opener("vnode", "ddb", r"\s*(?:\(?0x[0-9a-f]+\)?: )?(?:0x[0-9a-f]+: )?(?:tag \S+, type V|type V[A-Z]+ state|lock type \S+: )", _read_vnode),
+    Opener(
+        "vnode",
+        "ddb",
+        r"\s*(?:\(?0x[0-9a-f]+\)?: )?(?:0x[0-9a-f]+: )?(?:tag \S+, type V|type V[A-Z]+ state|lock type \S+: )",
+        _read_vnode,
+    ),
     Opener(
         "witness-held",
         "ddb",

@@ -226,7 +226,12 @@ def _without_blanks(lines: list[str], start: int, index: int) -> int:
 
 OPENERS = (
     Opener("ddb-alllocks", "ddb", r"Process \d+ \(.*\) thread 0x[0-9a-f]+ \(\d+\)", _read_held),
-    Opener("ddb-locks", "ddb", r"(?:exclusive|shared) (?:sleep mutex|spin mutex|sleepable rm|rm|sx|rw|lockmgr) ", _read_locks_of_thread),
+    Opener(
+        "ddb-locks",
+        "ddb",
+        r"(?:exclusive|shared) (?:sleep mutex|spin mutex|sleepable rm|rm|sx|rw|lockmgr) ",
+        _read_locks_of_thread,
+    ),
     Opener("ddb-lock", "ddb", r" class: \w", _read_lock),
     Opener("ddb-sleepq", "ddb", r"Wait channel: 0x[0-9a-f]+", _read_sleepqueue),
     Opener("ddb-turnstile", "ddb", r"Lock: 0x[0-9a-f]+ - \(", _read_turnstile),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Thread
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.section import Opener, Read, Section
 
-_FIELD = re.compile(r"(\w[\w ]*?)\s*= (.*)")
+_FIELD = re.compile(r"(\w[\w ]{0,30}?)\s*= (.*)")
 _THREAD = re.compile(r"(?P<td>0x[0-9a-f]+): pid (?P<pid>\d+) tid (?P<tid>\d+)(?: critnest \d+)? \"(?P<name>[^\"]*)\"")
 
 
@@ -25,7 +25,7 @@ def _read_pcpu(section: Section, start: int, match: re.Match[str]) -> int:
         field = _FIELD.match(line)
         if field is not None:
             key, value = field.groups()
-            if key == "cpuid" and value.strip().isdigit():
+            if key == "cpuid" and value.strip().isdecimal():
                 cpu = int(value)
             elif key == "curthread" and (found := _THREAD.match(value)) is not None:
                 threads.append(
@@ -48,7 +48,7 @@ def _read_pcpu(section: Section, start: int, match: re.Match[str]) -> int:
     return index
 
 
-def _skip_while(pattern: str) -> object:
+def _skip_while(pattern: str) -> Read:
     accepted = re.compile(pattern)
 
     def skip(section: Section, start: int, match: re.Match[str]) -> int:
@@ -62,14 +62,12 @@ def _skip_while(pattern: str) -> object:
 
 
 _REGISTER = r"(?:[cdefgs]s|[re]?(?:[abcd]x|[sd]i|[sb]p|ip|flags)|r\d+|dr\d|x\d+|lr|elr|spsr|pc|sp|rdi|rip)\s+(?:0x[0-9a-f]+|0)\b"
+_WITNESS_LOCK = r"\s{0,80}\S.{0,200}? \(type: .{0,80}?depth: \d+"
+_WITNESS = _WITNESS_LOCK + r"|(?:Sleep|Spin) locks:|Locks which were never acquired:|\s*\Z"
 OPENERS = (
     Opener("ddb-pcpu", "ddb", r"cpuid\s+= \d|Current CPU: \d", _read_pcpu),
-    Opener("ddb-registers", "ddb", _REGISTER, _skip_while(_REGISTER + r"|\S+\+0x[0-9a-f]+:")),  # type: ignore[arg-type]
-    Opener("ddb-cdev", "ddb", r"[\w./-]+ 0x[0-9a-f]{8,16}\Z", _skip_while(r"[\w./-]+ 0x[0-9a-f]{8,16}\Z")),  # type: ignore[arg-type]
-    Opener(
-        "ddb-witness",
-        "ddb",
-        r"(?:Sleep|Spin) locks:\Z|Locks which were never acquired:|\s*.+ \(type: .*, depth: \d+",
-        _skip_while(r"\s*.+ \(type: .*depth: \d+|(?:Sleep|Spin) locks:|Locks which were never acquired:|\s*\Z"),  # type: ignore[arg-type]
-    ),
+    Opener("ddb-registers", "ddb", _REGISTER, _skip_while(_REGISTER + r"|\S+\+0x[0-9a-f]+:")),
+    Opener("ddb-cdev", "ddb", r"[\w./-]+ 0x[0-9a-f]{8,16}\Z", _skip_while(r"[\w./-]+ 0x[0-9a-f]{8,16}\Z")),
+    Opener("ddb-witness", "ddb", r"(?:Sleep|Spin) locks:\Z|Locks which were never acquired:", _skip_while(_WITNESS)),
+    Opener("ddb-witness-lock", "ddb", _WITNESS_LOCK, _skip_while(_WITNESS), ("(type: ",)),
 )

@@ -21,7 +21,7 @@ _PROCESS = re.compile(
 _THREAD = re.compile(r" {0,4}(?P<tid>\d{4,7}) {10,20}(?P<state>[A-Z?][A-Za-z?]{0,7})(?P<rest> .*|)\Z")
 # the message may hold blanks ("lab sx "); "CPU 1" stands in its place without a channel
 _REST = re.compile(
-    r"\s+(?:(?P<lock>\*)?(?P<wmesg>\S.{0,40}?)\s+(?P<wchan>0x[0-9a-f]+)|(?P<cpu>CPU\s+\d+))?\s+(?P<cmd>\S.*?)\s*\Z"
+    r"\s+(?:(?P<lock>\*)?(?P<wmesg>\S.{0,40}?)\s+(?P<wchan>0x[0-9a-f]+)|(?P<cpu>CPU\s+\d+))?\s+(?P<cmd>\S.*)"
 )
 _CPU = re.compile(r"CPU\s+(\d+)\Z")
 _STATES = {"Run": "running", "RunQ": "runnable", "CanRun": "runnable", "Inactv": "inactive", "I": "iwait"}

@@ -9,6 +9,7 @@ behind ``--- trap ... ---`` and ``--- interrupt ... ---``, and end at a system c
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.section import Opener, Section
@@ -30,6 +31,8 @@ BEGINNINGS = frozenset(
         "db_trace_self_wrapper", "kdb_backtrace", "cpustop_handler", "fork_trampoline", "kdb_alt_break_internal",
     }
 )  # fmt: skip
+#: So many lines of other output may stand in the middle of a stack.
+_LONGEST_GAP = 4
 #: "/frame 0x", 16 digits and a blank.
 _TAIL = 26
 _BROKEN_TAIL = re.compile(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
@@ -49,21 +52,19 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
     frames, end = read_frames(section, start + 1)
     where = section.where(start, end)
     cpu = found.group("cpu")
-    section.draft.add_threads(
-        [
-            Thread(
-                pid=int(found.group("pid")),
-                tid=int(found.group("tid")),
-                address=int(found.group("td"), 16),
-                command=found.group("command"),
-                state="running" if cpu is not None else None,
-                cpu=int(cpu) if cpu is not None else None,
-                frames=frames,
-                where=(where,),
-                stack_where=where if frames else None,
-            )
-        ]
+    thread = Thread(
+        pid=int(found.group("pid")),
+        tid=int(found.group("tid")),
+        address=int(found.group("td"), 16),
+        command=found.group("command"),
+        state="running" if cpu is not None else None,
+        cpu=int(cpu) if cpu is not None else None,
+        frames=frames,
+        where=(where,),
+        stack_where=where if frames else None,
     )
+    section.draft.add_threads([thread])
+    section.context["ddb last thread"] = thread
     if frames:
         section.count_stacks("ddb")
     return end
@@ -165,8 +166,11 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     """
     if parse_frame(section.lines[start].partition("/frame")[0]) is None:
         return start
+    broken_off = section.context.get("ddb open stack")
     frames, end = read_frames(section, start)
     where = section.where(start, end)
+    if isinstance(broken_off, int) and 0 < start - broken_off <= _LONGEST_GAP and _extend(section, frames, where):
+        return end
     current = section.context.pop("ddb thread", None)
     pid, tid = current if isinstance(current, tuple) else (None, None)
     begin = section.context.pop("ddb thread line", None)
@@ -176,6 +180,19 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     section.draft.add_threads([Thread(pid=pid, tid=tid, frames=frames, where=places, stack_where=where)])
     section.count_stacks("ddb")
     return end
+
+
+def _extend(section: Section, frames: tuple[Frame, ...], where: Where) -> bool:
+    """Append frames to the stack that a few lines of something else broke off: a console that is in use."""
+    before = section.context.get("ddb last thread")
+    if not isinstance(before, Thread) or not before.frames or not frames or frames[0].function in BEGINNINGS:
+        return False
+    if section.draft.now.threads.get(before.tid) is None:
+        return False
+    thread = replace(before, frames=before.frames + frames, where=(where,), stack_where=before.stack_where)
+    section.draft.add_threads([thread])
+    section.context["ddb last thread"] = thread
+    return True
 
 
 OPENERS = (

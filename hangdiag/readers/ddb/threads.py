@@ -14,8 +14,8 @@ from hangdiag.readers.section import Opener, Section
 _HEADER = re.compile(r"Thread (\d+) at (0x[0-9a-f]+):")
 _ROW = re.compile(r"  +(?P<tid>\d+) \((?P<td>0x[0-9a-f]+)\) \(stack 0x[0-9a-f]+\)\s+(?P<frame>.*)")
 _FIELD = re.compile(r" ([a-z][a-z ]*?)(?: \(pid (\d+)\))?: (.*)")
-_SLEEP = re.compile(r"(?P<wmesg>.*?)\s+wchan: (?P<wchan>0x[0-9a-f]+)")
-_LOCK = re.compile(r"(?P<lock>.*?)\s+turnstile: (?P<turnstile>0x[0-9a-f]+)")
+_SLEEP = re.compile(r"(?P<wmesg>.{0,100}?) {1,40}wchan: (?P<wchan>0x[0-9a-f]+)")
+_LOCK = re.compile(r"(?P<lock>.{0,100}?) {1,40}turnstile: (?P<turnstile>0x[0-9a-f]+)")
 _AGO = re.compile(r"(\d+) ms ago|(\d+\.\d+) s ago")
 
 

@@ -39,7 +39,7 @@ def note(section: Section, expression: str, value: object, text: str, where: Whe
         if banner:
             note_version(section, banner)
         return
-    if expression == "osreldate" and text.strip().isdigit():
+    if expression == "osreldate" and text.strip().isdecimal():
         draft.set_host(osreldate=int(text))
         return
     part = _VM.match(expression)

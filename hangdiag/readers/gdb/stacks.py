@@ -16,7 +16,9 @@ from hangdiag.readers.stacks import number
 
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _SLEEPERS = {"_sleep": "ident", "msleep_spin_sbt": "ident", "_cv_wait": "cvp", "_cv_wait_sig": "cvp", "_cv_timedwait_sbt": "cvp"}
-_NOISE = re.compile(r"Previous frame (?:inner|identical)|Backtrace stopped:|\(More stack frames follow|\d+\t|No locals\.|No symbol table")
+_NOISE = re.compile(
+    r"Previous frame (?:inner|identical)|Backtrace stopped:|\(More stack frames follow|\d+\t|No locals\.|No symbol table"
+)
 #: Functions in which the thread stands that entered the debugger (sys/kern/subr_kdb.c).
 DEBUGGER = ("kdb_enter", "kdb_trap", "kdb_alt_break_internal", "kdb_break")
 

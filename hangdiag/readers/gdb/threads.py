@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hangdiag.model import Thread
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.stacks import number
 
 HEADER = re.compile(r"Thread (?P<number>\d+)(?:\.\d+)? \((?P<target>.*?)\)(?: \"(?P<title>.*)\")?\)?:?\s*\Z")
 _KERNEL = re.compile(r"Thread (?P<tid>\d+)\b(?! *\.)")
@@ -21,6 +22,10 @@ _CPU = re.compile(r"CPU ?#(?P<cpu>\d+)|\bvCPU (?P<vcpu>\d+)")
 _LWP = re.compile(r"LWP (?P<lwp>\d+)(?: of process (?P<pid>\d+))?(?: (?P<name>[^)]*))?")
 _ROW = re.compile(r"(?P<current>\*)?\s+(?P<number>\d+)(?:\.\d+)?\s+(?P<target>(?:Thread|LWP|process)\b.*)\Z")
 _SWITCH = re.compile(r"\[Switching to thread \d+ \((?P<target>.*)\)\]")
+_TARGET = re.compile(
+    r"(?:Thread [\d.]+|LWP \d+|process \d+)(?: of process \d+)?"
+    r"(?: \([^()]{0,200}\))?(?: \"[^\"]*\")?"
+)
 _FRAME_COLUMN = re.compile(r"\s+(?:0x[0-9a-f]+ in )?[A-Za-z_?][\w.@$?]* ?\(")
 
 
@@ -90,7 +95,7 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
             Thread(
                 identity.pid,
                 identity.tid,
-                int(address.split()[0], 16) if address and address.startswith("0x") else None,
+                number(address.split()[0]) if address else None,
                 identity.command,
                 identity.name,
                 frames=(frame,) if frame is not None else (),
@@ -115,7 +120,7 @@ def _split_row(text: str) -> tuple[str, str]:
     if process is not None:
         position = process.end()
     else:
-        brackets = re.match(r"(?:Thread [\d.]+|LWP \d+|process \d+)(?: of process \d+)?(?: \([^()]*(?:\[[^\]]*\])?[^()]*\))?(?: \"[^\"]*\")?", text)
+        brackets = _TARGET.match(text)
         if brackets is not None:
             position = brackets.end()
     frame = _FRAME_COLUMN.match(text, position)

@@ -1,0 +1,71 @@
+"""No expression takes more than linear time: each is tried on long lines made to mislead it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import time
+
+import pytest
+
+import hangdiag.containers
+import hangdiag.readers
+import hangdiag.text
+from hangdiag.readers.scan import OPENERS
+from hangdiag.text.layers import _compiled
+
+#: Matching a line of this length must not take longer than this many seconds; a quadratic one takes ten times that.
+LENGTH = 12_000
+SECONDS = 0.04
+
+_UNITS = [
+    " ", "\t", "a", "A", "0", "_", "(", ")", "((", "()", "a ", "a b", "0 ", "0x", "0x0 ", "#0 ", "> ", ": ", ":", "-", "->", "a->",
+    "a_b -> ", "a() -> ", "a_b() ", "<", "> >", "< a", '"', "'", "{", "[", "]", "|", "| a ", "=", "a=1, ", "a = ", "+0x1", "f+0x1 ",
+    "f() at ", "a.b", "a`", "`", "pid ", "tid ", "td 0x1 ", "thread ", "Thread 1 (", "Process 1 (", "(pid 1, a) ", "name ", "wmesg ",
+    "load: 1 cmd: ", "[", "a b) ", "x  ", "1:", "01:", "\\n", "* ", "# ", "A B ", "PID ", "PID TID COMM ", "STATE ", "locked @ ", "r = 0 (",
+]  # fmt: skip
+_HEADS = [
+    "", "x", " ", "#0  f (", "Thread 1 (", "Process 1 (", "Tracing command ", "td 0x1 tid 2 ", "PID USERNAME ", "UID PID ", "load: 1 ",
+    "exclusive sx ", "$1 = ", "(gdb) p ", "thread 1 (pid 1, ", "f(", "[Switching to thread 1 (", "FreeBSD a 1.1-A FreeBSD ", "lock order ",
+    "frame #0: 0x1 k`f(", "* thread #1, name = '(pid 1) ", "0: tag a, type V", "  1 100001 a", "1 100001 ", "KSTACK", "Jan  1 01:01:01 ",
+]  # fmt: skip
+
+
+def expressions():
+    found = {}
+    for package in (hangdiag.readers, hangdiag.text, hangdiag.containers):
+        for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            module = importlib.import_module(info.name)
+            for name, value in vars(module).items():
+                if isinstance(value, re.Pattern) and isinstance(value.pattern, str):
+                    found[f"{info.name}.{name}"] = value
+    for opener in OPENERS:
+        found[f"opener {opener.name}"] = re.compile(opener.pattern)
+    for name, pattern in _compiled().items():
+        found[f"prefix {name}"] = pattern
+    return found
+
+
+EXPRESSIONS = expressions()
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_an_expression_is_linear(name):
+    pattern = EXPRESSIONS[name]
+    for head in _HEADS:
+        for unit in _UNITS:
+            line = head + unit * (LENGTH // len(unit)) + "\x01"
+            begin = time.perf_counter()
+            pattern.match(line)
+            if time.perf_counter() - begin < SECONDS:
+                continue
+            # the machine may have been busy: what counts is the best of several
+            best = min(_seconds(pattern, line) for _ in range(3))
+            assert best < SECONDS, (head, unit, best)
+
+
+def _seconds(pattern, line):
+    begin = time.perf_counter()
+    pattern.match(line)
+    return time.perf_counter() - begin
