@@ -214,3 +214,9 @@ class Capture:
     locks: tuple[LockFact, ...] = ()
     vms: tuple[VirtualMachine, ...] = ()
     unread: tuple[Unread, ...] = ()
+
+    @property
+    def moved(self) -> frozenset[int]:
+        """The tids of threads that moved between samples of a running kernel: whatever they wait for, they are not stuck."""
+        text = dict(self.host.facts).get("moved", "")
+        return frozenset(int(tid) for tid in text.split() if tid.isdigit())

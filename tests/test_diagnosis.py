@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.traces import T, alltrace, analysed, first, kgdb, procstat, tids, vcpus
+from hangdiag.diagnosis import diagnose
+from hangdiag.model import Host
+from hangdiag.readers import read_text
+from tests.traces import KNOWLEDGE, MATCHER, T, alltrace, analysed, first, kgdb, procstat, tids, vcpus
 
 BHYVECTL = T(100901, "-", "lock one", 2290, "bhyvectl")
 FORMS = pytest.mark.parametrize("form", [procstat, lambda threads: procstat(threads, offsets=False), kgdb])
@@ -375,3 +380,10 @@ def test_gdb_without_process_ids_groups_by_open_file_and_row_of_thread_ids():
     diagnosis, finding = first(text)
     assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
     assert set(tids(diagnosis, finding.threads)) == {100860, 100861, 100862}
+
+
+def test_a_thread_that_moved_between_samples_is_not_stuck():
+    (capture,) = read_text(procstat(vcpus("joined", "lock one", "started")))
+    moved = replace(capture, host=Host(facts=(("samples", "2 in 1.0 s"), ("moved", "100861"))))
+    assert diagnose(capture, KNOWLEDGE, MATCHER).verdict == "deadlock"
+    assert all(finding.verdict != "deadlock" for finding in diagnose(moved, KNOWLEDGE, MATCHER).findings)

@@ -54,7 +54,10 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
 def find_needs(scene: Scene) -> dict[int, Need]:
     """The need of every thread that waits for other threads, by thread index."""
     needs = {}
+    moved = scene.capture.moved
     for index, wait in enumerate(scene.waits):
+        if moved and scene.capture.threads[index].tid in moved:
+            continue
         name = wait.holders or ("lock" if wait.kind == "lock" else None)
         resolver = RESOLVERS.get(name) if name is not None else None
         if resolver is not None:
