@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
-DEV = pytest hypothesis networkx mypy ruff build jsonschema pyserial mkdocs
+DEV = pytest hypothesis networkx mypy ruff build jsonschema pyserial mkdocs selenium markdown-it-py
 
 .PHONY: demo test check lint types rules docs bench clean
 

@@ -22,8 +22,14 @@ class _Log(io.RawIOBase):
     """A log that is made while it is read: prose, and every 50 MB a trace."""
 
     def __init__(self, megabytes: int) -> None:
-        line = b"Nov 23 04:42:01 host kernel: em0: link state changed to UP (port 12, 1000 Mbps full duplex)\n"
-        self._prose = line * (1_000_000 // len(line))
+        lines = (
+            b"Nov 23 04:42:01 host kernel: em0: link state changed to UP (port 12, 1000 Mbps full duplex)\n"
+            b"Nov 23 04:42:02 host sshd[1234]: Accepted publickey for root from 10.0.0.1 port 50022 ssh2\n"
+            b"Nov 23 04:42:03 host kernel: <6>ada0: <Samsung_SSD 860 RVT04B6Q> ACS-4 ATA SATA 3.x device\n"
+            b"Nov 23 04:42:04 host devd[612]: notify_clients: send() failed; dropping unresponsive client #2\n"
+            b"Nov 23 04:42:05 host ntpd[801]: kernel reports TIME_ERROR: 0x41: Clock Unsynchronized @ 12 + 3\n"
+        )
+        self._prose = lines * (1_000_000 // len(lines))
         self._left = megabytes
         self._traces = [ddb(200).encode(), procstat(200).encode()]
         self._buffer = b""

@@ -387,3 +387,15 @@ def test_a_thread_that_moved_between_samples_is_not_stuck():
     moved = replace(capture, host=Host(facts=(("samples", "2 in 1.0 s"), ("moved", "100861"))))
     assert diagnose(capture, KNOWLEDGE, MATCHER).verdict == "deadlock"
     assert all(finding.verdict != "deadlock" for finding in diagnose(moved, KNOWLEDGE, MATCHER).findings)
+
+
+def test_thousands_of_waiters_for_one_lock_are_no_trouble():
+    chains = "".join(
+        f'chain {number}:\n thread {200000 + number} (pid 900, w{number}) is blocked on lock 0xfffff80001 (sleep mutex) "busy"\n'
+        f" thread 100102 (pid 901, owner) is running on CPU 3\n"
+        for number in range(3000)
+    )
+    diagnosis, finding = first(chains)
+    assert finding.verdict == "contention"
+    assert len(finding.threads) == 3000
+    assert tids(diagnosis, finding.causes) == [100102]

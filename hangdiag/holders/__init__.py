@@ -42,13 +42,16 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
         thread.address: index for index, thread in enumerate(capture.threads) if thread.address is not None
     }
     facts_of_waiter: dict[int, list[LockFact]] = defaultdict(list)
-    facts_at: dict[int, list[LockFact]] = defaultdict(list)
+    facts_at: dict[int, dict[object, LockFact]] = defaultdict(dict)
     for fact in capture.locks:
         for tid in fact.waiters:
             facts_of_waiter[tid].append(fact)
         if fact.address is not None:
-            facts_at[fact.address].append(fact)
-    return Scene(capture, waits, machines, machine_of, by_tid, by_address, facts_of_waiter, facts_at)
+            # a chain says of each of a thousand waiters who owns the lock: once is enough
+            claim = (fact.state, fact.owner, fact.owner_address, fact.sharers, fact.name)
+            facts_at[fact.address].setdefault(claim, fact)
+    at = {address: list(claims.values()) for address, claims in facts_at.items()}
+    return Scene(capture, waits, machines, machine_of, by_tid, by_address, facts_of_waiter, at)
 
 
 def find_needs(scene: Scene) -> dict[int, Need]:

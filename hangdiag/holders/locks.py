@@ -109,5 +109,5 @@ def _facts(scene: Scene, index: int, address: int | None) -> list[LockFact]:
     if address is not None:
         addresses.add(address)
     for place in sorted(addresses):
-        facts.extend(fact for fact in scene.facts_at.get(place, ()) if fact not in facts)
+        facts.extend(scene.facts_at.get(place, ()))
     return facts

@@ -15,7 +15,7 @@ _WORD = r"\S+"
 #: What the columns hold that are looked at; all others are words.
 _SHAPES = {
     "PID": _NUMBER, "PPID": _NUMBER, "TID": _NUMBER, "LWP": _NUMBER, "THRID": _NUMBER, "UID": r"-?\d+|[\w-]+",
-    "NLWP": _NUMBER, "THR": _NUMBER, "STAT": r"[DILRSTWZUNX?][A-Z0-9<>+]*", "NWCHAN": r"\S{1,18}",
+    "NLWP": _NUMBER, "THR": _NUMBER, "STAT": r"[DILRSTWZUNX?][A-Zs0-9<>+]*", "NWCHAN": r"\S{1,18}",
     "TIME": r"[\d:.,]+h?", "CPU": r"[\d.,]+%?|-", "C": r"\d+|-", "STARTED": r"\S+",
 }  # fmt: skip
 #: Columns that may hold blanks. Each doubles the ways to read a row: no more than three are tried.

@@ -18,6 +18,9 @@ _THREAD_FIELDS = tuple(
 )
 #: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
 _TOLERATED = 0.2
+#: Stacks of fewer frames say little; of two of one time at least this share of functions is the same.
+_TELLING = 4
+_COMMON = 0.5
 #: Facts of the host and places of one thing that are kept at most: more are a hostile input.
 MAX_FACTS = 500
 MAX_PLACES = 1000
@@ -178,7 +181,22 @@ def _are_different(before: Thread, after: Thread) -> bool:
     """Do two notes with the same tid speak of different threads?"""
     if before.pid is not None and after.pid is not None and before.pid != after.pid:
         return True
-    return before.command is not None and after.command is not None and before.command != after.command
+    if before.command is not None and after.command is not None and before.command != after.command:
+        return True
+    return _has_moved(before, after)
+
+
+def _has_moved(before: Thread, after: Thread) -> bool:
+    """Are the two stacks of different times? Debuggers differ in inlined frames, but hardly in most of a stack."""
+    if len(before.frames) < _TELLING or len(after.frames) < _TELLING:
+        return False
+    if before.frames == after.frames or before.stack_of_debugger or after.stack_of_debugger:
+        return False
+    if _is_user_stack(before) != _is_user_stack(after):
+        return False
+    one = {frame.function for frame in before.frames}
+    other = {frame.function for frame in after.frames}
+    return len(one & other) < min(len(one), len(other)) * _COMMON
 
 
 def merge_threads(before: Thread, after: Thread) -> Thread:

@@ -72,7 +72,7 @@ def _read_rows(
             name = ""
         text = rest[stack_column:]
         if (text and (rest[stack_column - 1] != " " or text[0] == " ")) or (
-            (name and rest[name_column - 1] != " ") or "  " in name or "  " in command
+            (name and (rest[name_column - 1] != " " or "+" in name)) or "  " in name or "  " in command
         ):
             command, name, text = split_unaligned(rest, has_name)
         frames = stacks.get(text)

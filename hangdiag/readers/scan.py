@@ -70,6 +70,16 @@ def find_opener(line: str) -> Opening | None:
     return None
 
 
+def _opens(line: str) -> bool:
+    return find_opener(line) is not None
+
+
+def _begins(line: str) -> bool:
+    """Can ``line`` stand for itself? Functions alone may as well be the rest of a line that was folded."""
+    found = find_opener(line)
+    return found is not None and found[0].name not in ("bare-stack", "ddb-cdev", "gdb-noise", "ddb-registers")
+
+
 def read_source(
     draft: Draft, text: str, path: str, container: str | None = None, replaced: int = 0
 ) -> Source:
@@ -99,9 +109,9 @@ class Scanner:
     def read(self, text: str, first_line: int = 1) -> None:
         """Read ``text``, whose first line is the source's line ``first_line``."""
         section = self._section
-        section.page = make_page(text, first_line)
+        section.page = make_page(text, first_line, _begins)
         lines = section.lines = section.page.lines
-        peeler = section.peeler = Peeler(section.page, lambda line: find_opener(line) is not None)
+        peeler = section.peeler = Peeler(section.page, _opens, _begins)
         formats = self._formats
         index = 0
         unread = -1

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
+from hangdiag.text.fold import fold_width, join_folds
 from hangdiag.text.literal import split_literal
 from hangdiag.text.page import Page
 
@@ -67,10 +68,12 @@ _LONGEST = 20_000
 
 @dataclass(slots=True)
 class Peeler:
-    """Takes layers off ``page``; ``opens`` tells whether a line can be read."""
+    """Takes layers off ``page``; ``opens`` tells whether a line can be read, ``begins``
+    whether it can stand for itself."""
 
     page: Page
     opens: Callable[[str], bool]
+    begins: Callable[[str], bool]
     done: set[str] = field(default_factory=set)
     indent_work: int = 0
 
@@ -107,6 +110,7 @@ class Peeler:
         page = self.page
         if layer in _PREFIXES:
             self._take_prefix(layer, index)
+            self._unfold(index)
             return
         split = {"lost": split_lost, "literal": split_literal, "row": split_row}[layer]
         lines, first, last = page.lines, page.first, page.last
@@ -140,6 +144,18 @@ class Peeler:
         if blank:
             for place in changed:
                 lines[place] = lines[place][1:]
+
+    def _unfold(self, index: int) -> None:
+        """Mend lines that were folded before they were quoted."""
+        page = self.page
+        lines = page.lines[index:]
+        width = fold_width(lines, self.begins)
+        if not width:
+            return
+        joined = join_folds(lines, page.first[index:], page.last[index:], width, self.begins)
+        page.lines[index:] = joined[0]
+        page.first = [*page.first[:index], *joined[1]]
+        page.last = [*page.last[:index], *joined[2]]
 
     def split_lost(self, index: int) -> bool:
         """Cut line ``index``, and all behind it, where line ends were lost; False if none were in it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hangdiag.text import html, mail, spacing, terminal, wrap
+from hangdiag.text import fold, html, mail, spacing, terminal, wrap
 from hangdiag.text.literal import split_literal
 
 
@@ -22,15 +22,20 @@ class Page:
     last: Sequence[int]
 
 
-def make_page(text: str, first_line: int = 1) -> Page:
+def _never(line: str) -> bool:
+    return False
+
+
+def make_page(text: str, first_line: int = 1, begins: Callable[[str], bool] = _never) -> Page:
     """Split ``text`` into lines and take off what terminals, mail and web pages put around them.
 
-    ``first_line`` is the original number of its first line.
+    ``first_line`` is the original number of its first line; ``begins`` tells whether a line can
+    stand for itself, so that it is no rest of a folded one.
     """
     if "\r" in text:
         text = terminal.join_line_ends(text)
     if "\\n" in text and text.count("\\n") > 3 * (text.count("\n") + 1):
-        return _make_page_of_literal(text, first_line)
+        return _make_page_of_literal(text, first_line, begins)
     if terminal.is_plain(text):
         lines = text.split("\n")
         if not lines[-1]:
@@ -43,18 +48,20 @@ def make_page(text: str, first_line: int = 1) -> Page:
         page = Page(*mail.decode_lines(page.lines, page.first, page.last))
     if html.is_html(text):
         page = Page(*html.strip_lines(page.lines, page.first, page.last))
-    # terminals break behind blanks too: they go when that is mended
     if spacing.is_double_spaced(page.lines):
         page = Page(*spacing.drop_blanks(page.lines, page.first, page.last))
-    width = wrap.wrap_width(page.lines)
-    if width:
-        page = Page(*wrap.join_lines(page.lines, page.first, page.last, width))
+    folded = fold.fold_width(page.lines, begins)
+    if folded:
+        page = Page(*fold.join_folds(page.lines, page.first, page.last, folded, begins))
+    elif wrapped := wrap.wrap_width(page.lines):
+        page = Page(*wrap.join_lines(page.lines, page.first, page.last, wrapped))
+    # terminals break behind blanks too: those at the end go when that is mended
     if " \n" in text or "\t\n" in text:
         page.lines = [line.rstrip() for line in page.lines]
     return page
 
 
-def _make_page_of_literal(text: str, first_line: int) -> Page:
+def _make_page_of_literal(text: str, first_line: int, begins: Callable[[str], bool]) -> Page:
     r"""A text that somebody's string printed: its line ends are written as ``\n``."""
     lines: list[str] = []
     numbers: list[int] = []
@@ -62,7 +69,7 @@ def _make_page_of_literal(text: str, first_line: int) -> Page:
         for part in split_literal(line):
             lines.append(part)
             numbers.append(number)
-    whole = make_page("\n".join(line.replace("\\n", " ") for line in lines))
+    whole = make_page("\n".join(line.replace("\\n", " ") for line in lines), 1, begins)
     first = [numbers[place - 1] for place in whole.first]
     last = [numbers[place - 1] for place in whole.last]
     return Page(whole.lines, first, last)

@@ -14,9 +14,10 @@ _ENOUGH_AT_USUAL = 2
 _USUAL = frozenset({72, 76, 78, 79, 80, 96, 100, 120, 128, 132, 160, 180, 200, 240})
 _SHARE = 0.6
 # How a line begins that stands for itself in one of the formats.
-_BEGIN = re.compile(
+BEGIN = re.compile(
     r"\s*\Z|\s*#\d+ |\s*[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain|KDB:|db>|---|\(k?gdb\))\b|db[:>]"
-    r"|\s*\d+ +\d{4,}|\d{6} {10}|\s*\d+ +\d+ +\d+ +\d+ |\[| ?thread \d|\s+[a-z][a-z ]*: |\s+at /|\s+\d+ \(0x|\$\d+ = "
+    r"|\s*\d+ +\d{4,}|\d{6} {10}|\s*\d+ +\d+ +\d+ +\d+ "
+    r"|\[(?:Switching| ?thread| *\d)| ?thread \d|\s+[a-z][a-z ]*: |\s+at /|\s+\d+ \(0x|\$\d+ = "
     r"|\s*(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
     r"|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Z]+) |\s*\S+`|\s+PC: |\s+\[ |stack pointer|<\d+>|\s*[>*|] "
 )
@@ -34,7 +35,7 @@ def wrap_width(lines: list[str]) -> int:
     if len(full) < enough:
         return 0
     sample = full[:200]
-    broken = sum(1 for index in sample if index + 1 < len(lines) and _BEGIN.match(lines[index + 1]) is None)
+    broken = sum(1 for index in sample if index + 1 < len(lines) and BEGIN.match(lines[index + 1]) is None)
     return width if broken >= enough and broken >= len(sample) * _SHARE else 0
 
 
@@ -51,7 +52,7 @@ def join_lines(
         if not parts:
             begin = first[index]
         parts.append(line)
-        if len(line) == width and index + 1 < len(lines) and _BEGIN.match(lines[index + 1]) is None:
+        if len(line) == width and index + 1 < len(lines) and BEGIN.match(lines[index + 1]) is None:
             continue
         joined.append("".join(parts))
         begins.append(begin)

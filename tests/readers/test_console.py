@@ -172,3 +172,61 @@ def test_a_boot_parts_two_instants():
 def test_statistics_of_bhyvectl():
     host = read("number of times hlt was intercepted     \t46344\n").host
     assert host.facts == (("number of times hlt was intercepted", "46344"),)
+
+
+CORE_TXT = """\
+vmhost dumped core - see /var/crash/vmcore.3
+
+Mon Nov 23 04:42:01 UTC 2026
+
+FreeBSD vmhost 13.1-STABLE FreeBSD 13.1-STABLE #0 stable/13-n252000: Mon May  2 2022 root@b:/usr/obj/usr/src/amd64.amd64/sys/GENERIC  amd64
+
+panic: deadlock by hand
+
+GNU gdb (GDB) 12.1 [GDB v12.1 for FreeBSD]
+Reading symbols from /boot/kernel/kernel...
+
+Unread portion of the kernel message buffer:
+panic: deadlock by hand
+cpuid = 1
+time = 1700000000
+KDB: stack backtrace:
+db_trace_self_wrapper() at db_trace_self_wrapper+0x2b/frame 0xfffffe0047d2f5b0
+vpanic() at vpanic+0x132/frame 0xfffffe0047d2f5f0
+Uptime: 3m2s
+Dumping 512 out of 8152 MB:..4%..13%
+
+__curthread () at /usr/src/sys/amd64/include/pcpu_aux.h:55
+55\t\t__asm("movq %%gs:%P1,%0" : "=r" (td) : "n" (offsetof(struct pcpu,
+(kgdb) #0  __curthread () at /usr/src/sys/amd64/include/pcpu_aux.h:55
+        td = <optimized out>
+#1  doadump (textdump=textdump@entry=1)
+    at /usr/src/sys/kern/kern_shutdown.c:399
+        error = 0
+        coredump = <optimized out>
+(kgdb)
+------------------------------------------------------------------------
+ps -axlww
+
+UID  PID PPID C PRI NI VSZ RSS MWCHAN   STAT TT     TIME COMMAND
+  0    0    0 0 -16  0   0 624 swapin   DLs   -  0:00.11 [kernel]
+  0 2210    1 1  52  0 9000 70 vmrndv   D     -  0:11.00 bhyve: win11 (bhyve)
+  0 2290 2100 0  20  0 1300 29 vmstat   D+    0  0:00.01 bhyvectl --destroy --vm=win11
+
+------------------------------------------------------------------------
+vmstat -s
+
+   123456 cpu context switches
+"""
+
+
+def test_a_crashinfo_report():
+    capture = read(CORE_TXT, indented=False)
+    rows = {thread.pid: (thread.state, thread.wmesg) for thread in capture.threads if thread.pid is not None}
+    assert rows == {0: ("sleeping", "swapin"), 2210: ("sleeping", "vmrndv"), 2290: ("sleeping", "vmstat")}
+    assert (capture.host.release, capture.host.hostname, capture.host.panic) == ("13.1-STABLE", "vmhost", "deadlock by hand")
+    assert [functions(thread) for thread in capture.threads if thread.frames] == [
+        ["db_trace_self_wrapper", "vpanic"],
+        ["__curthread", "doadump"],
+    ]
+    assert not [item for item in capture.unread if item.trace_like]

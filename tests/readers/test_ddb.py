@@ -390,3 +390,19 @@ def test_kernel_messages_in_the_middle_of_a_stack():
     )
     assert functions(only(capture)) == ["sched_switch", "mi_switch", "_sleep", "vm_run"]
     assert [(item.where.first, item.where.last) for item in capture.unread] == [(4, 5)]
+
+
+def test_another_stack_of_the_same_threads_is_another_time():
+    def session(functions):
+        return "".join(
+            f"Tracing command bhyve pid 2210 tid {tid} td 0xfffff80004c98000\n"
+            + "".join(f"{name}() at {name}+0x1/frame 0xfffffe0047d2f5b0\n" for name in functions)
+            + "\n"
+            for tid in (100860, 100861)
+        )
+
+    asleep = session(["sched_switch", "mi_switch", "_sleep", "vm_handle_rendezvous", "vm_run"])
+    polling = session(["sched_switch", "mi_switch", "sleepq_wait_sig", "kern_select", "sys_select"])
+    assert len(read_text(asleep + asleep)) == 1
+    captures = read_text(asleep + polling)
+    assert [functions(capture.threads[0])[-1] for capture in captures] == ["vm_run", "sys_select"]

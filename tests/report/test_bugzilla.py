@@ -128,17 +128,12 @@ def lock_chain(tids):
 
 
 def test_a_crowd_of_victims_is_grouped():
-    ring = [100100, 100101, 100102, 100100]
-    crowd = "".join(
-        f'chain {tid}:\n thread {tid} (pid 11, v) is blocked on sx 0xfffff80000000064 "lock 100100"\n'
-        f' thread 100101 (pid 10, w) is blocked on sx 0xfffff80000000065 "lock 100101"\n thread 100102 (pid 10, w) sleeping on 0x1 "x"\n'
-        for tid in range(110000, 112000)
-    )
-    (diagnosis,) = read_again(lock_chain(ring) + crowd)
-    assert len(diagnosis.capture.threads) == 2003
+    crowd = [T(110000 + number, "-", "lock one", 3000 + number, "bhyvectl") for number in range(600)]
+    (diagnosis,) = read_again(procstat([*vcpus("started", "lock one"), *crowd]))
+    assert len(diagnosis.findings[0].victims) == 600
     report = as_bugzilla([diagnosis])
-    assert len(report.splitlines()) < 2000
-    assert "1803 x" in report or "1800 x" in report or " x lock" in report
+    assert len(report.splitlines()) < 2500
+    assert "402 x vcpu-state" in report
 
 
 def test_a_long_cycle_stays_on_the_page():

@@ -25,6 +25,7 @@ _REST = re.compile(
 )
 _CPU = re.compile(r"CPU\s+(\d+)\Z")
 _STATES = {"Run": "running", "RunQ": "runnable", "CanRun": "runnable", "Inactv": "inactive", "I": "iwait"}
+_NAME_ALONE = re.compile(r"\s*\[[^\[\]]{1,30}\]\s*\Z|\s*[A-Za-z][\w.-]{0,20}\s*\Z")
 _PROC_HEADER = re.compile(r"Process (?P<pid>\d+) \((?P<name>.*)\) at (?P<address>0x[0-9a-f]+):")
 
 
@@ -52,7 +53,11 @@ def _read_rows(section: Section, start: int, index: int, cut: int, pid: int | No
             rest = found.group("rest")
             if "(threaded)" in rest:
                 command = _bare(rest.partition("(threaded)")[2])
-                section.draft.add_process(Process(pid, command, where=(section.where(index, index + 1),)))
+                begin = index
+                if command is None and index + 1 < end and _NAME_ALONE.match(lines[index + 1]):
+                    index += 1  # folded by a mailer
+                    command = _bare(lines[index])
+                section.draft.add_process(Process(pid, command, where=(section.where(begin, index + 1),)))
             else:
                 row = _thread(section, index, found, cut, pid, None)
                 section.draft.add_row(row)

@@ -12,7 +12,7 @@ from hangdiag.readers.ddb.stacks import parse_frame
 from hangdiag.readers.section import Opener, Section
 
 _HEADER = re.compile(r"Thread (\d+) at (0x[0-9a-f]+):")
-_ROW = re.compile(r"  +(?P<tid>\d+) \((?P<td>0x[0-9a-f]+)\) \(stack 0x[0-9a-f]+\)\s+(?P<frame>.*)")
+_ROW = re.compile(r"  +(?P<tid>\d+) \((?P<td>0x[0-9a-f]+)\) \(stack 0x[0-9a-f]+\)(?P<frame>.*)")
 _FIELD = re.compile(r" ([a-z][a-z ]*?)(?: \(pid (\d+)\))?: (.*)")
 _SLEEP = re.compile(r"(?P<wmesg>.{0,100}?) {1,40}wchan: (?P<wchan>0x[0-9a-f]+)")
 _LOCK = re.compile(r"(?P<lock>.{0,100}?) {1,40}turnstile: (?P<turnstile>0x[0-9a-f]+)")
@@ -85,8 +85,13 @@ def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
         row = _ROW.match(lines[index])
         if row is None:
             break
-        frame = parse_frame(row.group("frame").partition("/frame")[0])
-        where = section.where(index, index + 1)
+        begin = index
+        text = row.group("frame").strip()
+        if not text and index + 1 < len(lines) and parse_frame(lines[index + 1].partition("/frame")[0]) is not None:
+            index += 1  # folded by a mailer
+            text = lines[index]
+        frame = parse_frame(text.partition("/frame")[0])
+        where = section.where(begin, index + 1)
         threads.append(
             Thread(
                 tid=int(row.group("tid")),

@@ -17,6 +17,7 @@ _TOKEN = re.compile(
     r"|(?P<char>'(?:[^'\\]|\\.)*')|(?P<name>[A-Za-z_]\w*) = |(?P<word>[^\s,{}\"']+))"
 )
 _EXPRESSION = re.compile(r"(?:p|print|output|inspect)(?:/[a-z]+)? (?P<expression>\S.*?)\s*\Z")
+_STOP = re.compile(r"\((?:k?gdb)\)|\$\d+ = |#\d+ |Thread \d")
 _RESULT = re.compile(r"\$\d+ = ")
 _SWITCH = re.compile(r"(?P<what>tid|proc) (?P<number>\d{1,9})\s*\Z")
 #: Commands whose answer says nothing of threads: it is taken with them.
@@ -97,8 +98,14 @@ def _read_value(section: Section, index: int) -> tuple[str, int]:
     lines = section.lines
     end = index + 1
     text = [lines[index]]
-    while end < len(lines) and end - index < MAX_LINES and lines[end].startswith((" ", "\t")):
-        text.append(lines[end])
+    depth = lines[index].count("{") - lines[index].count("}")
+    while end < len(lines) and end - index < MAX_LINES:
+        line = lines[end]
+        # gdb indents what goes on; a mailer that folded it does not, but a brace is still open then
+        if not line.startswith((" ", "\t")) and (depth <= 0 or not line.strip() or _STOP.match(line)):
+            break
+        text.append(line)
+        depth += line.count("{") - line.count("}")
         end += 1
     return " ".join(text).partition(" = ")[2], end
 
