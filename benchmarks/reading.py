@@ -140,6 +140,10 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "siginfo": lambda size: "load: " * (size // 6),
     "held lock without end": lambda size: "exclusive sx " + "(a " * (size // 3),
     "a stack that is cut again and again": lambda size: "f() at f+0x1/frame 0x1\nx\n" * (size // 25),
+    "folded prose": lambda size: ("word " * 14 + "\n" + "another word here\n") * (size // 88),
+    "folded traces": lambda size: ("#1  0xffffffff80351902 in fork_exit (callout=0xffffffff803ad610, a=1,\nb=2) at a.c:1\n")
+    * (size // 90),
+    "quoted folds": lambda size: "> db> x\n" + ("> " + "word " * 14 + "\n> another word\n") * (size // 88),
     "escapes": lambda size: "\x1b[" * (size // 2),
 }
 

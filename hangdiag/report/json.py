@@ -9,6 +9,7 @@ from typing import Any
 from hangdiag import __version__
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.model import Frame, Host, Thread, Where
+from hangdiag.signature import signature
 from hangdiag.waits import Wait
 
 SCHEMA = "hangdiag/1"
@@ -86,7 +87,7 @@ def as_data(diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
             }
             for edge in diagnosis.edges
         ]
-        findings += [(finding, _finding(names, finding, number)) for finding in diagnosis.findings]
+        findings += [(finding, _finding(names, finding, diagnosis, number)) for finding in diagnosis.findings]
     data["findings"] = [made for _, made in sorted(findings, key=lambda pair: _gravity(pair[0]))]
     return data
 
@@ -164,8 +165,9 @@ def _frame(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _finding(names: list[str], finding: Finding, capture: int) -> dict[str, Any]:
+def _finding(names: list[str], finding: Finding, diagnosis: Diagnosis, capture: int) -> dict[str, Any]:
     bug = finding.known_bug
+    mark = signature(diagnosis, finding)
     return {
         "verdict": finding.verdict,
         "certainty": finding.certainty,
@@ -186,6 +188,7 @@ def _finding(names: list[str], finding: Finding, capture: int) -> dict[str, Any]
             "status": bug.status,
             "references": list(bug.rule.references),
         },
+        "signature": {"text": mark.text, "digest": mark.digest},
         "next_steps": list(finding.next_steps),
         "evidence": [_where(where) for where in finding.evidence],
         "capture": capture,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hangdiag import wording
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.model import Thread, Where
+from hangdiag.signature import signature
 
 Piece = tuple[str, str]
 Line = list[Piece]
@@ -172,6 +173,10 @@ class _Report:
         self._bug(finding)
         if finding.next_steps:
             self._paragraphs("What to do", finding.next_steps)
+        if finding.threads:
+            mark = signature(self.diagnosis, finding)
+            self.out.append([])
+            self._wrap(f"Signature: {mark.digest} ({mark.text})", "  ", "    ")
 
     def _cycle(self, finding: Finding) -> None:
         """The cycle as a picture: each thread waits for the one below it."""

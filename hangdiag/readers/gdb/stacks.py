@@ -19,6 +19,8 @@ _SLEEPERS = {"_sleep": "ident", "msleep_spin_sbt": "ident", "_cv_wait": "cvp", "
 _NOISE = re.compile(
     r"Previous frame (?:inner|identical)|Backtrace stopped:|\(More stack frames follow|\d+\t|No locals\.|No symbol table"
 )
+#: So many frames are kept to be used again.
+_MOST_REMEMBERED = 50_000
 #: Functions in which the thread stands that entered the debugger (sys/kern/subr_kdb.c).
 DEBUGGER = ("kdb_enter", "kdb_trap", "kdb_alt_break_internal", "kdb_break")
 
@@ -53,19 +55,30 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
 def _read_stack(section: Section, start: int, index: int, identity: Identity) -> int:
     lines = section.lines
     frames: list[Frame] = []
+    memo = section.context.setdefault("gdb frames", {})
+    assert isinstance(memo, dict)
     last_number = -1
-    first = index
     while index < len(lines):
         line = lines[index]
         begin = gdb_frames.BEGIN.match(line.lstrip()) if "#" in line else None
         if begin is not None:
             if int(begin.group(1)) <= last_number:
                 break  # another stack begins
-            text, end = gdb_frames.gather(lines, index)
-            frame = gdb_frames.parse_frame(text)
+            depth = int(begin.group(1))
+            if index + 1 < len(lines) and (not lines[index + 1] or lines[index + 1][0] == "#"):
+                text, end = line.strip(), index + 1
+            else:
+                text, end = gdb_frames.gather(lines, index)
+            # frames of many threads differ in their number at most
+            key = text[3:] if depth else text
+            frame = memo.get(key)
             if frame is None:
-                break
-            last_number = int(begin.group(1))
+                frame = gdb_frames.parse_frame(text)
+                if frame is None:
+                    break
+                if len(memo) < _MOST_REMEMBERED:
+                    memo[key] = frame
+            last_number = depth
             frames.append(frame)
             index = end
         elif gdb_frames.is_local(line) or _NOISE.match(line):
@@ -76,7 +89,6 @@ def _read_stack(section: Section, start: int, index: int, identity: Identity) ->
             break
     if not frames:
         return start
-    del first
     stack = gdb_frames.trim(frames)
     thread = make_thread(section, start, index, identity, stack)
     section.draft.add_threads([thread])
