@@ -94,7 +94,7 @@ def _add(section: Section, start: int, end: int, before: str, frames: tuple[Fram
     vcpu = _VCPU.search(words)
     command = "bhyvectl" if "bhyvectl" in words else "bhyve" if re.search(r"\b(?:bhyve|v-?cpu)", words, re.I) else None
     name = f"vcpu {vcpu.group('id')}" if vcpu is not None else None
-    section.draft.add_threads(
+    section.draft.add_told(
         [
             Thread(command=command, name=name, frames=frames, where=(where,), stack_where=where)
             for _ in range(count)

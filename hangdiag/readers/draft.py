@@ -35,6 +35,8 @@ class Instant:
     places: dict[object, dict[Where, None]] = field(default_factory=dict)
     processes: dict[int, Process] = field(default_factory=dict)
     rows: list[Thread] = field(default_factory=list)
+    #: stacks that somebody wrote down in words: they count only where no tool's are
+    told: list[Thread] = field(default_factory=list)
     locks: list[LockFact] = field(default_factory=list)
     vms: dict[object, VirtualMachine] = field(default_factory=dict)
     host: Host = field(default_factory=Host)
@@ -106,6 +108,10 @@ class Draft:
         strangers = sum(1 for before, after in shared if _are_different(before, after))
         return strangers > len(shared) * _TOLERATED
 
+    def add_told(self, threads: Iterable[Thread]) -> None:
+        """Threads of a report in prose, which may speak of those whose stacks are in the capture too."""
+        self.now.told.extend(threads)
+
     def add_row(self, row: Thread) -> None:
         """A thread of which only the process is known (a single-threaded process in ``ps``)."""
         self.now.rows.append(row)
@@ -162,18 +168,26 @@ class Draft:
     def captures(self) -> tuple[Capture, ...]:
         """Everything collected, one capture an instant (at least one)."""
         made = []
+        unread = list(self.unread)
         for number, instant in enumerate(self.instants):
+            threads = finish_threads(instant)
+            if not any(thread.frames for thread in threads):
+                threads += instant.told
+            else:
+                places = dict.fromkeys(thread.where[0] for thread in instant.told)
+                unread += [Unread(where, "prose beside the stacks themselves") for where in places]
             made.append(
                 Capture(
                     sources=tuple(self.sources),
                     host=instant.host,
                     processes=tuple(instant.processes.values()),
-                    threads=tuple(finish_threads(instant)),
+                    threads=tuple(threads),
                     locks=tuple(dict.fromkeys(instant.locks)),
                     vms=tuple(instant.vms.values()),
-                    unread=tuple(self.unread) if number == 0 else (),
                 )
             )
+        unread.sort(key=lambda item: item.where)
+        made[0] = replace(made[0], unread=tuple(unread))
         return tuple(made)
 
 
@@ -266,7 +280,7 @@ def finish_threads(instant: Instant) -> list[Thread]:
             for key, thread in instant.threads.items()
         ]
     )
-    threads = _join_cpus(threads)
+    threads = _join_cpus(_join_copies(threads))
     threads = _join_rows(threads, instant.rows)
     commands = {process.pid: process.command for process in instant.processes.values()}
     blocked: dict[int, str] = {}
@@ -299,6 +313,24 @@ def _join_addresses(threads: list[Thread]) -> list[Thread]:
             other = joined[target]
             if other is not None:
                 joined[target] = _merge_with_places(other, thread)
+                joined[index] = None
+    return [thread for thread in joined if thread is not None]
+
+
+def _join_copies(threads: list[Thread]) -> list[Thread]:
+    """Leave out stacks of nobody that are copies of a known thread's: quoted once more in the same report."""
+    known = {
+        tuple(frame.function for frame in thread.frames): index
+        for index, thread in enumerate(threads)
+        if thread.tid is not None and len(thread.frames) >= _TELLING
+    }
+    joined: list[Thread | None] = list(threads)
+    for index, thread in enumerate(threads):
+        if thread.tid is None and thread.address is None and thread.pid is None and thread.cpu is None:
+            target = known.get(tuple(frame.function for frame in thread.frames))
+            other = joined[target] if target is not None else None
+            if target is not None and other is not None:
+                joined[target] = replace(other, where=add_places(other.where, thread.where))
                 joined[index] = None
     return [thread for thread in joined if thread is not None]
 

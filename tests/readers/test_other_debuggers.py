@@ -136,3 +136,17 @@ def test_a_report_in_prose():
 @pytest.mark.parametrize("text", ["vm->dying -> true\n", "a -> b -> c\n", "x <- y\n", "em0 -> re0 bridge\n", "foo_bar -> 12\n"])
 def test_arrows_that_are_no_stacks(text):
     assert not any(capture.threads for capture in read_text(text))
+
+
+def test_prose_beside_the_stacks_themselves():
+    table = "  PID    TID COMM                TDNAME              KSTACK\n 2210 100860 bhyve               vcpu 0              mi_switch+0x1 _sleep+0x1\n"
+    capture = read("It is in vm_run() -> vm_handle_rendezvous() -> _sleep():\n" + table, indented=False)
+    assert [thread.tid for thread in capture.threads] == [100860]
+    assert [(item.where.first, item.why) for item in capture.unread] == [(1, "prose beside the stacks themselves")]
+
+
+def test_a_stack_quoted_again():
+    stack = "mi_switch+0x1 sleepq_wait+0x2 _sleep+0x3 vm_run+0x4"
+    table = f"  PID    TID COMM                TDNAME              KSTACK\n 2210 100860 bhyve               vcpu 0              {stack}\n"
+    thread = only(read(table + f"\nWhat is this?\n{stack}\n", indented=False))
+    assert [where.first for where in thread.where] == [2, 5]
