@@ -18,7 +18,7 @@ def next_steps(finding: Finding, scene: Scene, needs: Mapping[int, Need]) -> Fin
             steps.append(finding.known_bug.rule.workaround.strip().replace("\n", " "))
         steps += _confirm(finding, scene, machine)
         steps.append(
-            "save the evidence before you reboot: procstat -kk -a, dmesg, uname -a, bhyvectl's arguments"
+            "save the evidence before you reboot: procstat -kk -a; ps -axHl; dmesg; uname -a"
         )
     elif finding.verdict in ("inconclusive", "blocked", "contention"):
         steps += _gather(finding, scene, needs, machine)

@@ -7,42 +7,16 @@ the same threads begins a new instant.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 
-from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine, Where
+from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine
+from hangdiag.readers.merging import Instant, add_places, are_different, finish_threads, merge_threads
 
-_THREAD_FIELDS = tuple(
-    item.name for item in fields(Thread) if item.name not in ("frames", "where", "stack_where", "stack_of_debugger")
-)
 #: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
 _TOLERATED = 0.2
-#: Stacks of fewer frames say little; of two of one time at least this share of functions is the same.
-_TELLING = 4
-_COMMON = 0.5
-#: Facts of the host and places of one thing that are kept at most: more are a hostile input.
+#: Facts of the host that are kept at most: more are a hostile input.
 MAX_FACTS = 500
-MAX_PLACES = 1000
-
-
-@dataclass(slots=True)
-class Instant:
-    """What was read of one host at one time."""
-
-    threads: dict[object, Thread] = field(default_factory=dict)
-    #: all places of the threads that were noted more than once
-    places: dict[object, dict[Where, None]] = field(default_factory=dict)
-    processes: dict[int, Process] = field(default_factory=dict)
-    rows: list[Thread] = field(default_factory=list)
-    #: stacks that somebody wrote down in words: they count only where no tool's are
-    told: list[Thread] = field(default_factory=list)
-    locks: list[LockFact] = field(default_factory=list)
-    vms: dict[object, VirtualMachine] = field(default_factory=dict)
-    host: Host = field(default_factory=Host)
-    tables: set[str] = field(default_factory=set)
-    #: tids of threads that were shown with the stack of the one that entered the debugger
-    misplaced: set[int] = field(default_factory=set)
 
 
 class Draft:
@@ -105,7 +79,7 @@ class Draft:
             return False
         if self._time_passed or (table is not None and table in self.now.tables):
             return True
-        strangers = sum(1 for before, after in shared if _are_different(before, after))
+        strangers = sum(1 for before, after in shared if are_different(before, after))
         return strangers > len(shared) * _TOLERATED
 
     def add_told(self, threads: Iterable[Thread]) -> None:
@@ -169,7 +143,7 @@ class Draft:
         """Everything collected, one capture an instant (at least one)."""
         made = []
         unread = list(self.unread)
-        for number, instant in enumerate(self.instants):
+        for instant in self.instants:
             threads = finish_threads(instant)
             if not any(thread.frames for thread in threads):
                 threads += instant.told
@@ -189,191 +163,3 @@ class Draft:
         unread.sort(key=lambda item: item.where)
         made[0] = replace(made[0], unread=tuple(unread))
         return tuple(made)
-
-
-def _are_different(before: Thread, after: Thread) -> bool:
-    """Do two notes with the same tid speak of different threads?"""
-    if before.pid is not None and after.pid is not None and before.pid != after.pid:
-        return True
-    if before.command is not None and after.command is not None and before.command != after.command:
-        return True
-    return _has_moved(before, after)
-
-
-def _has_moved(before: Thread, after: Thread) -> bool:
-    """Are the two stacks of different times? Debuggers differ in inlined frames, but hardly in most of a stack."""
-    if len(before.frames) < _TELLING or len(after.frames) < _TELLING:
-        return False
-    if before.frames == after.frames or before.stack_of_debugger or after.stack_of_debugger:
-        return False
-    if _is_user_stack(before) != _is_user_stack(after):
-        return False
-    one = {frame.function for frame in before.frames}
-    other = {frame.function for frame in after.frames}
-    return len(one & other) < min(len(one), len(other)) * _COMMON
-
-
-def merge_threads(before: Thread, after: Thread) -> Thread:
-    """One thread from two notes of it: the first value known wins, the longer stack wins.
-
-    Of two wait messages, one may have been cut short: the longer one wins. The places are those
-    of ``before``: the draft collects the others.
-    """
-    values = {}
-    for name in _THREAD_FIELDS:
-        value = getattr(before, name)
-        values[name] = getattr(after, name) if value is None else value
-    if (
-        before.wmesg is not None
-        and after.wmesg is not None
-        and len(after.wmesg) > len(before.wmesg)
-        and after.wmesg.startswith(before.wmesg)
-    ):
-        values["wmesg"], values["wmesg_cut"] = after.wmesg, after.wmesg_cut
-    elif before.wmesg is not None:
-        values["wmesg_cut"] = before.wmesg_cut
-    stack = before
-    if _is_user_stack(before) != _is_user_stack(after):
-        stack = after if after.frames and _is_user_stack(before) else before
-    elif len(after.frames) > len(before.frames) or (before.stack_of_debugger and after.frames):
-        stack = after
-    return Thread(
-        **values,
-        frames=stack.frames,
-        stack_where=stack.stack_where,
-        stack_of_debugger=stack.stack_of_debugger,
-        where=before.where,
-    )
-
-
-def _is_user_stack(thread: Thread) -> bool:
-    """Is this the stack of a debugged program, not of the kernel? Tells by addresses and libraries."""
-    for frame in thread.frames[:3]:
-        if frame.address is not None and frame.address < 1 << 47:
-            return frame.address > 1 << 16
-        if frame.module is not None and frame.module.startswith("/") and ".so" in frame.module:
-            return True
-    return False
-
-
-def _merge_with_places(before: Thread, after: Thread) -> Thread:
-    return replace(merge_threads(before, after), where=add_places(before.where, after.where))
-
-
-def add_places(places: tuple[Where, ...], more: tuple[Where, ...]) -> tuple[Where, ...]:
-    """``places`` and ``more`` of them; neighbouring ones become one."""
-    for where in more:
-        last = places[-1] if places else None
-        if last is not None and last.source == where.source and last.first <= where.first <= last.last + 2:
-            places = (*places[:-1], Where(last.source, last.first, max(last.last, where.last)))
-        elif len(places) < MAX_PLACES and where not in places:
-            places = (*places, where)
-    return places
-
-
-def finish_threads(instant: Instant) -> list[Thread]:
-    """The threads of an instant: rows joined, commands, lock names and owners filled in."""
-    places = instant.places
-    threads = _join_addresses(
-        [
-            replace(thread, where=tuple(places[key])) if key in places else thread
-            for key, thread in instant.threads.items()
-        ]
-    )
-    threads = _join_cpus(_join_copies(threads))
-    threads = _join_rows(threads, instant.rows)
-    commands = {process.pid: process.command for process in instant.processes.values()}
-    blocked: dict[int, str] = {}
-    for fact in instant.locks:
-        for tid in fact.waiters:
-            blocked.setdefault(tid, fact.name or "?")
-    finished = []
-    for thread in threads:
-        command = thread.command
-        if command is None and thread.pid is not None:
-            command = commands.get(thread.pid)
-        lock = thread.lock
-        if lock is None and thread.tid is not None:
-            lock = blocked.get(thread.tid)
-        if command is not thread.command or lock is not thread.lock:
-            thread = replace(thread, command=command, lock=lock)
-        if thread.tid in instant.misplaced and thread.frames and not thread.stack_of_debugger:
-            thread = replace(thread, stack_of_debugger=True, state=None if thread.cpu is None else thread.state)
-        finished.append(thread)
-    return finished
-
-
-def _join_addresses(threads: list[Thread]) -> list[Thread]:
-    """Join notes that know only the address of a struct thread to the thread with that address."""
-    by_address = {thread.address: index for index, thread in enumerate(threads) if thread.tid is not None}
-    joined: list[Thread | None] = list(threads)
-    for index, thread in enumerate(threads):
-        if thread.tid is None and thread.address is not None and thread.address in by_address:
-            target = by_address[thread.address]
-            other = joined[target]
-            if other is not None:
-                joined[target] = _merge_with_places(other, thread)
-                joined[index] = None
-    return [thread for thread in joined if thread is not None]
-
-
-def _join_copies(threads: list[Thread]) -> list[Thread]:
-    """Leave out stacks of nobody that are copies of a known thread's: quoted once more in the same report."""
-    known = {
-        tuple(frame.function for frame in thread.frames): index
-        for index, thread in enumerate(threads)
-        if thread.tid is not None and len(thread.frames) >= _TELLING
-    }
-    joined: list[Thread | None] = list(threads)
-    for index, thread in enumerate(threads):
-        if thread.tid is None and thread.address is None and thread.pid is None and thread.cpu is None:
-            target = known.get(tuple(frame.function for frame in thread.frames))
-            other = joined[target] if target is not None else None
-            if target is not None and other is not None:
-                joined[target] = replace(other, where=add_places(other.where, thread.where))
-                joined[index] = None
-    return [thread for thread in joined if thread is not None]
-
-
-def _join_cpus(threads: list[Thread]) -> list[Thread]:
-    """Join stacks that are known by their CPU alone to the thread that ran on it."""
-    by_cpu = {thread.cpu: index for index, thread in enumerate(threads) if thread.tid is not None}
-    joined: list[Thread | None] = list(threads)
-    for index, thread in enumerate(threads):
-        if thread.tid is None and thread.address is None and thread.cpu is not None and thread.cpu in by_cpu:
-            target = by_cpu[thread.cpu]
-            other = joined[target]
-            if other is not None and (not other.frames or other.frames == thread.frames):
-                joined[target] = _merge_with_places(other, thread)
-                joined[index] = None
-    return [thread for thread in joined if thread is not None]
-
-
-def _join_rows(threads: list[Thread], rows: list[Thread]) -> list[Thread]:
-    """Join rows of tools that print no thread id to the threads that they are of.
-
-    A row is of the thread of its process with its name, or of its only one. Rows of a process
-    that no other tool showed are threads of their own.
-    """
-    by_pid: dict[int, list[int]] = {}
-    by_name: dict[tuple[int, str], int] = {}
-    for index, thread in enumerate(threads):
-        if thread.pid is not None:
-            by_pid.setdefault(thread.pid, []).append(index)
-            if thread.name is not None:
-                by_name.setdefault((thread.pid, thread.name), index)
-    rows_of = Counter(row.pid for row in rows)
-    added: set[int] = set()
-    for row in rows:
-        assert row.pid is not None
-        places = by_pid.get(row.pid, [])
-        named = by_name.get((row.pid, row.name)) if row.name is not None else None
-        if len(places) == 1 and (rows_of[row.pid] == 1 or named is not None):
-            named = places[0]
-        if named is not None:
-            threads[named] = _merge_with_places(threads[named], row)
-        elif not places or row.pid in added:
-            added.add(row.pid)
-            by_pid.setdefault(row.pid, []).append(len(threads))
-            threads.append(row)
-    return threads

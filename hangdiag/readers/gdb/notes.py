@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hangdiag.model import Process, Thread, Vcpu, VirtualMachine, Where
-from hangdiag.readers.draft import add_places
 from hangdiag.readers.gdb.walks import thread_state
+from hangdiag.readers.merging import add_places
 from hangdiag.readers.section import Section
 
 _STATES = {"VCPU_IDLE": "IDLE", "VCPU_FROZEN": "FROZEN", "VCPU_RUNNING": "RUNNING", "VCPU_SLEEPING": "SLEEPING"}
