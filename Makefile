@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
-DEV = pytest hypothesis networkx mypy ruff build jsonschema pyserial mkdocs selenium markdown-it-py
+DEV = pytest pytest-xdist hypothesis networkx mypy ruff build jsonschema pyserial mkdocs selenium markdown-it-py
 
 .PHONY: demo test check lint types rules docs bench clean
 
@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/hangdiag analyze samples/deadlock.ddb.txt
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: lint types rules docs
 

@@ -44,6 +44,7 @@ def _compiled() -> dict[str, re.Pattern[str]]:
 
 
 _ROW = re.compile(r"[ \t]*\|(.*)\|[ \t]*\Z")
+_RULE = re.compile(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
 _INDENT = re.compile(r"[ \t]+(?=\S)")
 #: Where a line end was lost: behind a frame's address or offset, before the next frame.
 _LOST = re.compile(
@@ -118,6 +119,8 @@ class Peeler:
         begins: list[int] = []
         ends: list[int] = []
         for place in range(index, len(lines)):
+            if layer == "row" and _RULE.match(lines[place]):
+                continue  # the line below a table's head
             parts = split(lines[place]) if len(lines[place]) <= _LONGEST * 50 else []
             for part in parts or [lines[place]]:
                 new.append(part)

@@ -86,6 +86,7 @@ def test_frames_of_arm64_with_registers():
         "a() at\na+0x47/frame 0xfffffe0016b2c4a0\nb() at b+0x1/frame 0xfffffe0016b2c4b0\n",
         "a() at a+0x47/frame 0xfffffe0016\nb2c4a0\nb() at b+0x1/frame 0xfffffe0016b2c4b0\n",
         "a() at a+0x47/frame 0xfffffe0016b2c4a0\n[...]\nb() at b+0x1/frame 0xfffffe0016b2c4b0\n",
+        "a() at a+0x47/frame 0xfffffe0016b2c4a0\nb() +0x1/frame 0xfffffe0016b2c4b0\n",
         "a() at a+0x47/frame 0xfffffe0016b2c4a0b() at b+0x1/frame 0xfffffe0016b2c4b0\n",
     ],
 )

@@ -35,6 +35,8 @@ BEGINNINGS = frozenset(
 _LONGEST_GAP = 4
 #: "/frame 0x", 16 digits and a blank.
 _TAIL = 26
+# letters between the name and its offset were lost
+_DAMAGED = re.compile(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) [\w.$@]{0,60}\+(?P<offset>0x[0-9a-f]+)/frame 0x")
 _BROKEN_TAIL = re.compile(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
 _TAIL_REST = re.compile(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\s*\Z")
 _BROKEN_HEAD = re.compile(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
@@ -133,6 +135,9 @@ def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None
         if _BROKEN_TAIL.search(line) and _TAIL_REST.match(after):
             following += 1
         return frame, following
+    damaged = _DAMAGED.match(line)
+    if damaged is not None:
+        return Frame(damaged.group("name"), parse_offset(damaged.group("offset"))), following
     stripped = line.strip()
     if stripped in _ELISIONS or _REGISTERS.match(line) or (_TAIL_REST.match(line) and stripped):
         return None, following
