@@ -164,6 +164,8 @@ def _join_addresses(threads: list[Thread]) -> list[Thread]:
 
 def _join_copies(threads: list[Thread]) -> list[Thread]:
     """Leave out stacks of nobody that are copies of a known thread's: quoted once more in the same report."""
+    if all(thread.tid is not None or not thread.frames for thread in threads):
+        return threads
     known = {
         tuple(frame.function for frame in thread.frames): index
         for index, thread in enumerate(threads)

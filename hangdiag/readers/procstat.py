@@ -49,6 +49,7 @@ def _read_rows(
     source = section.source
     memo = new_memo()
     stacks: dict[str, tuple[Frame, ...]] = {}
+    heads: dict[str, tuple[str | None, str]] = {}
     rows: list[Thread] = []
     end = len(lines)
     while index < end:
@@ -64,16 +65,13 @@ def _read_rows(
             index = following
             continue
         rest = parts[2]
-        if has_name:
-            command = rest[:name_column].rstrip()
-            name = rest[name_column:stack_column].rstrip()
-        else:
-            command = rest[:stack_column].rstrip()
-            name = ""
-        text = rest[stack_column:]
-        if (text and (rest[stack_column - 1] != " " or text[0] == " ")) or (
-            (name and (rest[name_column - 1] != " " or "+" in name)) or "  " in name or "  " in command
-        ):
+        head, text = rest[:stack_column], rest[stack_column:]
+        who = heads.get(head)
+        if who is None:
+            who = heads[head] = _who(head, name_column, stack_column, has_name)
+        command, name = who
+        # a row whose columns are not where the header says
+        if command is None or (text and text[0] == " "):
             command, name, text = split_unaligned(rest, has_name)
         frames = stacks.get(text)
         if frames is None:
@@ -95,6 +93,20 @@ def _read_rows(
         )
         index += 1
     return rows, index
+
+
+def _who(head: str, name_column: int, stack_column: int, has_name: bool) -> tuple[str | None, str]:
+    """Command and thread name in the columns before the stack; no command if they are not in their columns."""
+    command = head[:name_column].rstrip() if has_name else head.rstrip()
+    name = head[name_column:].rstrip() if has_name else ""
+    if (
+        (len(head) == stack_column and head[-1] != " ")
+        or (name and (head[name_column - 1] != " " or "+" in name))
+        or "  " in name
+        or "  " in command
+    ):
+        return None, ""
+    return command, name
 
 
 def new_memo() -> FrameMemo:

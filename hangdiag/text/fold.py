@@ -15,7 +15,8 @@ _NARROWEST, _WIDEST = 60, 100
 #: So many folds, and this share of the lines that may be the rest of a folded one, make a text folded.
 _ENOUGH = 2
 _SHARE = 0.5
-_SAMPLE = 1000
+#: So many lines are looked at.
+_SAMPLE = 2000
 
 
 def fold_width(lines: list[str], begins: Callable[[str], bool]) -> int:
@@ -24,23 +25,20 @@ def fold_width(lines: list[str], begins: Callable[[str], bool]) -> int:
     A fold leaves no room for the next word: where that is so for most lines that
     cannot stand for themselves (``begins``), they are rests of folded lines.
     """
-    width = 0
-    for line in lines:
-        if len(line) > width and " " in line.strip():
-            width = len(line)
-            if width > _WIDEST:
-                return 0
-    if width < _NARROWEST:
+    longest = max(lines, key=len, default="")
+    if len(longest) > _WIDEST and " " in longest.strip():
+        return 0
+    sample = lines[:_SAMPLE]
+    width = max((len(line) for line in sample if " " in line.strip()), default=0)
+    if not _NARROWEST <= width <= _WIDEST:
         return 0
     rests = folds = full = 0
     before = ""
-    for line in lines:
+    for line in sample:
         if before and line.strip() and _BEGIN.match(line) is None and not begins(line):
             rests += 1
             folds += _is_fold(before, line, width)
             full += len(before) == width
-            if rests > _SAMPLE:
-                break
         before = line if line.strip() else ""
     if full * 2 > folds:
         return 0  # broken at the edge itself, not at blanks: a terminal did that

@@ -117,15 +117,20 @@ def test_by_keyboard_alone(opened):
     assert page.find_element("css selector", "#detail h2").text.startswith("vcpu 3")
     page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     assert "node" in page.switch_to.active_element.get_attribute("class")
-    row = page.find_element("css selector", "#table .row[tabindex='0']")
-    page.execute_script("arguments[0].focus()", row)
-    first = int(row.get_attribute("data-row"))
+
+    def focused(attribute):
+        # the table draws its rows anew: an element that was found a moment ago may be gone
+        return page.execute_script("return document.activeElement.getAttribute(arguments[0])", attribute)
+
+    page.execute_script("document.querySelector(\"#table .row[tabindex='0']\").focus()")
+    first = int(focused("data-row"))
     page.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
-    assert int(page.switch_to.active_element.get_attribute("data-row")) == first + 1
+    until(lambda: focused("data-row") == str(first + 1))
     page.switch_to.active_element.send_keys(Keys.ENTER)
-    assert page.switch_to.active_element.get_attribute("aria-selected") == "true"
+    until(lambda: focused("aria-selected") == "true")
     page.switch_to.active_element.send_keys(Keys.END)
-    assert page.switch_to.active_element.get_attribute("aria-rowindex") == page.find_element("id", "table").get_attribute("aria-rowcount")
+    count = page.find_element("id", "table").get_attribute("aria-rowcount")
+    until(lambda: focused("aria-rowindex") == count)
 
 
 def test_search_and_sort(opened):
