@@ -93,7 +93,8 @@ def _gather(finding: Finding, scene: Scene, needs: Mapping[int, Need], machine: 
             "unknown",
         ):
             steps.append(
-                f"what it does in userland: gdb -p {thread.pid} -batch -ex 'thread apply all bt' (this stops the process for a moment)"
+                f"what it does in userland: gdb -p {thread.pid} -batch -ex 'thread apply all bt'"
+                " (this stops the process for a moment)"
             )
             break
     steps.append("whether it moves: a second capture some seconds later (procstat -kk -a)")

@@ -170,7 +170,8 @@ def suspicious(scene: Scene, verdict: str, members: Sequence[int]) -> str:
 
 def inconclusive(scene: Scene, dark: Sequence[int]) -> str:
     """Too little is known."""
-    return f"nothing shown waits for another thread, but what {names(scene, dark)} wait{'s' if len(dark) == 1 else ''} for is not known"
+    wait = "waits" if len(dark) == 1 else "wait"
+    return f"nothing shown waits for another thread, but what {names(scene, dark)} {wait} for is not known"
 
 
 def no_hang(scene: Scene) -> str:

@@ -83,9 +83,11 @@ def _check_bug(bug: BugRule, knowledge: Knowledge, matcher: Matcher) -> list[Pro
 
     problems = []
     known = {rule.id for rule in knowledge.waits}
-    for wanted in bug.signature.thread:
-        if wanted.rule is not None and wanted.rule not in known:
-            problems.append(Problem(bug.file, bug.id, f"signature names the unknown wait rule {wanted.rule}"))
+    problems += [
+        Problem(bug.file, bug.id, f"signature names the unknown wait rule {wanted.rule}")
+        for wanted in bug.signature.thread
+        if wanted.rule is not None and wanted.rule not in known
+    ]
     if not bug.example:
         problems.append(Problem(bug.file, bug.id, "has no example; give one that its signature matches"))
     skip = knowledge.words.switch | knowledge.words.queue

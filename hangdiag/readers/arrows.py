@@ -12,25 +12,26 @@ import re
 from hangdiag.model import Frame, Thread
 from hangdiag.readers.section import Section
 from hangdiag.readers.stacks import parse_token
+from hangdiag.text.lazy import lazy
 
-_ARROW = re.compile(r"\s*(?:-{1,2}>|=>|→|⟶|⇒|➔|\u2192|<-{1,2}|←|⟵|⇐)\s*")
-_CHAIN = re.compile(
+_ARROW = lazy(r"\s*(?:-{1,2}>|=>|→|⟶|⇒|➔|\u2192|<-{1,2}|←|⟵|⇐)\s*")
+_CHAIN = lazy(
     r"(?<![\w.$])[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+)?(?:\(\))?(?:\s*(?:-{1,2}>|=>|→|⟶|⇒|➔|<-{1,2}|←|⟵|⇐)\s*"
     r"(?:[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+)?(?:\(\))?|\.\.\.|…|\[\.\.\.\]))+"
 )
-_INNER = re.compile(
+_INNER = lazy(
     r"(?:_?m?sleep\w*|_sleep|msleep_spin\w*|sleepq_\w+|mi_switch|sched_\w*switch|turnstile_wait|_?cv_\w*wait\w*|pause_sbt"
     r"|tsleep|__mtx_lock_sleep|_sx_[sx]lock_hard|__rw_[rw]lock_hard|sleeplk|lockmgr_\w+|umtxq_sleep|seltdwait|kqueue_scan|swtch)\Z"
 )
-_OUTER = re.compile(
+_OUTER = lazy(
     r"(?:amd64_syscall|fast_syscall\w*|Xfast_syscall\w*|syscall\w*|do_el0_sync|handle_el0_sync|sys_\w+|fork_exit"
     r"|fork_trampoline|kern_ioctl|vmmdev_ioctl|ioctl|vm_run|select|poll|kevent|read|write|open|close)\Z"
 )
-_ALL = re.compile(r"\b(?:all|every|each|the (?:rest|other|others|remaining)|remaining|others?)\b", re.I)
-_COUNT = re.compile(r"\b(?P<count>\d{1,3}|one|two|three|four|five|six|seven|eight)\b[^.]{0,40}?\bthreads?\b", re.I)
+_ALL = lazy(r"\b(?:all|every|each|the (?:rest|other|others|remaining)|remaining|others?)\b", re.I)
+_COUNT = lazy(r"\b(?P<count>\d{1,3}|one|two|three|four|five|six|seven|eight)\b[^.]{0,40}?\bthreads?\b", re.I)
 _WORDS = {word: number for number, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight"], 1)}
-_VCPU = re.compile(r"\bv-?cpu[ #]?(?P<id>\d{1,3})\b", re.I)
-_PLAUSIBLE = re.compile(r"[a-z_][a-z0-9_]*\Z")
+_VCPU = lazy(r"\bv-?cpu[ #]?(?P<id>\d{1,3})\b", re.I)
+_PLAUSIBLE = lazy(r"[a-z_][a-z0-9_]*\Z")
 
 
 def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:

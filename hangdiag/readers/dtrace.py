@@ -11,13 +11,14 @@ import re
 from hangdiag.model import Frame, Thread
 from hangdiag.readers.section import Section
 from hangdiag.readers.stacks import parse_offset
+from hangdiag.text.lazy import lazy
 
-_FRAME = re.compile(
+_FRAME = lazy(
     r"\s+(?P<module>[\w.-]+)`"
     r"(?:(?P<name>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+))?|(?P<pc>0x[0-9a-f]+))\s*\Z"
 )
-_COUNT = re.compile(r"\s+\d+\s*\Z")
-_KEYS = re.compile(r"\s*(?:(?P<pid>\d{1,6}) +)?(?P<tid>\d{6,7})(?: +(?P<command>[A-Za-z_][\w.-]*))?\s*\Z")
+_COUNT = lazy(r"\s+\d+\s*\Z")
+_KEYS = lazy(r"\s*(?:(?P<pid>\d{1,6}) +)?(?P<tid>\d{6,7})(?: +(?P<command>[A-Za-z_][\w.-]*))?\s*\Z")
 
 
 def read_stack(section: Section, start: int, match: re.Match[str]) -> int:

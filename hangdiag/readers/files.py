@@ -19,7 +19,7 @@ from hangdiag.readers.stream import read_large
 #: A saved capture (``hangdiag attach --save``) begins so, blanks aside.
 _SAVED = b'{"schema":"hangdiag-capture/'
 #: Sources larger than this are read as a stream.
-LARGE = 8 << 20
+LARGE = 1 << 20
 _ADVICE = "give the output of 'procstat -kk -a', of ddb's 'alltrace' or of kgdb's 'thread apply all bt'"
 
 

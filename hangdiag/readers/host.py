@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
-_UNAME = re.compile(r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD ")
-_BANNER = re.compile(r"(?:version: ?|kern\.version: |@\(#\))?FreeBSD (?P<release>\d+\.\d+-[\w.-]+)(?P<rest>.*)")
-_LOGIN = re.compile(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
-_SYSCTL = re.compile(r"(?P<name>[a-z][\w%-]*(?:\.[\w%-]+){1,8})(?:: |=)(?P<value>.*)")
-_STATISTIC = re.compile(r"(?P<name>[A-Za-z][\w ,/()%-]{5,60}?)[ \t]*\t(?P<value>-?\d+)\s*\Z")
+_UNAME = lazy(r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD ")
+_BANNER = lazy(r"(?:version: ?|kern\.version: |@\(#\))?FreeBSD (?P<release>\d+\.\d+-[\w.-]+)(?P<rest>.*)")
+_LOGIN = lazy(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
+_SYSCTL = lazy(r"(?P<name>[a-z][\w%-]*(?:\.[\w%-]+){1,8})(?:: |=)(?P<value>.*)")
+_STATISTIC = lazy(r"(?P<name>[A-Za-z][\w ,/()%-]{5,60}?)[ \t]*\t(?P<value>-?\d+)\s*\Z")
 _ARCHITECTURES = ("amd64", "arm64", "i386", "riscv", "aarch64")
 
 

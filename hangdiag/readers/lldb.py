@@ -14,15 +14,16 @@ from hangdiag.readers.gdb.frames import split_arguments
 from hangdiag.readers.gdb.stacks import make_thread, note_owner
 from hangdiag.readers.gdb.threads import Identity
 from hangdiag.readers.section import Section
+from hangdiag.text.lazy import lazy
 
-_THREAD = re.compile(r"\s*\*? ?thread #(?P<number>\d+)(?:: tid = (?P<tid>\d+|0x[0-9a-f]+))?[,:]?(?P<rest>.*)")
-_NAME = re.compile(r"name = ['\"](?:\(pid (?P<pid>\d+)\) )?(?P<name>[^'\"]*)['\"]")
-_FRAME = re.compile(
+_THREAD = lazy(r"\s*\*? ?thread #(?P<number>\d+)(?:: tid = (?P<tid>\d+|0x[0-9a-f]+))?[,:]?(?P<rest>.*)")
+_NAME = lazy(r"name = ['\"](?:\(pid (?P<pid>\d+)\) )?(?P<name>[^'\"]*)['\"]")
+_FRAME = lazy(
     r"\s*\*? ?\S{0,12} ?#(?P<number>\d+): (?P<address>0x[0-9a-f]+) (?:(?P<module>[^\s`]+)`)?"
     r"(?P<name>[A-Za-z_?][\w.$@:~<>]*)"
 )
-_TAIL = re.compile(r"(?: \+ (?P<offset>\d+))?(?: at (?P<file>[^\s:]+):(?P<line>\d+)(?::\d+)?)?(?P<marks>(?: \[\w+\])*)")
-_GLUED = re.compile(r"(?<=\d)(?=(?:frame|帧|框架) #\d+: 0x)")
+_TAIL = lazy(r"(?: \+ (?P<offset>\d+))?(?: at (?P<file>[^\s:]+):(?P<line>\d+)(?::\d+)?)?(?P<marks>(?: \[\w+\])*)")
+_GLUED = lazy(r"(?<=\d)(?=(?:frame|帧|框架) #\d+: 0x)")
 
 
 def _frame(line: str) -> Frame | None:

@@ -10,19 +10,20 @@ import re
 
 from hangdiag.model import Frame, Thread
 from hangdiag.readers.section import Section
+from hangdiag.text.lazy import lazy
 
-_POINTER = re.compile(r"\s*stack pointer for thread (?P<td>[0-9a-f]{8,16})[^:]*: (?:0x)?[0-9a-f]+")
-_FRAME = re.compile(
+_POINTER = lazy(r"\s*stack pointer for thread (?P<td>[0-9a-f]{8,16})[^:]*: (?:0x)?[0-9a-f]+")
+_FRAME = lazy(
     r"\s*(?:\[ )?(?:[0-9a-f]{8,16} )?(?P<name>(?:[\w.-]+`)?[A-Za-z_][\w.$@]*)"
     r"(?:\+(?P<offset>0x[0-9a-f]+))?(?:\([^()]*\))?(?: \])?\s*\Z"
 )
-_C_FRAME = re.compile(r"[0-9a-f]{16} (?P<name>(?:[\w.-]+`)?[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+))?\([^()]*\)\s*\Z")
-_LIST_ROW = re.compile(
+_C_FRAME = lazy(r"[0-9a-f]{16} (?P<name>(?:[\w.-]+`)?[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+))?\([^()]*\)\s*\Z")
+_LIST_ROW = lazy(
     r"\s*(?P<td>[0-9a-f]{8,16}) +(?P<proc>[0-9a-f]{8,16}) +(?P<lwp>[0-9a-f]{1,16}) +"
     r"(?P<cls>\d+) +(?P<pri>\d+) +(?P<wchan>[0-9a-f]+)\s*\Z"
 )
-_PC = re.compile(r"\s*PC: (?P<pc>\S+)(?: +(?:CMD: (?P<command>.*)|THREAD: (?P<thread>.*)|TASKQ: (?P<taskq>.*)))?\s*\Z")
-_STACKS_ROW = re.compile(
+_PC = lazy(r"\s*PC: (?P<pc>\S+)(?: +(?:CMD: (?P<command>.*)|THREAD: (?P<thread>.*)|TASKQ: (?P<taskq>.*)))?\s*\Z")
+_STACKS_ROW = lazy(
     r"(?P<td>[0-9a-f]{8,16}) (?P<state>SLEEP|RUN|ONPROC|FREE|STOPPED|WAIT|PANIC|TS_\w+) +(?P<sobj>\S.*?) +(?P<count>\d+)\s*\Z"
 )
 _STATES = {"SLEEP": "sleeping", "RUN": "runnable", "ONPROC": "running", "STOPPED": "suspended", "WAIT": "sleeping"}

@@ -15,13 +15,14 @@ from dataclasses import replace
 from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import FrameMemo
+from hangdiag.text.lazy import lazy
 
 #: Marks in place of a stack (procstat_kstack.c) and the state that each tells.
 _MARKS = {"<running>": "running", "<swapped>": "swapped", "<unknown>": None}
 #: What authors write for frames that they left out.
 ELISIONS = frozenset({"...", "[...]", "…", "..", "\\", "[…]", "[..]", "<snip>", "[snip]"})
-_CONTINUATION = re.compile(r"\s+[A-Za-z_<.\[…]|[A-Za-z_][\w.$]*\+(?:0x[0-9a-f]|\.\.\.)")
-_FUNCTION = re.compile(r"(?:[\w.-]+`)?[A-Za-z_][\w.$]*(?:\+(?:0x[0-9a-f]+|\.\.\.))?,?\Z")
+_CONTINUATION = lazy(r"\s+[A-Za-z_<.\[…]|[A-Za-z_][\w.$]*\+(?:0x[0-9a-f]|\.\.\.)")
+_FUNCTION = lazy(r"(?:[\w.-]+`)?[A-Za-z_][\w.$]*(?:\+(?:0x[0-9a-f]+|\.\.\.))?,?\Z")
 #: The innermost function of a thread that is not running, with or without an offset.
 _SWITCHES = ("mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline")
 

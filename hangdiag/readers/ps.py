@@ -12,6 +12,7 @@ import re
 from hangdiag.model import Process, Thread
 from hangdiag.readers.columns import read_row
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
 _CUT = 8
 _LETTERS: dict[str, tuple[str | None, bool | None]] = {
@@ -28,12 +29,12 @@ _TOP_STATES: dict[str, str | None] = {
     "RUN": "runnable", "SLEEP": "sleeping", "STOP": "suspended", "ZOMB": "zombie", "WAIT": "iwait", "START": "new",
     "LOCK": "lock", "-": None,
 }  # fmt: skip
-_ON_CPU = re.compile(r"CPU(\d+)\Z")
-_NAMED = re.compile(r"(?P<command>[^{}]*)\{(?P<name>[^{}]*)\}\Z")
-_KERNEL = re.compile(r"\[(?P<command>[^/\]]*)(?:/(?P<name>.*))?\]\Z")
+_ON_CPU = lazy(r"CPU(\d+)\Z")
+_NAMED = lazy(r"(?P<command>[^{}]*)\{(?P<name>[^{}]*)\}\Z")
+_KERNEL = lazy(r"\[(?P<command>[^/\]]*)(?:/(?P<name>.*))?\]\Z")
 # ps -H without arguments prints comm/thread (bin/ps/print.c, ucomm)
-_THREAD = re.compile(r"(?P<command>[\w-]+)/(?P<name>(?:(?! -)[^/]){1,19})\Z")
-_PROGRAM = re.compile(r"(?:\S*/)?(?P<name>[^\s/:]+)")
+_THREAD = lazy(r"(?P<command>[\w-]+)/(?P<name>(?:(?! -)[^/]){1,19})\Z")
+_PROGRAM = lazy(r"(?:\S*/)?(?P<name>[^\s/:]+)")
 
 
 def _read_ps(section: Section, start: int, match: re.Match[str]) -> int:

@@ -14,12 +14,13 @@ from hangdiag.readers import ddb, gdb, host, procstat, ps, rare, stack_lines
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.section import Opener, Opening, Section
 from hangdiag.text.layers import Peeler
+from hangdiag.text.lazy import lazy
 from hangdiag.text.page import Page, make_page
 
-OPENERS: tuple[Opener, ...] = (
-    *procstat.OPENERS,
-    *ddb.OPENERS,
-    *gdb.OPENERS,
+#: In the order in which they are asked. The first part is what most captures are made of: the
+#: expressions of the second are compiled only when a line does not begin any of the first.
+_COMMON: tuple[Opener, ...] = (*procstat.OPENERS, *ddb.OPENERS, *gdb.OPENERS)
+_OTHERS: tuple[Opener, ...] = (
     *rare.LLDB,
     *host.OPENERS,
     *stack_lines.OPENERS,
@@ -28,28 +29,30 @@ OPENERS: tuple[Opener, ...] = (
     *rare.MDB,
     *rare.ARROWS,
 )
+OPENERS = _COMMON + _OTHERS
 
 #: A number of more than 4,300 digits cannot be read (sys.set_int_max_str_digits): its line is not either.
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
-_TRACE_LIKE = re.compile(
+_TRACE_LIKE = lazy(
     r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
     r"|\bwchan\b"
 )
 
 
 @cache
-def _openers() -> tuple[re.Pattern[str], dict[str, Opener], tuple[tuple[str, re.Pattern[str], Opener], ...]]:
-    """One expression for all openers at a line's begin, and by needle those that may begin anywhere."""
-    names = {f"o{index}": opener for index, opener in enumerate(OPENERS) if not opener.needles}
+def _at_begin(common: bool) -> tuple[re.Pattern[str], dict[str, Opener]]:
+    """One expression for the openers of a part that look at a line's begin, and whose its groups are."""
+    part = _COMMON if common else _OTHERS
+    names = {f"o{index}": opener for index, opener in enumerate(part) if not opener.needles}
     # an opener's own groups would hide which opener matched
     alternatives = "|".join(f"(?P<{name}>{_ungroup(opener.pattern)})" for name, opener in names.items())
-    needled = tuple(
-        (needle, re.compile(opener.pattern), opener)
-        for opener in OPENERS
-        if opener.needles
-        for needle in opener.needles
-    )
-    return re.compile(alternatives), names, needled
+    return re.compile(alternatives), names
+
+
+@cache
+def _anywhere() -> tuple[tuple[str, re.Pattern[str], Opener], ...]:
+    """The openers that may begin anywhere in a line, by a needle that the line must hold."""
+    return tuple([(needle, lazy(opener.pattern), opener) for opener in OPENERS for needle in opener.needles])
 
 
 def _ungroup(pattern: str) -> str:
@@ -58,11 +61,12 @@ def _ungroup(pattern: str) -> str:
 
 def find_opener(line: str) -> Opening | None:
     """The opener that can read from ``line`` on, and its match."""
-    expression, names, needled = _openers()
-    found = expression.match(line)
-    if found is not None and found.lastgroup is not None:
-        return names[found.lastgroup], found
-    for needle, pattern, opener in needled:
+    for common in (True, False):
+        expression, names = _at_begin(common)
+        found = expression.match(line)
+        if found is not None and found.lastgroup is not None:
+            return names[found.lastgroup], found
+    for needle, pattern, opener in _anywhere():
         if needle in line:
             found = pattern.match(line)
             if found is not None:

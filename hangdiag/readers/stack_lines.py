@@ -12,9 +12,10 @@ import re
 from hangdiag.model import Frame, Thread
 from hangdiag.readers.procstat import ELISIONS, new_memo, split_unaligned
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
 _SWITCH = r"(?:mi_switch|sched_switch|sched_ule_sswitch|sched_4bsd_sswitch|sleepq_\w+|turnstile_wait|fork_trampoline)"
-_SIGINFO = re.compile(
+_SIGINFO = lazy(
     r".{0,200}?load: [\d.,]+ +cmd: (?P<command>.{1,40}?) (?P<pid>\d+) \[(?P<lock>\*)?(?P<state>[^\]]*)\] [\d.,]+r"
 )
 _STATES = {
@@ -25,7 +26,7 @@ _TABLE_STATES = {
     "run": None, "stop": "suspended", "sleep": "sleeping", "lock": "lock", "wait": "iwait", "zomb": "zombie",
     "idle": "new",
 }  # fmt: skip
-_TABLE_ROW = re.compile(
+_TABLE_ROW = lazy(
     r"\s*(?P<pid>\d+) +(?P<tid>\d+) (?P<who>.{10,60}?) +(?P<cpu>\d+|-) +(?P<priority>-?\d+) "
     r"(?P<state>run|stop|sleep|lock|wait|zomb|idle|\?\?) +(?P<lock>\*)?(?P<wmesg>\S.{0,8}?)?\s*(?:<-.*)?\Z"
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Frame
+from hangdiag.text.lazy import lazy
 
 # name, name+0x1a, name+26, kld.ko`name+0x1a; a compiler's suffix (.isra.0) belongs to the name
-_TOKEN = re.compile(r"(?:([\w.-]+)`)?([A-Za-z_][\w.$@]*)(?:\+(0x[0-9a-f]+|\d+|\.\.\.)?)?(?:\(\))?,?\Z", re.I)
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]+\Z")
+_TOKEN = lazy(r"(?:([\w.-]+)`)?([A-Za-z_][\w.$@]*)(?:\+(0x[0-9a-f]+|\d+|\.\.\.)?)?(?:\(\))?,?\Z", re.I)
+_ADDRESS = lazy(r"0x[0-9a-fA-F]+\Z")
 
 
 class FrameMemo(dict[str, "Frame | None"]):

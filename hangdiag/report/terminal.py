@@ -51,7 +51,8 @@ def render(diagnoses: Sequence[Diagnosis], options: Options) -> list[Line]:
         if len(diagnoses) > 1:
             title = f"Capture {number + 1} of {len(diagnoses)}"
             if findings == said and not options.everything:
-                lines.append([("bold", title), ("", f": the same as capture {number}, {escape(_heading(diagnosis.findings[0]))}")])
+                verdict = _heading(diagnosis.findings[0])
+                lines.append([("bold", title), ("", f": the same as capture {number}, {verdict}")])
                 continue
             lines.append([("bold", title)])
         said = findings
@@ -254,7 +255,8 @@ class _Report:
         if bug is None:
             return
         self.out.append([])
-        self.out.append([("", "  "), ("bold", "Known bug: " if finding.certainty != "possible" else "Perhaps a known bug: "), ("", bug.rule.id)])
+        lead = "Perhaps a known bug: " if finding.certainty == "possible" else "Known bug: "
+        self.out.append([("", "  "), ("bold", lead), ("", bug.rule.id)])
         self._wrap(bug.rule.title, "    ")
         self._wrap(bug.status[:1].upper() + bug.status[1:] + ".", "    ")
         for fix in bug.rule.fix:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
+from hangdiag.text.lazy import lazy
 from hangdiag.text.wrap import BEGIN
 
 # How more lines begin that stand for themselves, which a terminal may break anywhere but a mailer does not.
-_BEGIN = re.compile(
+_BEGIN = lazy(
     rf"{BEGIN.pattern}|[ *] +\d+ +(?:Thread|LWP)|\s+\w+ = |[A-Z][\w ]{{2,30}}:|\t|[a-z][\w ]{{2,16}} = |\S+\(\) at "
 )
 _NARROWEST, _WIDEST = 60, 100

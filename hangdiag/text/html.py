@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from hangdiag.text.lazy import lazy
+
 # only names of real tags: "<optimized out>", "<running>" and "<signal handler called>" are none
-_TAG = re.compile(
+_TAG = lazy(
     r"</?(?:a|abbr|article|b|big|blockquote|body|br|center|code|dd|del|div|dl|dt|em|font|footer|form|h[1-6]|head"
     r"|header|hr|html|i|img|ins|kbd|li|link|main|mark|meta|nav|ol|p|pre|q|s|samp|script|section|small|span|strike"
     r"|strong|style|sub|sup|table|tbody|td|th|thead|title|tr|tt|u|ul|var|wbr)(?:\s[^<>]{0,2000})?/?>",
     re.I,
 )
-_BREAK = re.compile(r"<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])>|<(?:p|tr|li|pre)(?:\s[^<>]{0,2000})?>", re.I)
-_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|nbsp|#\d{1,6}|#x[0-9a-f]{1,5}|apos|rarr|larr|hellip|[lr][ds]quo);", re.I)
+_BREAK = lazy(r"<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])>|<(?:p|tr|li|pre)(?:\s[^<>]{0,2000})?>", re.I)
+_ENTITY = lazy(r"&(?:lt|gt|amp|quot|nbsp|#\d{1,6}|#x[0-9a-f]{1,5}|apos|rarr|larr|hellip|[lr][ds]quo);", re.I)
 _MARKS = ("&gt;", "&lt;", "&#", "&quot;", "&nbsp;", "&amp;", "<pre", "<PRE", "<br", "<BR", "</", "&rarr;", "&larr;")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from hangdiag.text.fold import fold_width, join_folds
+from hangdiag.text.lazy import lazy
 from hangdiag.text.literal import split_literal
 from hangdiag.text.page import Page
 
@@ -43,11 +44,11 @@ def _compiled() -> dict[str, re.Pattern[str]]:
     return {name: re.compile(pattern) for name, pattern in _PREFIXES.items()}
 
 
-_ROW = re.compile(r"[ \t]*\|(.*)\|[ \t]*\Z")
-_RULE = re.compile(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
-_INDENT = re.compile(r"[ \t]+(?=\S)")
+_ROW = lazy(r"[ \t]*\|(.*)\|[ \t]*\Z")
+_RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
+_INDENT = lazy(r"[ \t]+(?=\S)")
 #: Where a line end was lost: behind a frame's address or offset, before the next frame.
-_LOST = re.compile(
+_LOST = lazy(
     r"(?<=/frame 0x[0-9a-f]{16})(?= ?[A-Za-z_][\w.$@]*\(\) at )|(?<=/frame 0x[0-9a-f]{16})(?= ?--- )"
     r"|(?<=[0-9a-f])(?=#\d{1,3} 0x[0-9a-f]{6,16} at )|(?<=:\d)(?=#\d{1,3} +0x[0-9a-f]{6,16} in )"
     r"|(?<=---)(?=[A-Za-z_][\w.$@]*\(\) at )|(?<=[\w)]) +(?=[A-Za-z_][\w.$@]*\(\) at [A-Za-z_][\w.$@]*\+0x)"

@@ -12,7 +12,7 @@ from typing import cast
 _METHODS = ("match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer", "groupindex", "pattern")
 
 
-class _LazyPattern:
+class LazyPattern:
     """Looks like a compiled pattern; the first use of a method compiles it and keeps all methods."""
 
     __slots__ = ("_flags", "_text", *_METHODS)
@@ -21,9 +21,13 @@ class _LazyPattern:
         self._text = text
         self._flags = flags
 
+    def compiled(self) -> re.Pattern[str]:
+        """The pattern itself; raises :class:`re.error` for a wrong one."""
+        return re.compile(self._text, self._flags)
+
     def __getattr__(self, name: str) -> object:
         # called only while the slot is empty
-        compiled = re.compile(self._text, self._flags)
+        compiled = self.compiled()
         for method in _METHODS:
             setattr(self, method, getattr(compiled, method))
         return getattr(compiled, name)
@@ -31,4 +35,4 @@ class _LazyPattern:
 
 def lazy(text: str, flags: int = 0) -> re.Pattern[str]:
     """A pattern for ``text``; whether it is a right one shows at its first use (a test compiles all)."""
-    return cast("re.Pattern[str]", _LazyPattern(text, flags))
+    return cast("re.Pattern[str]", LazyPattern(text, flags))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from hangdiag.text.lazy import lazy
+
 # Escape sequences of terminals (ECMA-48 CSI, OSC and two-character escapes).
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[()][0-9A-B])")
+_ESCAPES = lazy(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[()][0-9A-B])")
 # ddb's pager writes "--More--", a CR, blanks over it and another CR (sys/ddb/db_output.c, db_pager).
-_PAGER = re.compile(r"--More--(?:(?:[ \t]*\r)+|(?: {8})?)")
+_PAGER = lazy(r"--More--(?:(?:[ \t]*\r)+|(?: {8})?)")
 # gdb's own pager
-_GDB_PAGER = re.compile(r"--Type <(?:RET|return)>[^\n-]*--[ \t]*")
-_LESS_PAGER = re.compile(r"\A:\Z|\A(?:lines \d+-\d+.*|\(END\))\Z")
+_GDB_PAGER = lazy(r"--Type <(?:RET|return)>[^\n-]*--[ \t]*")
+_LESS_PAGER = lazy(r"\A:\Z|\A(?:lines \d+-\d+.*|\(END\))\Z")
 _LETTERS = str.maketrans(
     {
         "\x00": None, "\x07": None, "\u00a0": " ", "\u202f": " ", "\u2007": " ", "\u2009": " ", "\u3000": " ",
@@ -19,7 +21,7 @@ _LETTERS = str.maketrans(
         "\u2212": "-", "\u2026": "...", "\uff1a": ":", "\uff08": "(", "\uff09": ")",
     }
 )  # fmt: skip
-_BREAKS = re.compile("[\r\x0b\x0c\x85\u2028\u2029]")
+_BREAKS = lazy("[\r\x0b\x0c\x85\u2028\u2029]")
 #: What makes a text need cleaning; searched one by one, which is ten times as fast as one expression.
 _UNUSUAL = ("\x1b", "\x00", "\x08", "\r", "\x0b", "\x0c", "\x07", "--More--")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+
+from hangdiag.text.lazy import lazy
 
 #: Widths that a terminal may have.
 _NARROWEST, _WIDEST = 60, 250
@@ -14,7 +15,7 @@ _ENOUGH_AT_USUAL = 2
 _USUAL = frozenset({72, 76, 78, 79, 80, 96, 100, 120, 128, 132, 160, 180, 200, 240})
 _SHARE = 0.6
 # How a line begins that stands for itself in one of the formats.
-BEGIN = re.compile(
+BEGIN = lazy(
     r"\s*\Z|\s*#\d+ |\s*[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain|KDB:|db>|---|\(k?gdb\))\b|db[:>]"
     r"|\s*\d+ +\d{4,}|\d{6} {10}|\s*\d+ +\d+ +\d+ +\d+ "
     r"|\[(?:Switching| ?thread| *\d)| ?thread \d|\s+[a-z][a-z ]*: |\s+at /|\s+\d+ \(0x|\$\d+ = "

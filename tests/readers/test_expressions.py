@@ -14,6 +14,7 @@ import hangdiag.readers
 import hangdiag.text
 from hangdiag.readers.scan import OPENERS
 from hangdiag.text.layers import _compiled
+from hangdiag.text.lazy import LazyPattern
 
 #: Matching a line of this length must not take longer than this many seconds; a quadratic one takes ten times that.
 LENGTH = 12_000
@@ -38,6 +39,8 @@ def expressions():
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():
+                if isinstance(value, LazyPattern):
+                    value = value.compiled()
                 if isinstance(value, re.Pattern) and isinstance(value.pattern, str):
                     found[f"{info.name}.{name}"] = value
     for opener in OPENERS:

@@ -11,18 +11,19 @@ import re
 
 from hangdiag.model import LockFact, Thread
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
-_LINK = re.compile(
+_LINK = lazy(
     r" ?thread (?P<tid>\d+) \(pid (?P<pid>\d+), (?P<name>.*?)\) (?:is )?"
     r"(?P<what>(?:blocked|sleeping|inhibited|inactive|can run|runnable|on a run queue|running)\b.*|inhibited)"
 )
-_BLOCKED = re.compile(
+_BLOCKED = lazy(
     r'blocked on (?P<class>lock|sx|lockmgr)(?: (?P<address>0x[0-9a-f]+))?(?: \((?P<class2>[^)]*)\))? ?"?(?P<name>[^"]*)"?'
     r"(?P<mode>.*)"
 )
-_SLEEPING = re.compile(r'sleeping on (?P<wchan>0x[0-9a-f]+) "(?P<wmesg>[^"]*)"')
+_SLEEPING = lazy(r'sleeping on (?P<wchan>0x[0-9a-f]+) "(?P<wmesg>[^"]*)"')
 _INHIBITED = {"suspended": "suspended", "iwait": "iwait"}
-_CHAIN = re.compile(r"chain \d+:\s*\Z")
+_CHAIN = lazy(r"chain \d+:\s*\Z")
 
 
 def _read_chain(section: Section, start: int, match: re.Match[str]) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
-_THREAD = re.compile(r"\[ ?thread pid (\d+) tid (\d+) ?\]")
-_PROMPT = re.compile(r"db(?::\d+:[\w.-]+)?> ?")
+_THREAD = lazy(r"\[ ?thread pid (\d+) tid (\d+) ?\]")
+_PROMPT = lazy(r"db(?::\d+:[\w.-]+)?> ?")
 #: Commands after which the machine runs on (sys/ddb/db_run.c) or starts anew.
 _GOES_ON = frozenset({"c", "continue", "reset", "reboot", "s", "step", "n", "next"})
-_BACKTRACE = re.compile(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
+_BACKTRACE = lazy(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
 
 
 def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:

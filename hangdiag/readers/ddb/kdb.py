@@ -14,28 +14,29 @@ from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.ddb import stacks
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import parse_offset
+from hangdiag.text.lazy import lazy
 
-_FRAME = re.compile(
+_FRAME = lazy(
     r"\s*#(?P<number>\d+) +(?P<address>0x[0-9a-f]+) at (?P<name>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?"
     r"\s*\Z"
 )
-_NAMED = re.compile(
+_NAMED = lazy(
     r"\s*#(?P<number>\d+)\s+(?P<name>[A-Za-z_][\w.$@]*)\(\)\s+at (?:[\w.$@]+\+)?(?P<offset>0x[0-9a-f]+|\d+)?"
 )
-_OWNER = re.compile(r"Sleeping thread \(tid (?P<tid>\d+), pid (?P<pid>\d+)\) owns a non-sleepable lock")
-_SPIN = re.compile(
+_OWNER = lazy(r"Sleeping thread \(tid (?P<tid>\d+), pid (?P<pid>\d+)\) owns a non-sleepable lock")
+_SPIN = lazy(
     r"spin lock (?P<lock>0x[0-9a-f]+) \((?P<name>.*?)\) held by (?P<td>0x[0-9a-f]+) \(tid (?P<tid>-?\d+)\) too long"
 )
-_STUCK = re.compile(
+_STUCK = lazy(
     r".{0,80}?deadlres_td_(?P<kind>on_lock|sleep_q): possible deadlock detected for (?P<td>0x[0-9a-f]+)"
     r"(?: \((?P<name>.*?)\))?, blocked for (?P<ticks>\d+) ticks"
 )
-_VNODE_LOCK = re.compile(
+_VNODE_LOCK = lazy(
     r"\s*lock type (?P<name>\S+): (?:EXCL by thread (?P<td>0x[0-9a-f]+) \(pid (?P<pid>\d+), (?P<command>.*?)"
     r"(?:, tid (?P<tid>\d+))?\)|SHARED \(count (?P<count>\d+)\)|UNLOCKED)"
 )
-_LOR_LINE = re.compile(r"\s*(?:\d(?:st|nd|rd|th) |lock order |KDB: stack backtrace|stack backtrace:?|#\d|\Z)", re.I)
-_VNODE_LINE = re.compile(r"\s+(?:usecount|type|mount|flags|v_object|lock type|tag|hold|seqc|ino|#\d|vnode|dev|lo |\w+, )| *with ")
+_LOR_LINE = lazy(r"\s*(?:\d(?:st|nd|rd|th) |lock order |KDB: stack backtrace|stack backtrace:?|#\d|\Z)", re.I)
+_VNODE_LINE = lazy(r"\s+(?:usecount|type|mount|flags|v_object|lock type|tag|hold|seqc|ino|#\d|vnode|dev|lo |\w+, )| *with ")
 
 
 def read_numbered(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:

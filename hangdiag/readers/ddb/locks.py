@@ -11,14 +11,15 @@ import re
 from hangdiag.model import LockFact, Thread
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import number
+from hangdiag.text.lazy import lazy
 
-_HOLDER = re.compile(r"Process (?P<pid>\d+) \((?P<command>.*)\) thread (?P<td>0x[0-9a-f]+) \((?P<tid>\d+)\)")
-_HELD = re.compile(
+_HOLDER = lazy(r"Process (?P<pid>\d+) \((?P<command>.*)\) thread (?P<td>0x[0-9a-f]+) \((?P<tid>\d+)\)")
+_HELD = lazy(
     r"\s*(?P<mode>exclusive|shared) (?P<class>sleep mutex|spin mutex|sleepable rm|rm|sx|rw|lockmgr) (?P<names>.{1,200}?)"
     r" r = \d+ \((?P<address>0x[0-9a-f]+)\) locked @(?: (?P<file>\S+:\d+))?"
 )
-_PLACE = re.compile(r"\s*\S+:\d+\s*\Z")
-_OWNER = re.compile(r"(?P<td>0x[0-9a-f]+) \(tid (?P<tid>\d+), pid (?P<pid>\d+), \"(?P<name>[^\"]*)\"\)")
+_PLACE = lazy(r"\s*\S+:\d+\s*\Z")
+_OWNER = lazy(r"(?P<td>0x[0-9a-f]+) \(tid (?P<tid>\d+), pid (?P<pid>\d+), \"(?P<name>[^\"]*)\"\)")
 
 
 def lock_name(names: str) -> str:

@@ -10,9 +10,10 @@ import re
 
 from hangdiag.model import Thread
 from hangdiag.readers.section import Opener, Read, Section
+from hangdiag.text.lazy import lazy
 
-_FIELD = re.compile(r"(\w[\w ]{0,30}?)\s*= (.*)")
-_THREAD = re.compile(r"(?P<td>0x[0-9a-f]+): pid (?P<pid>\d+) tid (?P<tid>\d+)(?: critnest \d+)? \"(?P<name>[^\"]*)\"")
+_FIELD = lazy(r"(\w[\w ]{0,30}?)\s*= (.*)")
+_THREAD = lazy(r"(?P<td>0x[0-9a-f]+): pid (?P<pid>\d+) tid (?P<tid>\d+)(?: critnest \d+)? \"(?P<name>[^\"]*)\"")
 
 
 def _read_pcpu(section: Section, start: int, match: re.Match[str]) -> int:

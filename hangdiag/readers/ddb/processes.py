@@ -12,21 +12,22 @@ import re
 
 from hangdiag.model import Process, Thread
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
 # pid ppid pgrp uid state [(threaded)] wmesg wchan cmd
-_PROCESS = re.compile(
+_PROCESS = lazy(
     r" {0,5}(?P<pid>\d+) +(?P<ppid>\d+) +(?P<pgrp>\d+) +(?P<uid>-?\d+) +(?P<state>[A-Z?][A-Za-z+?]{0,7})"
     r"(?P<rest> .*|)\Z"
 )
-_THREAD = re.compile(r" {0,4}(?P<tid>\d{4,7}) {10,20}(?P<state>[A-Z?][A-Za-z?]{0,7})(?P<rest> .*|)\Z")
+_THREAD = lazy(r" {0,4}(?P<tid>\d{4,7}) {10,20}(?P<state>[A-Z?][A-Za-z?]{0,7})(?P<rest> .*|)\Z")
 # the message may hold blanks ("lab sx "); "CPU 1" stands in its place without a channel
-_REST = re.compile(
+_REST = lazy(
     r"\s+(?:(?P<lock>\*)?(?P<wmesg>\S.{0,40}?)\s+(?P<wchan>0x[0-9a-f]+)|(?P<cpu>CPU\s+\d+))?\s+(?P<cmd>\S.*)"
 )
-_CPU = re.compile(r"CPU\s+(\d+)\Z")
+_CPU = lazy(r"CPU\s+(\d+)\Z")
 _STATES = {"Run": "running", "RunQ": "runnable", "CanRun": "runnable", "Inactv": "inactive", "I": "iwait"}
-_NAME_ALONE = re.compile(r"\s*\[[^\[\]]{1,30}\]\s*\Z|\s*[A-Za-z][\w.-]{0,20}\s*\Z")
-_PROC_HEADER = re.compile(r"Process (?P<pid>\d+) \((?P<name>.*)\) at (?P<address>0x[0-9a-f]+):")
+_NAME_ALONE = lazy(r"\s*\[[^\[\]]{1,30}\]\s*\Z|\s*[A-Za-z][\w.-]{0,20}\s*\Z")
+_PROC_HEADER = lazy(r"Process (?P<pid>\d+) \((?P<name>.*)\) at (?P<address>0x[0-9a-f]+):")
 
 
 def _read_table(section: Section, start: int, match: re.Match[str]) -> int:

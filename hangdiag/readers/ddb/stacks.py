@@ -14,13 +14,14 @@ from dataclasses import replace
 from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import parse_offset
+from hangdiag.text.lazy import lazy
 
-HEADER = re.compile(
+HEADER = lazy(
     r"Tracing (?:command (?P<command>.*?) )?pid (?P<pid>\d+) tid (?P<tid>\d+) td (?P<td>0x[0-9a-f]+)"
     r"(?: \(CPU (?P<cpu>\d+)\))?\s*\Z"
 )
 # "f() at f+0x1a", "f() at f", "f(150b260,...) at f+0xf4", "calltrap() at 0xffc031ef", "fork_exit at fork_exit+0x11f"
-FRAME = re.compile(
+FRAME = lazy(
     r"(?P<name>\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at "
     r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+)|\.\.\.)\s*\Z"
 )
@@ -36,15 +37,15 @@ _LONGEST_GAP = 4
 #: "/frame 0x", 16 digits and a blank.
 _TAIL = 26
 # letters between the name and its offset were lost
-_DAMAGED = re.compile(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) [\w.$@]{0,60}\+(?P<offset>0x[0-9a-f]+)/frame 0x")
-_BROKEN_TAIL = re.compile(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
-_TAIL_REST = re.compile(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\s*\Z")
-_BROKEN_HEAD = re.compile(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
+_DAMAGED = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) [\w.$@]{0,60}\+(?P<offset>0x[0-9a-f]+)/frame 0x")
+_BROKEN_TAIL = lazy(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
+_TAIL_REST = lazy(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\s*\Z")
+_BROKEN_HEAD = lazy(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
 # arm64 (sys/arm64/arm64/db_trace.c before 14): the registers of a frame on lines of their own
-_REGISTERS = re.compile(r"\s+(?:pc|sp|fp|lr) ?= ?(?:0x)?[0-9a-f]+")
+_REGISTERS = lazy(r"\s+(?:pc|sp|fp|lr) ?= ?(?:0x)?[0-9a-f]+")
 _ELISIONS = frozenset({"...", "[...]", "…", "[…]", "..", "<snip>", "[snip]", "[..]"})
-_SEPARATOR = re.compile(r"--- (?P<what>trap|syscall|interrupt|exception|system call)\b")
-_END_OF_KERNEL = re.compile(r"--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,)")
+_SEPARATOR = lazy(r"--- (?P<what>trap|syscall|interrupt|exception|system call)\b")
+_END_OF_KERNEL = lazy(r"--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,)")
 
 
 def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:

@@ -10,13 +10,14 @@ import re
 from hangdiag.model import LockFact, Thread
 from hangdiag.readers.ddb.stacks import parse_frame
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
-_HEADER = re.compile(r"Thread (\d+) at (0x[0-9a-f]+):")
-_ROW = re.compile(r"  +(?P<tid>\d+) \((?P<td>0x[0-9a-f]+)\) \(stack 0x[0-9a-f]+\)(?P<frame>.*)")
-_FIELD = re.compile(r" ([a-z][a-z ]*?)(?: \(pid (\d+)\))?: (.*)")
-_SLEEP = re.compile(r"(?P<wmesg>.{0,100}?) {1,40}wchan: (?P<wchan>0x[0-9a-f]+)")
-_LOCK = re.compile(r"(?P<lock>.{0,100}?) {1,40}turnstile: (?P<turnstile>0x[0-9a-f]+)")
-_AGO = re.compile(r"(\d+) ms ago|(\d+\.\d+) s ago")
+_HEADER = lazy(r"Thread (\d+) at (0x[0-9a-f]+):")
+_ROW = lazy(r"  +(?P<tid>\d+) \((?P<td>0x[0-9a-f]+)\) \(stack 0x[0-9a-f]+\)(?P<frame>.*)")
+_FIELD = lazy(r" ([a-z][a-z ]*?)(?: \(pid (\d+)\))?: (.*)")
+_SLEEP = lazy(r"(?P<wmesg>.{0,100}?) {1,40}wchan: (?P<wchan>0x[0-9a-f]+)")
+_LOCK = lazy(r"(?P<lock>.{0,100}?) {1,40}turnstile: (?P<turnstile>0x[0-9a-f]+)")
+_AGO = lazy(r"(\d+) ms ago|(\d+\.\d+) s ago")
 
 
 def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Frame
+from hangdiag.text.lazy import lazy
 
-BEGIN = re.compile(r"#(\d+)\s")
-_HEAD = re.compile(
+BEGIN = lazy(r"#(\d+)\s")
+_HEAD = lazy(
     r"#(?P<number>\d+)\s+(?:(?P<address>0x[0-9a-f]+) in )?"
     r"(?P<name><signal handler called>|<function called from gdb>|\?\?|[^\s(]+(?:<[^()]*>)?)\s*"
 )
-_TAIL = re.compile(r"\s*(?:at (?P<file>\S+):(?P<line>\d+)|\((?P<oldfile>\S+) line (?P<oldline>\d+)\)|from (?P<object>\S+))?")
-_STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
+_TAIL = lazy(r"\s*(?:at (?P<file>\S+):(?P<line>\d+)|\((?P<oldfile>\S+) line (?P<oldline>\d+)\)|from (?P<object>\S+))?")
+_STRING = lazy(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 # What begins something else, even inside an argument list that was cut short.
-_OTHER = re.compile(r"#\d+\s|\((?:k?gdb|lldb)\)|Thread \d+|\[Switching |\$\d+ = |db>|Backtrace stopped|Previous frame ")
-_LOCAL = re.compile(r"\s{2,}(?:\$?[A-Za-z_]\w*(?:\[\d+\])? = |[A-Za-z_]\w*::)|No locals\.|No symbol table info available\.")
+_OTHER = lazy(r"#\d+\s|\((?:k?gdb|lldb)\)|Thread \d+|\[Switching |\$\d+ = |db>|Backtrace stopped|Previous frame ")
+_LOCAL = lazy(r"\s{2,}(?:\$?[A-Za-z_]\w*(?:\[\d+\])? = |[A-Za-z_]\w*::)|No locals\.|No symbol table info available\.")
 #: A frame is never this long: more lines are not joined to it.
 MAX_JOINED = 60
 

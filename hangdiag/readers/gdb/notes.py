@@ -14,6 +14,7 @@ from hangdiag.model import Process, Thread, Vcpu, VirtualMachine, Where
 from hangdiag.readers.gdb.walks import thread_state
 from hangdiag.readers.merging import add_places
 from hangdiag.readers.section import Section
+from hangdiag.text.lazy import lazy
 
 _STATES = {"VCPU_IDLE": "IDLE", "VCPU_FROZEN": "FROZEN", "VCPU_RUNNING": "RUNNING", "VCPU_SLEEPING": "SLEEPING"}
 _SETS = {
@@ -24,9 +25,9 @@ _SETS = {
     "rendezvous_req_cpus": "requested",
     "rendezvous_done_cpus": "done",
 }
-_VM = re.compile(r"(?P<vm>[^\s].{0,300}?(?:\bvm\b|\$vm\w*|struct vm \*\) ?0x[0-9a-f]+\)?))(?:->|\.)(?P<field>\w.*)\Z")
-_VCPU = re.compile(r"vcpu\[(?P<id>\d{1,4})\](?:(?:->|\.)(?P<field>\w+))?\Z")
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z")
+_VM = lazy(r"(?P<vm>[^\s].{0,300}?(?:\bvm\b|\$vm\w*|struct vm \*\) ?0x[0-9a-f]+\)?))(?:->|\.)(?P<field>\w.*)\Z")
+_VCPU = lazy(r"vcpu\[(?P<id>\d{1,4})\](?:(?:->|\.)(?P<field>\w+))?\Z")
+_IDENTIFIER = lazy(r"[A-Za-z_]\w*\Z")
 
 
 def note(section: Section, expression: str, value: object, text: str, where: Where) -> None:

@@ -13,10 +13,11 @@ from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.gdb.threads import HEADER, Identity, identify
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import number
+from hangdiag.text.lazy import lazy
 
-_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_STRING = lazy(r'"((?:[^"\\]|\\.)*)"')
 _SLEEPERS = {"_sleep": "ident", "msleep_spin_sbt": "ident", "_cv_wait": "cvp", "_cv_wait_sig": "cvp", "_cv_timedwait_sbt": "cvp"}
-_NOISE = re.compile(
+_NOISE = lazy(
     r"Previous frame (?:inner|identical)|Backtrace stopped:|\(More stack frames follow|\d+\t|No locals\.|No symbol table"
 )
 #: So many frames are kept to be used again.

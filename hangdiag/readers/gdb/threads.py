@@ -14,19 +14,20 @@ from hangdiag.model import Thread
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import number
+from hangdiag.text.lazy import lazy
 
-HEADER = re.compile(r"Thread (?P<number>\d+)(?:\.\d+)? \((?P<target>.*?)\)(?: \"(?P<title>.*)\")?\)?:?\s*\Z")
-_KERNEL = re.compile(r"Thread (?P<tid>\d+)\b(?! *\.)")
-_PROCESS = re.compile(r"\(PID=(?P<pid>\d+): (?P<who>[^)]*)\)?")
-_CPU = re.compile(r"CPU ?#(?P<cpu>\d+)|\bvCPU (?P<vcpu>\d+)")
-_LWP = re.compile(r"LWP (?P<lwp>\d+)(?: of process (?P<pid>\d+))?(?: (?P<name>[^)]*))?")
-_ROW = re.compile(r"(?P<current>\*)?\s+(?P<number>\d+)(?:\.\d+)?\s+(?P<target>(?:Thread|LWP|process)\b.*)\Z")
-_SWITCH = re.compile(r"\[Switching to thread \d+ \((?P<target>.*)\)\]")
-_TARGET = re.compile(
+HEADER = lazy(r"Thread (?P<number>\d+)(?:\.\d+)? \((?P<target>.*?)\)(?: \"(?P<title>.*)\")?\)?:?\s*\Z")
+_KERNEL = lazy(r"Thread (?P<tid>\d+)\b(?! *\.)")
+_PROCESS = lazy(r"\(PID=(?P<pid>\d+): (?P<who>[^)]*)\)?")
+_CPU = lazy(r"CPU ?#(?P<cpu>\d+)|\bvCPU (?P<vcpu>\d+)")
+_LWP = lazy(r"LWP (?P<lwp>\d+)(?: of process (?P<pid>\d+))?(?: (?P<name>[^)]*))?")
+_ROW = lazy(r"(?P<current>\*)?\s+(?P<number>\d+)(?:\.\d+)?\s+(?P<target>(?:Thread|LWP|process)\b.*)\Z")
+_SWITCH = lazy(r"\[Switching to thread \d+ \((?P<target>.*)\)\]")
+_TARGET = lazy(
     r"(?:Thread [\d.]+|LWP \d+|process \d+)(?: of process \d+)?"
     r"(?: \([^()]{0,200}\))?(?: \"[^\"]*\")?"
 )
-_FRAME_COLUMN = re.compile(r"\s+(?:0x[0-9a-f]+ in )?[A-Za-z_?][\w.@$?]* ?\(")
+_FRAME_COLUMN = lazy(r"\s+(?:0x[0-9a-f]+ in )?[A-Za-z_?][\w.@$?]* ?\(")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,18 @@ import re
 from hangdiag.readers.gdb.notes import note
 from hangdiag.readers.gdb.threads import Identity
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
-_TOKEN = re.compile(
+_TOKEN = lazy(
     r"\s*(?:(?P<open>\{)|(?P<close>\})|(?P<comma>,)|(?P<string>\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?)"
     r"|(?P<char>'(?:[^'\\]|\\.)*')|(?P<name>[A-Za-z_]\w*) = |(?P<word>[^\s,{}\"']+))"
 )
-_EXPRESSION = re.compile(r"(?:p|print|output|inspect)(?:/[a-z]+)? (?P<expression>\S.*?)\s*\Z")
-_STOP = re.compile(r"\((?:k?gdb)\)|\$\d+ = |#\d+ |Thread \d")
-_RESULT = re.compile(r"\$\d+ = ")
-_SWITCH = re.compile(r"(?P<what>tid|proc) (?P<number>\d{1,9})\s*\Z")
+_EXPRESSION = lazy(r"(?:p|print|output|inspect)(?:/[a-z]+)? (?P<expression>\S.*?)\s*\Z")
+_STOP = lazy(r"\((?:k?gdb)\)|\$\d+ = |#\d+ |Thread \d")
+_RESULT = lazy(r"\$\d+ = ")
+_SWITCH = lazy(r"(?P<what>tid|proc) (?P<number>\d{1,9})\s*\Z")
 #: Commands whose answer says nothing of threads: it is taken with them.
-_QUIET = re.compile(
+_QUIET = lazy(
     r"(?:whatis|ptype|echo|info (?:line|symbol|registers|reg|r|sharedlibrary|files|address|scope|source|locals|args)"
     r"|list|l|x/\w+|x|disas(?:semble)?|show|set|file|symbol-file|add-kld|add-symbol-file|kldstat|dmesg|source|printf"
     r"|target|attach|maint|pwd|cd|quit|q|frame|f|up|down|kld|directory|core-file)\b"

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from hangdiag.model import Frame, Process, Thread
 from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
 
 _KEYS = {
     "pid": "pid", "p_pid": "pid", "comm": "command", "p_comm": "command", "tid": "tid", "td_tid": "tid",
@@ -24,13 +25,13 @@ _KEYS = {
     "flags": "", "td_flags": "", "lastcpu": "", "td_lastcpu": "", "pri": "", "td_priority": "", "blocked": "",
     "td_blocked": "", "pcb_rip": "", "pcb_rsp": "", "pcb_rbp": "", "kstack": "", "td_kstack": "",
 }  # fmt: skip
-_KEY = re.compile(rf"(?:(?<=\s)|\A)({'|'.join(sorted(_KEYS, key=len, reverse=True))})(?:\[\d+\])?(?:=|: ?| (?=\S))")
-_SYMBOL = re.compile(r"(?P<name>[A-Za-z_][\w.$@]*)(?: \+ (?P<offset>\d+))? in section \S+(?: of (?P<object>\S+))?\s*\Z")
-_NAMED = re.compile(r"tid (?P<tid>\d+) (?P<name>.*?): pcb_rip ")
+_KEY = lazy(rf"(?:(?<=\s)|\A)({'|'.join(sorted(_KEYS, key=len, reverse=True))})(?:\[\d+\])?(?:=|: ?| (?=\S))")
+_SYMBOL = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)(?: \+ (?P<offset>\d+))? in section \S+(?: of (?P<object>\S+))?\s*\Z")
+_NAMED = lazy(r"tid (?P<tid>\d+) (?P<name>.*?): pcb_rip ")
 _STATES = {0: "inactive", 2: "runnable", 3: "runnable", 4: "running"}
 _INHIBITORS = ((0x8, "lock"), (0x2, "sleeping"), (0x1, "suspended"), (0x10, "iwait"), (0x4, "swapped"))
 _NOTHING = frozenset({"(null)", "(nil)", "0x0", "0", "", "<NULL>", '""', "(none)"})
-_NOISE = re.compile(r"\s*(?:>\s*)*(?:echo\b.*|walk\w*|No symbol matches .*)?\Z")
+_NOISE = lazy(r"\s*(?:>\s*)*(?:echo\b.*|walk\w*|No symbol matches .*)?\Z")
 
 
 def thread_state(state: int | None, inhibitors: int | None) -> str | None:
