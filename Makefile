@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEV = pytest pytest-xdist hypothesis networkx mypy ruff build jsonschema pyserial mkdocs selenium markdown-it-py
 
-.PHONY: demo test check lint types rules docs bench clean
+.PHONY: demo test check lint types rules docs fuzz bench clean
 
 demo: $(STAMP)
 	$(BIN)/hangdiag analyze samples/deadlock.ddb.txt
@@ -26,6 +26,9 @@ rules: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict --quiet
+
+fuzz: $(STAMP)
+	$(BIN)/python benchmarks/fuzz.py 60
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py

@@ -274,6 +274,18 @@ def test_explain(asked, rule):
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_limits_can_be_raised_and_lowered(tmp_path):
+    code, _, error = hangdiag("analyze", "--max-size", "4K", DEADLOCK)
+    assert code == 3
+    assert "--max-size" in one_line(error)
+    assert hangdiag("analyze", "-q", "--max-size", "1M", DEADLOCK)[0] == 0
+    assert hangdiag("analyze", "--max-size", "much", DEADLOCK)[0] == 2
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(DEADLOCK.read_text())
+    assert "--max-files" in one_line(hangdiag("analyze", "--max-files", "2", tmp_path)[2])
+    assert hangdiag("analyze", "-q", "--max-files", "3", tmp_path)[0] == 0
+
+
 def test_explain_the_unknown():
     code, _, error = hangdiag("explain", "nonsense_function")
     assert code == 2

@@ -49,6 +49,20 @@ def analyze(
         Optional[Verdict],
         typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False),
     ] = None,
+    max_size: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Read at most this of one file, and out of one archive (4G, 1G).",
+            metavar="SIZE",
+            show_default=False,
+        ),
+    ] = None,
+    max_files: Annotated[
+        Optional[int],
+        typer.Option(
+            help="Read at most this many files of one archive or folder (10000).", show_default=False
+        ),
+    ] = None,
     rules: Annotated[
         Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
     ] = None,
@@ -58,7 +72,7 @@ def analyze(
     from hangdiag.errors import InputError
     from hangdiag.knowledge.model import VERDICTS
 
-    diagnoses, _ = common.load(files or [], rules or [])
+    diagnoses, _ = common.load(files or [], rules or [], max_size, max_files)
     if format is Format.json:
         from hangdiag.report.json import as_json
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -15,11 +16,27 @@ if TYPE_CHECKING:
     from hangdiag.knowledge import Knowledge
 
 
-def load(paths: Sequence[str], rules: Sequence[Path] = ()) -> tuple[tuple[Diagnosis, ...], Knowledge]:
+def parse_size(text: str) -> int:
+    """``500M`` or ``2G`` in bytes; raises UsageError."""
+    units = {"K": 10, "M": 20, "G": 30, "T": 40}
+    unit = text[-1:].upper()
+    digits = text[:-1] if unit in units else text
+    if not digits.isascii() or not digits.isdigit():
+        raise UsageError(f"no size: {text!r}; give bytes, or a number with K, M, G or T")
+    return int(digits) << units.get(unit, 0)
+
+
+def load(
+    paths: Sequence[str],
+    rules: Sequence[Path] = (),
+    max_size: str | None = None,
+    max_files: int | None = None,
+) -> tuple[tuple[Diagnosis, ...], Knowledge]:
     """Read ``paths`` (``-`` or nothing: standard input) and diagnose each capture in them.
 
-    Raises :class:`hangdiag.errors.HangdiagError`.
+    ``max_size`` and ``max_files`` replace the limits on what is read. Raises :class:`hangdiag.errors.HangdiagError`.
     """
+    from hangdiag.containers import Limits
     from hangdiag.diagnosis import diagnose
     from hangdiag.knowledge import Matcher, load_knowledge
     from hangdiag.readers.files import read_paths
@@ -31,7 +48,13 @@ def load(paths: Sequence[str], rules: Sequence[Path] = ()) -> tuple[tuple[Diagno
         paths = ["-"]
     if "-" in paths:
         stdin = sys.stdin.buffer
-    captures = read_paths(paths, stdin)
+    limits = Limits()
+    if max_size is not None:
+        size = parse_size(max_size)
+        limits = replace(limits, file_bytes=size, unpacked_bytes=size)
+    if max_files is not None:
+        limits = replace(limits, members=max_files)
+    captures = read_paths(paths, stdin, limits)
     knowledge = load_knowledge(rules)
     matcher = Matcher(knowledge)
     return tuple(diagnose(capture, knowledge, matcher) for capture in captures), knowledge

@@ -87,7 +87,7 @@ def _open_directory(path: str, limits: Limits) -> Iterator[Item]:
                 continue
             count += 1
             if count > limits.members:
-                raise InputError(f"{path}: more than {limits.members} files; name those with traces")
+                raise InputError(f"{path}: more than {limits.members} files; name those with traces, or raise --max-files")
             with open(member, "rb") as stream:
                 budget = Budget(limits.file_bytes, member, "it holds more")
                 yield from _open_stream(stream, member, path, limits, budget, False, 0)

@@ -45,7 +45,7 @@ class Budget:
         if self.left < 0:
             raise InputError(
                 f"{self.path}: {self.what} than {describe_size(self.limit)}; "
-                "unpack it yourself and give the part with the trace, or raise the limit"
+                "unpack it yourself and give the part with the trace, or raise --max-size"
             )
 
 
