@@ -150,6 +150,15 @@ def test_a_second_table_of_the_same_threads_is_a_second_capture(tmp_path):
     assert "Capture 2 of 2: the same as capture 1, DEADLOCK (proven)" in hangdiag("analyze", path)[1]
 
 
+def test_one_process_and_then_all_of_them_is_one_capture(tmp_path):
+    header, *rows = DEADLOCK.read_text().splitlines(keepends=True)
+    path = tmp_path / "both.txt"
+    path.write_text(header + "".join(row for row in rows if " bhyve " in row) + header + "".join(rows))
+    data = json.loads(hangdiag("analyze", "-f", "json", path)[1])
+    assert data["captures"] == 1
+    assert len(data["threads"]) == len(rows)
+
+
 def test_version_and_help():
     code, out, _ = hangdiag("--version")
     assert code == 0

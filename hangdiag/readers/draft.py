@@ -77,8 +77,12 @@ class Draft:
         shared = [(known[thread.tid], thread) for thread in batch if thread.tid is not None and thread.tid in known]
         if not shared:
             return False
-        if self._time_passed or (table is not None and table in self.now.tables):
+        if self._time_passed:
             return True
+        if table is not None and table in self.now.tables:
+            # one process and then all of them, with the same stacks, is one look; all of them twice is two
+            whole = len(shared) == len(batch) == len(known)
+            return whole or any(_functions(before) != _functions(after) for before, after in shared)
         strangers = sum(1 for before, after in shared if are_different(before, after))
         return strangers > len(shared) * _TOLERATED
 
@@ -163,3 +167,7 @@ class Draft:
         unread.sort(key=lambda item: item.where)
         made[0] = replace(made[0], unread=tuple(unread))
         return tuple(made)
+
+
+def _functions(thread: Thread) -> tuple[str, ...]:
+    return tuple([frame.function for frame in thread.frames])
