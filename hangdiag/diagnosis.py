@@ -12,7 +12,7 @@ from hangdiag.findings import Diagnosis, Edge, Finding
 from hangdiag.holders import Need, Resource, Scene, find_needs, make_scene
 from hangdiag.knowledge import Knowledge, Matcher
 from hangdiag.knowledge.model import VERDICTS
-from hangdiag.known_bugs import with_known_bug
+from hangdiag.known_bugs import with_known_bugs
 from hangdiag.model import Capture, Where
 from hangdiag.steps import next_steps
 from hangdiag.waits import classify
@@ -53,7 +53,7 @@ def diagnose(capture: Capture, knowledge: Knowledge, matcher: Matcher | None = N
             -len(item.threads) - len(item.victims),
         )
     )
-    findings = tuple(next_steps(with_known_bug(finding, scene, knowledge), scene, needs) for finding in found)
+    findings = tuple(next_steps(finding, scene, needs) for finding in with_known_bugs(found, scene, knowledge))
     activities = {index: wording.activity(scene, index, need, knowledge) for index, need in needs.items()}
     return Diagnosis(scene, needs, activities, resources, resource_of, edges, findings)
 

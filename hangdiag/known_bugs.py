@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -13,15 +14,27 @@ from hangdiag.knowledge.model import SignatureThread
 from hangdiag.knowledge.pattern import matches, parse_pattern, top_positions
 from hangdiag.model import Host
 
+#: For each thread of a signature that may be anywhere in the capture: is it there often enough?
+Anywhere = dict[int, bool]
 
-def with_known_bug(finding: Finding, scene: Scene, knowledge: Knowledge) -> Finding:
+
+def with_known_bugs(findings: Iterable[Finding], scene: Scene, knowledge: Knowledge) -> list[Finding]:
+    """The findings, each with the known bug that it is, if any. Linear in threads, however many findings there are."""
+    anywhere: Anywhere = {}
+    return [with_known_bug(finding, scene, knowledge, anywhere) for finding in findings]
+
+
+def with_known_bug(
+    finding: Finding, scene: Scene, knowledge: Knowledge, anywhere: Anywhere | None = None
+) -> Finding:
     """The finding with the most specific known bug whose signature it has, if any."""
+    anywhere = {} if anywhere is None else anywhere
     skip = knowledge.words.switch | knowledge.words.queue
     release = release_numbers(scene.capture.host.release)
     found = [
         bug
         for bug in knowledge.bugs
-        if within(release, bug.releases) is not False and is_bug(bug, finding, scene, skip)
+        if within(release, bug.releases) is not False and is_bug(bug, finding, scene, skip, anywhere)
     ]
     if not found:
         return finding
@@ -41,20 +54,34 @@ def _specificity(bug: BugRule) -> int:
     )
 
 
-def is_bug(bug: BugRule, finding: Finding, scene: Scene, skip: frozenset[str]) -> bool:
-    """Has the finding the bug's signature?"""
+def is_bug(bug: BugRule, finding: Finding, scene: Scene, skip: frozenset[str], anywhere: Anywhere) -> bool:
+    """Has the finding the bug's signature? ``anywhere`` remembers what was looked for in the whole capture."""
     signature = bug.signature
     if signature.verdicts and finding.verdict not in signature.verdicts:
         return False
-    groups = {
-        "core": finding.threads + finding.causes,
-        "stuck": finding.threads + finding.victims + finding.causes,
-        "any": range(len(scene.capture.threads)),
-    }
-    return all(
-        sum(1 for index in groups[wanted.role] if _fits(wanted, index, scene, skip)) >= wanted.count
-        for wanted in signature.thread
-    )
+    core = finding.threads + finding.causes
+    groups = {"core": core, "stuck": core + finding.victims}
+    near = [wanted for wanted in signature.thread if wanted.role in groups]
+    if not all(_are_there(wanted, groups[wanted.role], scene, skip) for wanted in near):
+        return False
+    everybody = range(len(scene.capture.threads))
+    for wanted in signature.thread:
+        if wanted.role == "any":
+            if id(wanted) not in anywhere:
+                anywhere[id(wanted)] = _are_there(wanted, everybody, scene, skip)
+            if not anywhere[id(wanted)]:
+                return False
+    return True
+
+
+def _are_there(wanted: SignatureThread, indices: Iterable[int], scene: Scene, skip: frozenset[str]) -> bool:
+    missing = wanted.count
+    for index in indices:
+        if _fits(wanted, index, scene, skip):
+            missing -= 1
+            if missing <= 0:
+                return True
+    return missing <= 0
 
 
 def _fits(wanted: SignatureThread, index: int, scene: Scene, skip: frozenset[str]) -> bool:

@@ -101,14 +101,14 @@ def _check_bug(bug: BugRule, knowledge: Knowledge, matcher: Matcher) -> list[Pro
             tuple(index for index, thread in enumerate(example.thread) if thread.role == "core"),
             victims=tuple(index for index, thread in enumerate(example.thread) if thread.role == "stuck"),
         )
-        if not is_bug(bug, finding, scene, skip):
+        if not is_bug(bug, finding, scene, skip, {}):
             problems.append(Problem(bug.file, bug.id, f"example {number} does not have the signature"))
             continue
         best = with_known_bug(finding, scene, knowledge).known_bug
         if best is not None and best.rule.id != bug.id:
             problems.append(Problem(bug.file, bug.id, f"example {number} is taken for {best.rule.id}"))
         alone = replace(finding, threads=(), victims=())
-        if is_bug(bug, alone, replace(scene, capture=Capture(), waits=()), skip):
+        if is_bug(bug, alone, replace(scene, capture=Capture(), waits=()), skip, {}):
             problems.append(Problem(bug.file, bug.id, "the signature matches without any thread"))
     return problems
 
