@@ -6,11 +6,11 @@ counts, names of VMs, ids or addresses. Threads that wait for the same kind of t
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hangdiag.digest import sha256
 from hangdiag.findings import Diagnosis, Finding
 
 #: Changes when the text of a known hang changes: old and new digests are then not comparable.
@@ -40,7 +40,7 @@ def signature(diagnosis: Diagnosis, finding: Finding) -> Signature:
         if behind:
             detail += f" behind {behind}"
     text = f"{finding.verdict}: {detail}" if detail else finding.verdict
-    return Signature(text, hashlib.sha256(f"hangdiag-signature/{VERSION}\n{text}".encode()).hexdigest()[:12])
+    return Signature(text, sha256(f"hangdiag-signature/{VERSION}\n{text}".encode())[:12])
 
 
 def _labels(diagnosis: Diagnosis, indices: Iterable[int]) -> list[str]:

@@ -44,3 +44,12 @@ def test_importing_the_package_is_cheap():
     script = "import sys; import hangdiag; print(len([name for name in sys.modules if name.startswith('hangdiag')]))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
+
+
+def test_digests_are_those_of_hashlib():
+    import hashlib
+
+    from hangdiag.digest import sha256
+
+    for data in (b"", b"vmrndv", bytes(100_000)):
+        assert sha256(data) == hashlib.sha256(data).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -10,6 +9,7 @@ from typing import BinaryIO
 
 from hangdiag.containers import Item, Limits, decode, open_items
 from hangdiag.containers.decode import describe_binary, encoding_of
+from hangdiag.digest import sha256
 from hangdiag.errors import InputError
 from hangdiag.model import Capture, Source, Unread, Where
 from hangdiag.readers.draft import Draft
@@ -65,7 +65,7 @@ def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
     if _is_saved(item.head):
         saved.append(_load(text, item.path))
         return
-    digest = hashlib.sha256(data).hexdigest()
+    digest = sha256(data)
     del data
     if not text.strip("\x00 \t\r\n\ufeff") and item.named:
         raise InputError(f"{item.path}: nothing but blanks in it; {_ADVICE}")

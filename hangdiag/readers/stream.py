@@ -6,14 +6,17 @@ memory that is needed depends on the islands, not on the file.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hangdiag.containers.decode import decode
 from hangdiag.model import Source, Unread, Where
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.scan import Scanner
+
+if TYPE_CHECKING:
+    import hashlib
 
 #: Every trace has one of these near; a mark is looked for only where its rarest letter is, which is quicker to tell.
 MARKS: tuple[tuple[bytes, bytes], ...] = (
@@ -39,6 +42,8 @@ class _Island:
 
 def read_large(draft: Draft, chunks: Iterable[bytes], path: str, container: str | None = None) -> Source:
     """Read a source that comes in ``chunks`` of bytes into ``draft``; returns its description."""
+    import hashlib  # OpenSSL: worth its import for so much data
+
     digest = hashlib.sha256()
     number = len(draft.sources)
     scanner = Scanner(draft, number)
