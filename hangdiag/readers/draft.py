@@ -154,6 +154,11 @@ class Draft:
             else:
                 places = dict.fromkeys(thread.where[0] for thread in instant.told)
                 unread += [Unread(where, "prose beside the stacks themselves") for where in places]
+            unread += [
+                Unread(row.where[0], "a thread without an id, which may be any of its process")
+                for row in instant.homeless
+                if row.where
+            ]
             made.append(
                 Capture(
                     sources=tuple(self.sources),

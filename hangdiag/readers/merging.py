@@ -26,6 +26,7 @@ class Instant:
     places: dict[object, dict[Where, None]] = field(default_factory=dict)
     processes: dict[int, Process] = field(default_factory=dict)
     rows: list[Thread] = field(default_factory=list)
+    homeless: list[Thread] = field(default_factory=list)
     #: stacks that somebody wrote down in words: they count only where no tool's are
     told: list[Thread] = field(default_factory=list)
     locks: list[LockFact] = field(default_factory=list)
@@ -126,7 +127,7 @@ def finish_threads(instant: Instant) -> list[Thread]:
         ]
     )
     threads = _join_cpus(_join_copies(threads))
-    threads = _join_rows(threads, instant.rows)
+    threads, instant.homeless = _join_rows(threads, instant.rows)
     commands = {process.pid: process.command for process in instant.processes.values()}
     blocked: dict[int, str] = {}
     for fact in instant.locks:
@@ -196,11 +197,12 @@ def _join_cpus(threads: list[Thread]) -> list[Thread]:
     return [thread for thread in joined if thread is not None]
 
 
-def _join_rows(threads: list[Thread], rows: list[Thread]) -> list[Thread]:
+def _join_rows(threads: list[Thread], rows: list[Thread]) -> tuple[list[Thread], list[Thread]]:
     """Join rows of tools that print no thread id to the threads that they are of.
 
     A row is of the thread of its process with its name, or of its only one. Rows of a process
-    that no other tool showed are threads of their own.
+    that no other tool showed are threads of their own. Returns the threads, and the rows that may be of
+    any thread of their process.
     """
     by_pid: dict[int, list[int]] = {}
     by_name: dict[tuple[int, str], int] = {}
@@ -209,8 +211,11 @@ def _join_rows(threads: list[Thread], rows: list[Thread]) -> list[Thread]:
             by_pid.setdefault(thread.pid, []).append(index)
             if thread.name is not None:
                 by_name.setdefault((thread.pid, thread.name), index)
-    rows_of = Counter(row.pid for row in rows)
+    # ps may have been typed twice: the same row again is the same thread
+    distinct = {(row.pid, row.name, row.state, row.wmesg, row.wchan) for row in rows}
+    rows_of = Counter(pid for pid, *_ in distinct)
     added: set[int] = set()
+    homeless: list[Thread] = []
     for row in rows:
         assert row.pid is not None
         places = by_pid.get(row.pid, [])
@@ -223,4 +228,6 @@ def _join_rows(threads: list[Thread], rows: list[Thread]) -> list[Thread]:
             added.add(row.pid)
             by_pid.setdefault(row.pid, []).append(len(threads))
             threads.append(row)
-    return threads
+        else:
+            homeless.append(row)
+    return threads, homeless

@@ -115,3 +115,14 @@ def test_a_capture_cut_anywhere_gives_what_is_whole(name):
     for share in (0.2, 0.5, 0.8, 0.97):
         check(text[: int(len(text) * share)])
         assert read_text(text[: int(len(text) * share)])[0].threads
+
+
+def test_rows_that_may_be_of_any_thread_are_listed():
+    stacks = (SAMPLES / "deadlock.procstat.txt").read_text()
+    rows = "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND\n" + "".join(
+        f"  0  16    1   0  20  0 12345 6789 {wmesg:<8} D     - 0:00.10 bhyve: win11 (bhyve)\n" for wmesg in ("vmrndv", "vmstat")
+    )
+    (capture,) = read_text(stacks + rows)
+    end = stacks.count("\n") + 1
+    assert [tuple(item.where)[1:] for item in capture.unread if item.where.last > end] == [(end + 1, end + 1), (end + 2, end + 2)]
+    assert len(capture.threads) == 49
