@@ -94,9 +94,7 @@ def read_list(section: Section, start: int, match: re.Match[str]) -> int:
             state="sleeping" if wchan else None,
             wchan=wchan or None,
         )
-    while index > start + 1 and not lines[index - 1].strip():
-        index -= 1
-    return index
+    return section.before_blanks(start, index)
 
 
 def read_stacks(section: Section, start: int, match: re.Match[str]) -> int:
@@ -120,9 +118,7 @@ def read_stacks(section: Section, start: int, match: re.Match[str]) -> int:
             address=int(row.group("td"), 16),
             state=_STATES.get(row.group("state")),
         )
-    while index > start + 1 and not lines[index - 1].strip():
-        index -= 1
-    return index
+    return section.before_blanks(start, index)
 
 
 def read_frames(section: Section, start: int, match: re.Match[str]) -> int:

@@ -34,8 +34,7 @@ def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
     has_name = "TDNAME" in header
     name_column = header.index("TDNAME") - comm if has_name else stack_column
     rows, index = _read_rows(section, start + 1, name_column, stack_column, has_name)
-    while index > start + 1 and not section.lines[index - 1].strip():
-        index -= 1
+    index = section.before_blanks(start, index)
     if rows:
         section.draft.add_threads(rows, table="procstat")
         section.count_stacks("procstat", len(rows))

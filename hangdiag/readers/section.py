@@ -41,6 +41,12 @@ class Section:
         """The original lines of the page's lines ``first`` up to, not including, ``end``."""
         return Where(self.source, self.page.first[first], self.page.last[max(end - 1, first)])
 
+    def before_blanks(self, start: int, end: int) -> int:
+        """``end`` without the blank lines before it: a block that began at ``start`` does not own them."""
+        while end > start + 1 and not self.lines[end - 1].strip():
+            end -= 1
+        return end
+
     def count_stacks(self, form: str, number: int = 1) -> None:
         """Note that ``number`` stacks came in format ``form``: the commonest names the source's format."""
         self.stacks[form] = self.stacks.get(form, 0) + number

@@ -161,7 +161,9 @@ def _read_sleepqueue(section: Section, start: int, match: re.Match[str]) -> int:
             )
         elif line.startswith("Queue type: "):
             lock_like = line.rpartition(" ")[2] in ("3", "4")
-        elif line.strip() and not re.match(r"Queue\[\d\]:|Blocked threads:|Associated Interlock|\s+empty|\(expected", line):
+        elif line.strip() and not re.match(
+            r"Queue\[\d\]:|Blocked threads:|Associated Interlock|\s+empty|\(expected", line
+        ):
             break
         index += 1
     if lock_like and threads:
@@ -173,7 +175,7 @@ def _read_sleepqueue(section: Section, start: int, match: re.Match[str]) -> int:
             )
         )
     section.draft.add_threads(threads)
-    return _without_blanks(lines, start, index)
+    return section.before_blanks(start, index)
 
 
 def _read_turnstile(section: Section, start: int, match: re.Match[str]) -> int:
@@ -201,7 +203,9 @@ def _read_turnstile(section: Section, start: int, match: re.Match[str]) -> int:
                     where=(section.where(index, index + 1),),
                 )
             )
-        elif line.strip() and not re.match(r"Lock Owner|Shared Waiters|Exclusive Waiters|Pending Threads|\s+empty", line):
+        elif line.strip() and not re.match(
+            r"Lock Owner|Shared Waiters|Exclusive Waiters|Pending Threads|\s+empty", line
+        ):
             break
         index += 1
     section.draft.add_lock(
@@ -216,13 +220,7 @@ def _read_turnstile(section: Section, start: int, match: re.Match[str]) -> int:
         )
     )
     section.draft.add_threads(threads)
-    return _without_blanks(lines, start, index)
-
-
-def _without_blanks(lines: list[str], start: int, index: int) -> int:
-    while index > start + 1 and not lines[index - 1].strip():
-        index -= 1
-    return index
+    return section.before_blanks(start, index)
 
 
 OPENERS = (

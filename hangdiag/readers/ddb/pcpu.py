@@ -44,9 +44,7 @@ def _read_pcpu(section: Section, start: int, match: re.Match[str]) -> int:
             break
         index += 1
     section.draft.add_threads(threads)
-    while index > start + 1 and not lines[index - 1].strip():
-        index -= 1
-    return index
+    return section.before_blanks(start, index)
 
 
 def _skip_while(pattern: str) -> Read:
