@@ -57,6 +57,11 @@ class Finding:
     next_steps: tuple[str, ...] = ()
     evidence: tuple[Where, ...] = ()
 
+    @property
+    def bug_title(self) -> str:
+        """What a report calls the known bug: a finding that is only possible makes no sure match."""
+        return "Perhaps a known bug" if self.certainty == "possible" else "Known bug"
+
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Diagnosis:

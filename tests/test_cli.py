@@ -50,6 +50,20 @@ def test_analyze_a_pipe():
     assert out.count("\n") == 1
 
 
+def test_a_possible_finding_makes_no_sure_known_bug(tmp_path):
+    path = tmp_path / "prose.txt"
+    path.write_text(
+        "1 thread in vioapic_mmio_write() -> ... -> vm_handle_rendezvous() -> _sleep()\n"
+        "1 thread in vcpu_lock_one() -> ... -> vcpu_set_state_locked() -> msleep_spin_sbt()\n"
+        "all others in vm_run() -> vm_handle_rendezvous() -> _sleep()\n"
+    )
+    out = hangdiag("analyze", path)[1]
+    assert "DEADLOCK (possible)" in out
+    assert "Perhaps a known bug: vmm-rendezvous" in out
+    assert "; perhaps a known bug vmm-rendezvous" in hangdiag("analyze", "-q", path)[1]
+    assert "PERHAPS A KNOWN BUG" in hangdiag("report", path)[1]
+
+
 def test_dash_is_standard_input():
     assert hangdiag("analyze", "-q", "-", stdin=DEADLOCK.read_bytes())[1].startswith("DEADLOCK")
 

@@ -70,7 +70,7 @@ def _finding(diagnosis: Diagnosis, finding: Finding) -> list[str]:
         lines += [*wrap(f"Evidence: {summary.evidence(diagnosis, finding)}", "  ", "    "), ""]
     bug = summary.known_bug(finding)
     if bug:
-        lines += _section("KNOWN BUG", [line for text in bug for line in wrap(text, "  ", "    ")])
+        lines += _section(finding.bug_title.upper(), [line for text in bug for line in wrap(text, "  ", "    ")])
     if finding.verdict != "no-hang":
         new = "" if bug else " No known bug has it."
         lines += [*wrap(f"Signature: {signature(diagnosis, finding)}.{new}", "  ", "    "), ""]

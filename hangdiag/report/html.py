@@ -129,7 +129,7 @@ def _finding(diagnosis: Diagnosis, finding: Finding, number: int) -> str:
         parts.append(f"<p>Evidence: {_text(summary.evidence(diagnosis, finding))}</p>")
     bug = summary.known_bug(finding)
     if bug:
-        parts.append("<h3>Known bug</h3>" + "".join(f"<p>{_text(paragraph)}</p>" for paragraph in bug))
+        parts.append(f"<h3>{finding.bug_title}</h3>" + "".join(f"<p>{_text(paragraph)}</p>" for paragraph in bug))
     if finding.verdict != "no-hang":
         name = signature(diagnosis, finding)
         new = "" if bug else " No known bug has it."

@@ -68,7 +68,7 @@ def _finding(diagnosis: Diagnosis, finding: Finding) -> list[str]:
         lines += [f"Evidence: {text(summary.evidence(diagnosis, finding))}", ""]
     bug = summary.known_bug(finding)
     if bug:
-        lines += ["### Known bug", "", *(line for paragraph in bug for line in (text(paragraph), ""))]
+        lines += [f"### {finding.bug_title}", "", *(line for paragraph in bug for line in (text(paragraph), ""))]
     if finding.verdict != "no-hang":
         name = signature(diagnosis, finding)
         lines += [f"Signature: `{name.digest}` {text(name.text)}{'' if bug else '. No known bug has it.'}", ""]

@@ -36,7 +36,7 @@ class Options:
 def quiet_line(diagnosis: Diagnosis) -> str:
     """The gravest finding in one line."""
     finding = diagnosis.findings[0]
-    bug = f"; known bug {finding.known_bug.rule.id}" if finding.known_bug is not None else ""
+    bug = f"; {finding.bug_title.lower()} {finding.known_bug.rule.id}" if finding.known_bug is not None else ""
     return f"{_heading(finding)}: {finding.summary}{bug}"
 
 
@@ -255,8 +255,7 @@ class _Report:
         if bug is None:
             return
         self.out.append([])
-        lead = "Perhaps a known bug: " if finding.certainty == "possible" else "Known bug: "
-        self.out.append([("", "  "), ("bold", lead), ("", bug.rule.id)])
+        self.out.append([("", "  "), ("bold", f"{finding.bug_title}: "), ("", bug.rule.id)])
         self._wrap(bug.rule.title, "    ")
         self._wrap(bug.status[:1].upper() + bug.status[1:] + ".", "    ")
         for fix in bug.rule.fix:
