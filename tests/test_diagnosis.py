@@ -399,3 +399,24 @@ def test_thousands_of_waiters_for_one_lock_are_no_trouble():
     assert finding.verdict == "contention"
     assert len(finding.threads) == 3000
     assert tids(diagnosis, finding.causes) == [100102]
+
+
+PS = "UID  PID PPID C PRI NI     VSZ    RSS MWCHAN STAT TT     TIME COMMAND\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "certainty"),
+    [
+        ("-c 3", "proven"),
+        ("-c cpus=3,sockets=1,cores=3", "proven"),
+        ("-c 4", "possible"),
+        ("-c cpus=4", "possible"),
+        ("-c sockets=2,cores=2", "possible"),
+        ("-c nonsense", "proven"),
+    ],
+)
+def test_a_vcpu_that_the_command_line_names_and_no_stack_shows(option, certainty):
+    # with vcpu 3 in the guest, both the ioctl and the rendezvous might wait for it alone
+    ps = PS + f"  0 2210    1 0  20  0 8494000 812000 vmrndv Ds  -  12:01.10 bhyve {option} -m 8G -H win11\n"
+    _, finding = first(procstat(vcpus("joined", "lock one", "started")) + ps)
+    assert (finding.verdict, finding.certainty) == ("deadlock", certainty)

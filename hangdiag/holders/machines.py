@@ -8,6 +8,7 @@ only by what the capture shows, or because there is only one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 
@@ -34,6 +35,8 @@ _HOLDS_VCPU = frozenset(
         "vm_handle_inst_emul", "vm_smp_rendezvous", "vioapic_mmio_write", "vioapic_mmio_rw",
     }
 )  # fmt: skip
+#: More vCPUs than any release admits: a number beyond it is a hostile input.
+_MOST_CPUS = 1024
 #: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
 _VM_SIZE = 0x10000
 
@@ -85,7 +88,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
         read = _structure(capture, members, reads, len(groups))
         if pid is None:
             _fill_row_of_tids(capture, vcpus, members, read)
-        expected = set(range(max(vcpus) + 1)) if vcpus else set()
+        expected = set(range(max(vcpus) + 1)) | set(range(vm_cpus(arguments))) if vcpus else set()
         if read is not None and read.active is not None:
             expected = set(read.active)
         name = read.name if read is not None and read.name else vm_name(arguments)
@@ -243,6 +246,25 @@ def vm_name(arguments: str | None) -> str | None:
     if len(words) > 1 and not words[1].startswith("-"):
         return words[1]
     return words[-1] if len(words) > 1 else None
+
+
+def vm_cpus(arguments: str | None) -> int:
+    """How many vCPUs a bhyve process' command line asks for, 0 if it does not tell.
+
+    bhyve(8): ``-c [[cpus=]numcpus][,sockets=n][,cores=n][,threads=n]``; numcpus is the product of the
+    others where it is left out (usr.sbin/bhyve, topology_parse).
+    """
+    found = re.search(r"\s-c\s*([\w=,]{1,80})(?=\s|\Z)", arguments or "")
+    if found is None:
+        return 0
+    values = {}
+    for part in found.group(1).split(","):
+        name, _, value = part.rpartition("=")
+        if not value.isdecimal() or len(value) > 4:
+            return 0
+        values[name or "cpus"] = int(value)
+    counts = [values.get(name, 1) for name in ("sockets", "cores", "threads")]
+    return min(values.get("cpus", math.prod(counts)), _MOST_CPUS)
 
 
 def _with_visitors(capture: Capture, waits: tuple[Wait, ...], machines: list[Machine]) -> tuple[Machine, ...]:
