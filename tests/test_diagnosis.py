@@ -420,3 +420,18 @@ def test_a_vcpu_that_the_command_line_names_and_no_stack_shows(option, certainty
     ps = PS + f"  0 2210    1 0  20  0 8494000 812000 vmrndv Ds  -  12:01.10 bhyve {option} -m 8G -H win11\n"
     _, finding = first(procstat(vcpus("joined", "lock one", "started")) + ps)
     assert (finding.verdict, finding.certainty) == ("deadlock", certainty)
+
+
+@pytest.mark.parametrize("stacks", [(), (1,), (1, 2)])
+def test_ps_alone_says_that_a_thread_is_inside_vm_run(stacks):
+    threads = vcpus("joined", "lock one", "started")
+    ps = "db> ps\n  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n"
+    ps += " 2210     1     0     0  D       (threaded)                  bhyve\n"
+    for thread, wmesg, wchan in zip(
+        threads, ("vmrndv", "vmstat", "vmrndv"), ("110", "268", "110"), strict=True
+    ):
+        ps += f"{thread.tid}                   D       {wmesg}  0xfffffe0000723{wchan}  {thread.name}\n"
+    text = ps + (alltrace([threads[index] for index in stacks]) if stacks else "")
+    diagnosis, finding = first(text)
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert set(tids(diagnosis, finding.threads)) == {100860, 100861, 100862}

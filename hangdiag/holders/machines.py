@@ -35,6 +35,8 @@ _HOLDS_VCPU = frozenset(
         "vm_handle_inst_emul", "vm_smp_rendezvous", "vioapic_mmio_write", "vioapic_mmio_rw",
     }
 )  # fmt: skip
+#: Who sleeps with one of these wait messages is inside VM_RUN too (sys/amd64/vmm/vmm.c), its stack shown or not.
+_WMESG_IN_RUN = frozenset({"vmrndv", "vmidle", "vmhalt", "vmsusp"})
 #: More vCPUs than any release admits: a number beyond it is a hostile input.
 _MOST_CPUS = 1024
 #: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
@@ -48,12 +50,16 @@ def functions_of(thread: Thread) -> list[str]:
 
 def in_device(thread: Thread) -> bool:
     """Is the thread inside /dev/vmm/NAME?"""
-    return any(frame.function in _IN_DEVICE or frame.function in _HOLDS_VCPU for frame in thread.frames)
+    return (
+        any(frame.function in _IN_DEVICE or frame.function in _HOLDS_VCPU for frame in thread.frames)
+        or thread.wmesg == "vmstat"
+        or thread.wmesg in _WMESG_IN_RUN
+    )
 
 
 def in_vm_run(thread: Thread) -> bool:
     """Is the thread inside VM_RUN: does it have its vCPU locked (FROZEN, RUNNING or SLEEPING)?"""
-    return any(frame.function in _HOLDS_VCPU for frame in thread.frames)
+    return thread.wmesg in _WMESG_IN_RUN or any(frame.function in _HOLDS_VCPU for frame in thread.frames)
 
 
 def vcpu_of(thread: Thread) -> int | None:
