@@ -18,35 +18,31 @@ from importlib import import_module
 from pathlib import Path
 
 from hangdiag.containers import decode
-from hangdiag.readers import read_text, scan
+from hangdiag.readers import scan
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.readers import accounts
+
+SAMPLES = ROOT / "samples"
 FINDINGS = Path("fuzz-findings")
 #: Seconds that reading may take for each megabyte, and at least.
 SLOW_PER_MEGABYTE = 8.0
 SLOW = 0.5
 
 
-class Wrong(Exception):
-    """The reading ended, but what it says cannot be."""
+class Slow(Exception):
+    """Reading took too long."""
 
 
 def check(text: str) -> None:
     """Read ``text``; raises whatever is wrong with that."""
     begin = time.process_time()
-    captures = read_text(text)
+    accounts.check_lines(text)
     seconds = time.process_time() - begin
     if seconds > SLOW + len(text) / 1e6 * SLOW_PER_MEGABYTE:
-        raise Wrong(f"{seconds:.1f} s for {len(text)} characters")
-    lines = captures[0].sources[0].lines
-    places = [item.where for item in captures[0].unread]
-    for capture in captures:
-        for thread in capture.threads:
-            places.extend(thread.where)
-        places.extend(lock.where for lock in capture.locks if lock.where is not None)
-    for place in places:
-        if not 1 <= place.first <= place.last <= max(lines, 1):
-            raise Wrong(f"{place} of {lines} lines")
+        raise Slow(f"{seconds:.1f} s for {len(text)} characters")
 
 
 def mutate(draw: random.Random, texts: list[list[str]]) -> str:
@@ -110,7 +106,7 @@ def note(text: str, error: BaseException) -> None:
     name = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
     (FINDINGS / f"{name}.txt").write_text(text, errors="replace")
     print(f"{FINDINGS / name}.txt: {type(error).__name__}: {error}")
-    if not isinstance(error, Wrong):
+    if not isinstance(error, Slow | accounts.Lost):
         traceback.print_exception(error)
 
 
@@ -139,15 +135,14 @@ def fuzz_with_atheris(seconds: float) -> None:
     import atheris
 
     # what was imported so far was not instrumented
-    for name in [name for name in sys.modules if name.startswith("hangdiag")]:
+    for name in [name for name in sys.modules if name.startswith(("hangdiag", "tests"))]:
         del sys.modules[name]
+    global accounts
     with atheris.instrument_imports(include=["hangdiag"]):
-        readers = import_module("hangdiag.readers")
+        accounts = import_module("tests.readers.accounts")
         for name in ("arrows", "dtrace", "lldb", "mdb"):
             import_module(f"hangdiag.readers.{name}")
         import_module("hangdiag.readers.scan").GUARDED = ()
-    global read_text
-    read_text = readers.read_text
     corpus = FINDINGS / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for path in SAMPLES.glob("*.txt"):

@@ -152,13 +152,8 @@ class Draft:
             if not any(thread.frames for thread in threads):
                 threads += instant.told
             else:
-                places = dict.fromkeys(thread.where[0] for thread in instant.told)
-                unread += [Unread(where, "prose beside the stacks themselves") for where in places]
-            unread += [
-                Unread(row.where[0], "a thread without an id, which may be any of its process")
-                for row in instant.homeless
-                if row.where
-            ]
+                unread += _not_read(instant.told, "prose beside the stacks themselves", threads)
+            unread += _not_read(instant.homeless, "a thread without an id, which may be any of its process", threads)
             made.append(
                 Capture(
                     sources=tuple(self.sources),
@@ -172,6 +167,26 @@ class Draft:
         unread.sort(key=lambda item: item.where)
         made[0] = replace(made[0], unread=tuple(unread))
         return tuple(made)
+
+
+def _not_read(left_out: list[Thread], why: str, threads: list[Thread]) -> list[Unread]:
+    """The lines of threads that were left out, each once; a line that ``threads`` have parts of stays theirs."""
+    places = dict.fromkeys(where for thread in left_out for where in thread.where[:1])
+    if not places:
+        return []
+    lines = {(where.source, line) for where in places for line in range(where.first, where.last + 1)}
+    taken = {
+        (where.source, line)
+        for thread in threads
+        for where in thread.where
+        for line in range(where.first, where.last + 1)
+        if (where.source, line) in lines
+    }
+    return [
+        Unread(where, why)
+        for where in places
+        if not any((where.source, line) in taken for line in range(where.first, where.last + 1))
+    ]
 
 
 def _functions(thread: Thread) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def add_places(places: tuple[Where, ...], more: tuple[Where, ...]) -> tuple[Wher
     """``places`` and ``more`` of them; neighbouring ones become one."""
     for where in more:
         last = places[-1] if places else None
-        if last is not None and last.source == where.source and last.first <= where.first <= last.last + 2:
+        if last is not None and last.source == where.source and last.first <= where.first <= last.last + 1:
             places = (*places[:-1], Where(last.source, last.first, max(last.last, where.last)))
         elif len(places) < MAX_PLACES and where not in places:
             places = (*places, where)

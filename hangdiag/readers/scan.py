@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from hangdiag.model import Source, Unread
+from hangdiag.model import Source, Unread, Where
 from hangdiag.readers import ddb, gdb, host, procstat, ps, rare, stack_lines
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.section import Opener, Opening, Section
@@ -149,8 +149,14 @@ class Scanner:
 
 
 def _note_unread(section: Section, start: int, end: int) -> None:
-    """List lines as unread, blank ones at either end left out."""
+    """List lines as unread, blank ones at either end left out.
+
+    An original line may have become several, of which some were read: it counts as read then.
+    """
     lines = section.lines
+    page = section.page
+    lowest = page.last[start - 1] + 1 if start else 0
+    highest = page.first[end] - 1 if end < len(lines) else page.last[end - 1]
     while start < end and not lines[start].strip():
         start += 1
     while end > start and not lines[end - 1].strip():
@@ -161,7 +167,10 @@ def _note_unread(section: Section, start: int, end: int) -> None:
         marked = index < end and _TRACE_LIKE.search(lines[index]) is not None
         if index == end or (index > begin and marked != before):
             if any(line.strip() for line in lines[begin:index]):
-                why = "looks like a trace" if before else "prose"
-                section.draft.unread.append(Unread(section.where(begin, index), why, before))
+                first, last = max(page.first[begin], lowest), min(page.last[index - 1], highest)
+                if first <= last:
+                    why = "looks like a trace" if before else "prose"
+                    section.draft.unread.append(Unread(Where(section.source, first, last), why, before))
+                    lowest = last + 1
             begin = index
         before = marked
