@@ -13,6 +13,7 @@ import typer
 from hangdiag.cli.analyze import Format, Verdict
 
 if TYPE_CHECKING:
+    from hangdiag.errors import HangdiagError
     from hangdiag.live.options import Options
     from hangdiag.model import Capture
 
@@ -96,11 +97,13 @@ def attach(
         samples=samples,
         interval=interval,
     )
-    captures = _read(options, sys.stderr.isatty() and not quiet)
+    captures, failure = _read(options, sys.stderr.isatty() and not quiet)
     _tell_facts(captures[-1])
     if save is not None:
         _save(captures[-1], save)
-    _report(captures, format, all_threads, vm, pid, quiet, fail_on, rules or [])
+    _report(captures, format, all_threads, vm, pid, quiet, fail_on if failure is None else None, rules or [])
+    if failure is not None:
+        raise failure
 
 
 def _way(
@@ -143,11 +146,16 @@ def _booted_kernel() -> str:
     return answer.stdout.strip() or "/boot/kernel/kernel"
 
 
-def _read(options: Options, show_progress: bool) -> tuple[Capture, ...]:
+def _read(options: Options, show_progress: bool) -> tuple[tuple[Capture, ...], HangdiagError | None]:
+    """What was read, and the error that ended it early if one did."""
+    from hangdiag.live.attach import CutShort
     from hangdiag.live.attach import attach as read
 
     with _telling(show_progress) as (say, progress):
-        return read(options, say, progress)
+        try:
+            return read(options, say, progress), None
+        except CutShort as error:
+            return error.captures, error
 
 
 @contextmanager

@@ -37,6 +37,14 @@ class Interrupted(DebuggerError):
     """Ctrl-C or a request to end came while the target was being read."""
 
 
+class CutShort(DebuggerError):
+    """The target went away or fell silent; ``captures`` is what had been read until then."""
+
+    def __init__(self, message: str, captures: tuple[Capture, ...]):
+        super().__init__(message)
+        self.captures = captures
+
+
 def attach(options: Options, say: Say, progress: Progress) -> tuple[Capture, ...]:
     """Reads the target ``options.samples`` times.
 
@@ -52,7 +60,7 @@ def attach(options: Options, say: Say, progress: Progress) -> tuple[Capture, ...
         raise UsageError(f"{options.place}: is no HOST:PORT and no /dev/ttyU0[@BAUD]")
     with _orderly_signals():
         if options.way == "ddb":
-            from hangdiag.live.ddb_console import read_console
+            from hangdiag.live.ddb_interview import read_console
 
             return read_console(options, progress)
         return annotate(_sample(options, say, progress), options.interval)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import time
 from typing import Any, Protocol
 
 from hangdiag.errors import DebuggerError, UsageError
+
+_MOST_AT_ONCE = 1 << 16
+_NETWORK = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]*):\d{1,5}", re.ASCII)
+# For ports that cannot be waited for.
+_POLL_INTERVAL = 0.01
 
 
 class Channel(Protocol):
@@ -28,7 +34,7 @@ class Channel(Protocol):
 
 
 class SocketChannel:
-    """A console behind a connected socket (``unix:PATH``)."""
+    """A console behind a connected socket (``HOST:PORT``, ``unix:PATH``)."""
 
     def __init__(self, connection: socket.socket, place: str):
         self._socket = connection
@@ -38,18 +44,18 @@ class SocketChannel:
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise DebuggerError(f"{self._place}: the console has gone away ({error.strerror})") from error
+            raise _gone(self._place, error) from error
 
     def receive(self, seconds: float) -> bytes:
         try:
             readable, _, _ = select.select([self._socket], [], [], max(seconds, 0))
             if not readable:
                 return b""
-            data = self._socket.recv(1 << 16)
+            data = self._socket.recv(_MOST_AT_ONCE)
         except OSError as error:
-            raise DebuggerError(f"{self._place}: the console has gone away ({error.strerror})") from error
+            raise _gone(self._place, error) from error
         if not data:
-            raise DebuggerError(f"{self._place}: the console has gone away")
+            raise _gone(self._place)
         return data
 
     def close(self) -> None:
@@ -58,33 +64,39 @@ class SocketChannel:
 
 
 class SerialChannel:
-    """A console behind pyserial: a serial port or ``socket://HOST:PORT``."""
+    """A console behind pyserial: a serial port, or an URL that it knows (``socket://``, ``rfc2217://``).
+
+    The port's timeout is 0: reading takes what lies there.
+    """
 
     def __init__(self, port: Any, place: str):
         self._port = port
         self._place = place
+        try:
+            self._descriptor: int | None = port.fileno()
+        except (AttributeError, OSError):
+            self._descriptor = None
 
     def send(self, data: bytes) -> None:
         try:
             self._port.write(data)
         except OSError as error:  # SerialException is one
-            raise DebuggerError(f"{self._place}: the console has gone away ({error})") from error
+            raise _gone(self._place, error) from error
 
     def receive(self, seconds: float) -> bytes:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + max(seconds, 0)
         try:
             while True:
-                self._port.timeout = max(0.0, min(0.05, end - time.monotonic()))
-                # One byte is waited for, the rest taken as it lies there.
-                data = bytes(self._port.read(1))
-                if data:
-                    return data + bytes(
-                        self._port.read(self._port.in_waiting or 0) if self._port.in_waiting else b""
-                    )
-                if time.monotonic() >= end:
-                    return b""
+                if self._descriptor is not None:
+                    remaining = max(0.0, end - time.monotonic())
+                    if not select.select([self._descriptor], [], [], remaining)[0]:
+                        return b""
+                data = bytes(self._port.read(_MOST_AT_ONCE))
+                if data or time.monotonic() >= end:
+                    return data
+                time.sleep(_POLL_INTERVAL)
         except OSError as error:
-            raise DebuggerError(f"{self._place}: the console has gone away ({error})") from error
+            raise _gone(self._place, error) from error
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -92,28 +104,46 @@ class SerialChannel:
 
 
 def open_channel(place: str, timeout: float) -> Channel:
-    """The channel to ``/dev/ttyU0[@BAUD]``, ``HOST:PORT`` or ``unix:PATH``; raises DebuggerError if it cannot be opened."""
+    """The channel to ``/dev/ttyU0[@BAUD]``, ``HOST:PORT``, ``unix:PATH`` or one of pyserial's URLs.
+
+    Raises DebuggerError if it cannot be opened, UsageError if ``place`` is none of these.
+    """
     if place.startswith("unix:"):
         return _open_unix(place, timeout)
+    if _NETWORK.fullmatch(place):
+        return _open_tcp(place, timeout)
+    if "://" in place or place.startswith("/"):
+        return _open_serial(place, timeout)
+    raise UsageError(f"{place}: is no console; give /dev/ttyU0[@BAUD], HOST:PORT or unix:PATH")
+
+
+def _open_serial(place: str, timeout: float) -> Channel:
     try:
         import serial
     except ImportError as error:
         raise DebuggerError("pyserial is not installed; install it: pkg install py311-pyserial") from error
-    address, _, baud = place.partition("@")
+    address, _, baud = place.partition("@") if place.startswith("/") else (place, "", "")
     if baud and not baud.isdigit():
         raise UsageError(f"{place}: the speed after @ must be a number, as in /dev/ttyU0@115200")
-    url = address if address.startswith(("/", "socket://")) else f"socket://{address}"
-    try:
+    settings: dict[str, Any] = {"baudrate": int(baud or 115200), "timeout": 0}
+    if place.startswith("/"):
         # exclusive: two programs on one console would read each other's output.
-        options = {"baudrate": int(baud or 115200), "timeout": 0.05}
-        if address.startswith("/"):
-            options.update(write_timeout=timeout, exclusive=True)
-        return SerialChannel(serial.serial_for_url(url, **options), place)
+        settings.update(write_timeout=timeout, exclusive=True)
+    try:
+        return SerialChannel(serial.serial_for_url(address, **settings), place)
     except (OSError, ValueError) as error:
-        reason = str(error).split(": ")[-1]
-        raise DebuggerError(
-            f"{place}: cannot be opened ({reason}); is it the console, and in use by nobody else?"
-        ) from error
+        raise _unopened(place, str(error).split(": ")[-1]) from error
+
+
+def _open_tcp(place: str, timeout: float) -> Channel:
+    host, _, port = place.rpartition(":")
+    try:
+        connection = socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout=timeout)
+    except (OSError, OverflowError) as error:
+        raise _unopened(place, getattr(error, "strerror", None) or str(error)) from error
+    # Single letters are typed, and each waited for.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return SocketChannel(connection, place)
 
 
 def _open_unix(place: str, timeout: float) -> Channel:
@@ -123,5 +153,16 @@ def _open_unix(place: str, timeout: float) -> Channel:
         connection.connect(place.removeprefix("unix:"))
     except OSError as error:
         connection.close()
-        raise DebuggerError(f"{place}: cannot be opened ({error.strerror or error})") from error
+        raise _unopened(place, error.strerror or str(error)) from error
     return SocketChannel(connection, place)
+
+
+def _unopened(place: str, reason: str) -> DebuggerError:
+    return DebuggerError(
+        f"{place}: cannot be opened ({' '.join(reason.split())}); is it the console, and in use by nobody else?"
+    )
+
+
+def _gone(place: str, error: OSError | None = None) -> DebuggerError:
+    reason = f" ({error.strerror or error})" if error is not None else ""
+    return DebuggerError(f"{place}: the console has gone away{reason}; connect it and attach again")

@@ -1,237 +1,298 @@
-"""Asks a kernel that sits at its ``db>`` prompt what its threads do, over its console.
+"""A conversation with a kernel that sits at its ``db>`` prompt.
 
-Only commands that the gate knows are typed, never an empty line (ddb repeats its last command on it, which may
-have been ``step``). Some commands never end: ``show allchains`` and ``show lockchain`` follow a cycle of locks for
-ever (sys/kern/subr_turnstile.c). They run under ddb's pager, and are quit when a page brings nothing new.
+Only commands that the gate knows are typed, and the return key is pressed only when ddb has echoed them letter
+by letter: with its first letter lost on the line, ``ps`` is ``s``, which steps. Never an empty line either: ddb
+repeats its last command on it (sys/ddb/db_command.c).
+
+Whether ddb waits for a command is not told from the prompt's text alone, which may have been printed long ago or
+be torn by a message. Two letters and ^U are typed: ddb's line editor, and no terminal's, takes them back with all
+the backspaces first, then all the blanks (db_delete, sys/ddb/db_input.c). Its pager ignores these letters, a login
+prompt or a shell is left without a trace. The only keys ddb looks for while a command prints are the pager's
+(``cnmaygetc`` is a stub): what never ends is ended there, or not at all.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hangdiag.errors import DebuggerError, InputError
+from hangdiag.errors import DebuggerError
 from hangdiag.live import gate
-from hangdiag.live.ddb_channel import Channel, open_channel
-from hangdiag.live.options import Options
-from hangdiag.live.walker import Progress
-from hangdiag.model import Capture
+from hangdiag.live.ddb_channel import Channel
 
-# ddb/db_input.c: ^U deletes what was typed so far.
 _KILL_LINE = b"\x15"
-_PROMPT = re.compile(rb"(?:^|[\r\n])db(?::\d+:[\w.]+)?> ?$")
-_PAGER = b"--More--"
-_PAGED = ("show allchains", "show lockchain", "show sleepchain")
-_PAGE_LINES = "0x18"
-_MOST_PAGES = 200
-_IDLE_PAGES = 2
-_SETTLING_TIMEOUT = 5.0
-_LARGEST_ANSWER = 64 << 20
+_RETURN = b"\r"
+_QUIT, _NEXT_PAGE = b"q", b" "
+_PROMPT = re.compile(rb"[\r\n]db> ?\Z")
+_OLD_PROMPT = re.compile(rb"(?:\A|[\r\n])db> ")
+# db_pager (sys/ddb/db_output.c) prints a carriage return behind it, and blanks over it when it goes on.
+_PAGER = re.compile(rb"--More--\r?\Z")
+_PAGER_TRACES = re.compile(rb"--More--\r?(?: {8}\r?)?")
+# None of these means anything to the pager, nor to the loader's menu.
+_LETTERS = b"zwgku"
+_PROBE_TRACES = re.compile(rb"[q ]?[zwgku]{2}\x08{2,200} {2,200}\x08{2,200}")
+_PROBE_REMAINS = " q\b\n" + _LETTERS.decode()
+# Telnet's negotiations (QEMU's telnet: consoles, terminal servers).
+_TELNET = re.compile(rb"\xff[\xfb-\xfe].", re.DOTALL)
+_ANSI = re.compile(rb"\x1b\[[0-9;?]{0,16}[A-Za-z]")
+_TAIL = 256
+# Fewer bytes than these are a terminal's echo of what we type, and no sign that ddb works.
+_PROGRESS = 256
+
+# How long ddb may be silent before it is asked whether it waits for a command.
+_QUIET, _QUIETEST = 1.0, 8.0
+_QUIET_BEHIND_PROMPT = 0.2
 # A UART's receiver holds 16 bytes, and ddb polls it.
 _TYPED_AT_ONCE = 8
-_ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_ATTEMPTS = 6
+_ECHO_TIMEOUT = 1.0
+_LARGEST_ANSWER = 64 << 20
+_LARGEST_ANSWER_AFTER_QUIT = 1 << 18
+_GREETING_TIMEOUT = 15.0
+_SETTLING_TIMEOUT = 10.0
+_PAGE = "0x30"
 
-_FIRST = ("x/s version", "ps", "show allpcpu", "show alllocks", "show allchains", "alltrace")
-# In `ps`: a thread blocked on a turnstile has a * before its lock's name; vmm's waits name their channel.
-_BLOCKED = re.compile(r"^\s*(\d+)\s.*?\*(\S.*?)\s+0x[0-9a-f]+", re.MULTILINE)
-_CHANNEL = re.compile(r"\b(?:vmrndv|vmstat|vmidle|vmhalt|vmsusp|devdrn) +(0x[0-9a-f]+)")
+#: Tells, of a page, whether the command should go on.
+GoOn = Callable[[bytes], bool]
+
+
+class Silent(DebuggerError):
+    """ddb has not come back to its prompt in time."""
 
 
 @dataclass(slots=True)
 class Console:
-    """A conversation with ddb. ``transcript`` holds all that was seen, as a terminal would have logged it."""
+    """Commands and their answers over ``channel``. ``timeout`` is how long ddb may be silent, in seconds.
+
+    ``met`` is true while ddb is known to listen, ``lines`` its page length as it was found, once that is changed.
+    """
 
     channel: Channel
     timeout: float
-    transcript: bytearray = field(default_factory=bytearray)
     lines: str | None = None
-    page: str | None = None
+    met: bool = False
+    _heard: bytearray = field(default_factory=bytearray)
+    _probes: int = 0
+    _probe: bytes = b""
+    _probed_at: int = 0
 
-    def command(self, text: str) -> str:
-        """The output of one command, without its echo and the next prompt."""
+    def command(self, text: str, go_on: GoOn | None = None) -> str:
+        """The output of one command, without its echo, the pager's traces and the next prompt.
+
+        ``go_on`` is asked at each page; without it all pages are taken. Raises Silent if no prompt comes
+        back in time, DebuggerError if the console goes away or does not echo.
+        """
         gate.check_ddb(text)
-        begin = len(self.transcript)
-        self._type(text)
-        end = self._until_prompt(begin, paged=text.startswith(_PAGED))
-        output = bytes(self.transcript[begin:end]).decode("utf-8", "replace")
-        return output.partition("\n")[2]
+        for _ in range(_ATTEMPTS):
+            self._type(text)
+            begin = len(self._heard)
+            self.channel.send(_RETURN)
+            self._until_ready(begin, go_on or (lambda page: True), self.timeout)
+            answer = bytes(self._heard[begin:])
+            if b"\n" in answer or _clean(answer).strip(_PROBE_REMAINS):
+                return _clean(answer)
+            # Nothing came, not even a line's end: the return key was lost on the way.
+        raise Silent(f"the console does not take {text!r}; is its line disturbed?")
+
+    def settle(self, patience: float) -> None:
+        """Comes back once ddb waits for a command on an empty line. Quits a pager, and waits out what is being printed.
+
+        Raises Silent if nothing comes for ``patience`` seconds, if it prints on for ten times as long, or if
+        what answers is not ddb.
+        """
+        begin = len(self._heard)
+        self._ask_for_life()
+        self._until_ready(begin, lambda page: False, patience, prompt_counts=False)
+        self.met = True
+
+    def greet(self) -> None:
+        """Finds ddb's prompt and makes ddb print by pages; raises DebuggerError if there is no ddb."""
+        try:
+            self.settle(min(self.timeout, _GREETING_TIMEOUT))
+            # A message may have come in between.
+            bases = (_base(self.command("print 0xdb0")) for _ in range(3))
+            base = next((base for base in bases if base is not None), None)
+        except Silent as error:
+            raise DebuggerError(f"{self._what_answers()}; {_ADVICE}") from error
+        if base is None:
+            raise DebuggerError(f"something answers on the console, but it is not ddb; {_ADVICE}")
+        lines = _number(self.command("print $lines"), base)
+        if lines is not None:
+            self.lines = lines
+            self.command(f"set $lines={_PAGE}")
+
+    def restore(self) -> None:
+        """Leaves ddb at an empty prompt with its old page length, if it still answers."""
+        if not self.met:
+            return
+        try:
+            self.settle(min(self.timeout, _SETTLING_TIMEOUT))
+            if self.lines is not None:
+                self.command(f"set $lines={self.lines}")
+                # Return repeats the last command: let that be one that changes nothing.
+                self.command("print $lines")
+        except DebuggerError:
+            # It has gone: nothing can be put back.
+            pass
 
     def _type(self, text: str) -> None:
+        """Types ``text`` until it stands behind the prompt, letter by letter."""
         data = text.encode("ascii")
-        for index in range(0, len(data), _TYPED_AT_ONCE):
-            piece = data[index : index + _TYPED_AT_ONCE]
-            self.channel.send(piece)
-            # The echo says that ddb has taken it.
-            self._await_echo(len(piece))
-        self.channel.send(b"\r")
+        for attempt in range(_ATTEMPTS):
+            begin = len(self._heard)
+            self.channel.send(_KILL_LINE)
+            patience = _ECHO_TIMEOUT * (1 + attempt)
+            if (self._type_letters if attempt else self._type_pieces)(begin, data, patience):
+                return
+            self.settle(self.timeout)
+        raise Silent(f"the console does not echo {text!r} as it was typed; is its line disturbed?")
 
-    def _await_echo(self, length: int) -> None:
-        deadline = time.monotonic() + 0.5
-        seen = 0
-        while seen < length and time.monotonic() < deadline:
-            data = self.channel.receive(deadline - time.monotonic())
-            self.transcript += data
-            seen += len(data)
+    def _type_pieces(self, begin: int, data: bytes, patience: float) -> bool:
+        for end in range(_TYPED_AT_ONCE, len(data) + _TYPED_AT_ONCE, _TYPED_AT_ONCE):
+            self.channel.send(data[end - _TYPED_AT_ONCE : end])
+            if not self._echoes(begin, data[:end], patience):
+                return False
+        return True
 
-    def _until_prompt(self, begin: int, paged: bool) -> int:
-        """Reads up to the next prompt and returns where it starts. Quits the pager where it leads nowhere."""
-        deadline = time.monotonic() + self.timeout
-        pages = Pages()
-        page_begin = begin
-        while True:
-            tail = bytes(self.transcript[max(begin, len(self.transcript) - 256) :])
-            prompt = _PROMPT.search(_ANSI.sub(b"", tail))
-            echoed = self.transcript.find(b"\n", begin) >= 0
-            if prompt is not None and echoed:
-                return len(self.transcript) - len(prompt.group(0).lstrip(b"\r\n"))
-            if tail.endswith(_PAGER) and len(self.transcript) > page_begin:
-                page = bytes(self.transcript[page_begin:])
-                page_begin = len(self.transcript)
-                go_on = paged and pages.bring_something(page)
-                self.channel.send(b" " if go_on else b"q")
-                deadline = time.monotonic() + self.timeout
-            data = self.channel.receive(min(1.0, max(0.0, deadline - time.monotonic())))
-            if data:
-                self.transcript += data
-                deadline = time.monotonic() + self.timeout
-            elif time.monotonic() >= deadline:
-                raise DebuggerError(
-                    f"no db> prompt came back within {self.timeout:.0f} s; is the kernel in its debugger?"
-                )
-            if len(self.transcript) - begin > _LARGEST_ANSWER:
-                raise DebuggerError("a ddb command does not end, and its pager does not stop it")
+    def _type_letters(self, begin: int, data: bytes, patience: float) -> bool:
+        """As a patient human would: a letter that does not show is typed again."""
+        for end in range(1, len(data) + 1):
+            for _ in range(_ATTEMPTS):
+                self.channel.send(data[end - 1 : end])
+                if self._echoes(begin, data[:end], patience):
+                    break
+            else:
+                return False
+        return True
 
+    def _echoes(self, begin: int, typed: bytes, patience: float) -> bool:
+        """True once what ddb has echoed since ``begin`` ends in ``typed``."""
+        deadline = time.monotonic() + patience
+        while not (self._heard.endswith(typed) and len(self._heard) - begin >= len(typed)):
+            if not self._receive(deadline - time.monotonic()) and time.monotonic() >= deadline:
+                return False
+        return True
 
-@dataclass(slots=True)
-class Pages:
-    """Tells whether a paged command still says anything new."""
+    def _until_ready(self, begin: int, go_on: GoOn, patience: float, prompt_counts: bool = True) -> None:
+        """Reads until ddb waits for a command; ``go_on`` decides at each page."""
+        started = time.monotonic()
+        deadline = started + patience
+        quiet = _QUIET
+        page_begin = progress = begin
+        quit_at: int | None = None
+        while not self._is_ready(begin, prompt_counts):
+            paused = len(self._heard) > page_begin and self._shows_pager(begin)
+            behind_prompt = prompt_counts and quiet == _QUIET and self._has_prompt(begin)
+            wait = 0.0 if paused else _QUIET_BEHIND_PROMPT if behind_prompt else quiet
+            received = not paused and self._receive(min(wait, deadline - time.monotonic()))
+            if len(self._heard) - progress >= _PROGRESS:
+                deadline = time.monotonic() + patience
+                quiet = _QUIET
+                progress = len(self._heard)
+                self._check_end(begin, quit_at, None if prompt_counts else started + 10 * patience)
+            elif not received and time.monotonic() >= deadline:
+                raise Silent(f"no db> prompt came back within {patience:.0f} s")
+            if received:
+                continue
+            if not paused and prompt_counts and quiet == _QUIET:
+                # It waits for a command behind a prompt that a message has torn?
+                self._ask_for_life()
+                quiet = 2 * quiet
+                continue
+            # It waits for a key in its pager, whose prompt may be torn; or it works.
+            if quit_at is None and not go_on(bytes(self._heard[page_begin:])):
+                quit_at = len(self._heard)
+            page_begin = len(self._heard)
+            key = _NEXT_PAGE if quit_at is None else _QUIT
+            if paused:
+                self.channel.send(key)
+            else:
+                self._ask_for_life(key)
+                quiet = min(2 * quiet, _QUIETEST)
 
-    count: int = 0
-    idle: int = 0
-    seen: set[bytes] = field(default_factory=set)
+    def _shows_pager(self, begin: int) -> bool:
+        return _PAGER.search(self._heard, max(begin, len(self._heard) - _TAIL)) is not None
 
-    def bring_something(self, page: bytes) -> bool:
-        """True if the command should go on after ``page``."""
-        lines = {
-            line.strip() for line in re.split(rb"[\r\n]+", page) if line.strip() and line.strip() != _PAGER
-        }
-        self.count += 1
-        self.idle = 0 if lines - self.seen else self.idle + 1
-        self.seen |= lines
-        return self.idle < _IDLE_PAGES and self.count < _MOST_PAGES
+    def _check_end(self, begin: int, quit_at: int | None, last: float | None) -> None:
+        if last is not None:
+            endless = time.monotonic() > last
+        else:
+            endless = quit_at is not None and len(self._heard) - quit_at > _LARGEST_ANSWER_AFTER_QUIT
+        if endless or len(self._heard) - begin > _LARGEST_ANSWER:
+            self.met = False
+            raise DebuggerError(
+                "ddb prints without an end, and its pager does not stop it; only a reset will"
+            )
 
-
-def read_console(options: Options, progress: Progress) -> tuple[Capture, ...]:
-    """The captures that ddb's answers amount to; the kernel stays at its prompt.
-
-    Raises DebuggerError if nothing that looks like ddb answers, or if it goes away.
-    """
-    channel = open_channel(options.place, options.timeout)
-    console = Console(channel, options.timeout)
-    try:
-        text = interview(console, progress)
-    finally:
-        _restore(console)
-        channel.close()
-    from hangdiag.readers import read_text
-
-    captures = read_text(text, f"ddb {options.place}")
-    if not captures:
-        raise InputError(f"{options.place}: nothing in ddb's answers was recognised")
-    return tuple(captures)
-
-
-def interview(console: Console, progress: Progress) -> str:
-    """Types the commands that matter and returns the whole transcript."""
-    base = _greet(console)
-    saved = re.search(r"\b([0-9a-f]{1,8})\b", console.command("print $lines"))
-    if saved is not None:
-        console.lines = f"{int(saved.group(1), base):#x}"
-    # What was said to find the prompt belongs to nobody's evidence.
-    console.transcript.clear()
-    console.transcript += b"db> "
-    listing = ""
-    for step, command in enumerate(_FIRST):
-        progress(command, step, len(_FIRST))
-        output = _run(console, command)
-        if command == "ps":
-            listing = output
-    more = _follow_up(listing)
-    for step, command in enumerate(more):
-        progress(command, step, len(more))
-        _run(console, command)
-    return bytes(console.transcript).decode("utf-8", "replace")
-
-
-def _run(console: Console, command: str) -> str:
-    """One command with the pager as it needs it: on for those that may never end, else off."""
-    page = _PAGE_LINES if command.startswith(_PAGED) else "0"
-    if console.page != page:
-        console.command(f"set $lines={page}")
-        console.page = page
-    return console.command(command)
-
-
-def _follow_up(listing: str) -> list[str]:
-    """The commands that `ps` calls for: the chain of each thread on a lock, the queue of each of vmm's channels."""
-    chains = [f"show lockchain {tid}" for tid, _ in _BLOCKED.findall(listing)]
-    queues = [f"show sleepq {channel}" for channel in dict.fromkeys(_CHANNEL.findall(listing))]
-    return [*chains[:64], *queues[:64]]
-
-
-def _greet(console: Console) -> int:
-    """Finds the prompt and returns the base that ddb prints numbers in; raises DebuggerError if there is none.
-
-    The prompt may have been printed long ago, so a harmless command must call it back; what somebody had
-    begun to type is deleted first. A pager that waits is left.
-    """
-    waiting = console.channel.receive(0.3)
-    console.transcript += waiting
-    if waiting.rstrip().endswith(_PAGER):
-        console.channel.send(b"q")
-        console.transcript += console.channel.receive(0.5)
-    console.channel.send(_KILL_LINE)
-    patience, console.timeout = console.timeout, min(console.timeout, 10.0)
-    try:
-        # The answer to this is its own number, which no shell or login prompt would give.
-        answer = console.command("print 0xdb0")
-    except DebuggerError as error:
-        raise DebuggerError(
-            f"{error}; break into ddb on the console first (sysctl debug.kdb.enter=1, or Ctrl-Alt-Esc), then attach"
-        ) from error
-    finally:
-        console.timeout = patience
-    words = answer.split()
-    for base, word in ((16, "db0"), (10, "3504"), (8, "6660")):
-        if word in words or f"0x{word}" in words:
-            return base
-    raise DebuggerError("something answers on the console, but it is not ddb; break into ddb first")
-
-
-def _restore(console: Console) -> None:
-    """Gives ddb its old page length back, if it still answers; leaves a pager and waits out a long answer first."""
-    if console.lines is None:
-        return
-    try:
-        if console.page is not None and _settled(console):
-            console.timeout = min(console.timeout, _SETTLING_TIMEOUT)
-            console.command(f"set $lines={console.lines}")
-    except DebuggerError:
-        # It has gone: nothing is left to put back.
-        pass
-
-
-def _settled(console: Console) -> bool:
-    """True once ddb stands at its prompt. What is typed before that would be a pager's keys, or lost."""
-    end = time.monotonic() + _SETTLING_TIMEOUT
-    left = 0
-    while time.monotonic() < end:
-        tail = bytes(console.transcript[-256:])
-        if _PROMPT.search(_ANSI.sub(b"", tail)):
+    def _is_ready(self, begin: int, prompt_counts: bool) -> bool:
+        if prompt_counts and _PROMPT.search(self._heard, max(begin, len(self._heard) - _TAIL)):
             return True
-        if tail.endswith(_PAGER) and len(console.transcript) > left:
-            left = len(console.transcript)
-            console.channel.send(b"q")
-        console.transcript += console.channel.receive(0.2)
-    return False
+        if not self._probe or self._probed_at < begin:
+            return False
+        recent = self._heard[max(self._probed_at, len(self._heard) - 16 * _TAIL) :]
+        return re.search(self._probe + rb"\x08{2,200} {2,200}\x08{2}", recent) is not None
+
+    def _has_prompt(self, begin: int) -> bool:
+        return _OLD_PROMPT.search(self._heard, max(begin, len(self._heard) - _TAIL)) is not None
+
+    def _ask_for_life(self, key: bytes = b"") -> None:
+        """Types letters and takes them back; ``key`` is for a pager that may wait."""
+        # Other letters each time: a late answer must not be taken for this one's.
+        first, second = divmod(self._probes % len(_LETTERS) ** 2, len(_LETTERS))
+        self._probes += 1
+        self._probe = bytes((_LETTERS[first], _LETTERS[second]))
+        self._probed_at = len(self._heard)
+        self.channel.send(key + self._probe + _KILL_LINE)
+
+    def _receive(self, seconds: float) -> bool:
+        data = self.channel.receive(max(0.0, seconds))
+        if data:
+            self._heard += _ANSI.sub(b"", _TELNET.sub(b"", data))
+        return bool(data)
+
+    def _what_answers(self) -> str:
+        """What came instead of ddb's answers, in words."""
+        heard = _PROBE_TRACES.sub(b"", bytes(self._heard[-4096:])).decode("utf-8", "replace")
+        words = " ".join(re.sub(r"[^\x20-\x7e]+", " ", heard).split())
+        if not words:
+            return "nothing answers on the console"
+        if re.search(r"(?:login|password): ?\S{0,8}$", words, re.IGNORECASE):
+            return "a login prompt answers on the console, not ddb"
+        return f"something answers on the console, but it is not ddb: {words[-60:]!r}"
+
+
+_ADVICE = "break into ddb on the console first (sysctl debug.kdb.enter=1, or Ctrl-Alt-Esc), then attach"
+
+
+def _clean(raw: bytes) -> str:
+    """An answer as ddb would have printed it to paper: no pager, no probes, no prompt behind it."""
+    raw = _PROBE_TRACES.sub(b"", _PAGER_TRACES.sub(b"", raw)).replace(b"\r", b"")
+    text = raw.decode("utf-8", "replace").removeprefix("\n")
+    body, newline, last = text.rpartition("\n")
+    return body + newline if last.strip() == "db>" else text.rstrip() + "\n" if text.strip() else ""
+
+
+def _base(answer: str) -> int | None:
+    """The base that ddb prints numbers in (``$radix``, ``print/d``), out of its answer to ``print 0xdb0``."""
+    words = answer.replace("+", " ").split()
+    return next(
+        (
+            base
+            for base, word in ((16, "db0"), (16, "0xdb0"), (10, "3504"), (8, "6660"), (8, "06660"))
+            if word in words
+        ),
+        None,
+    )
+
+
+def _number(answer: str, base: int) -> str | None:
+    """The number in an answer to ``print``, as it may be typed again."""
+    for word in answer.replace("+", " ").split():
+        try:
+            value = int(word, base)
+        except ValueError:
+            continue
+        return f"{value:#x}" if 0 <= value < 1 << 31 else None
+    return None

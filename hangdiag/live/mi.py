@@ -30,6 +30,7 @@ from hangdiag.live import gate
 # Commands in flight: enough to hide the pipe's latency, few enough never to fill both pipes.
 _WINDOW = 64
 _CHUNK = 1 << 16
+_LAST_WORDS_TIMEOUT = 1.0
 _RESULT = re.compile(rb"(\d+)\^(done|running|connected|error|exit)")
 _MEMORY = re.compile(
     rb'\d+\^done,memory=\[\{begin="0x[0-9a-f]+",offset="0x[0-9a-f]+",end="0x[0-9a-f]+",contents="([0-9a-f]*)"\}\]'
@@ -144,7 +145,7 @@ class Session:
             )
         if self.process is not None and self.printed is not None and self.process.poll() is not None:
             # On a pty of ours the end of the other side does not show.
-            raise DebuggerError(f"the debugger has gone away{self._heard()}")
+            raise self._gone()
         readable: list[int] = []
         written = 0
         try:
@@ -157,7 +158,7 @@ class Session:
         except BlockingIOError:
             pass
         except OSError as error:
-            raise DebuggerError(f"the debugger has gone away{self._heard()}") from error
+            raise self._gone() from error
         if readable:
             try:
                 data = os.read(self._reading, _CHUNK)
@@ -165,9 +166,24 @@ class Session:
                 # A pty whose other side is closed.
                 data = b""
             if not data:
-                raise DebuggerError(f"the debugger has gone away{self._heard()}")
+                raise self._gone()
             self._buffer += data
         return written
+
+    def _gone(self) -> DebuggerError:
+        """The error for a debugger that has ended, with what it said before: that may still lie in the pipe."""
+        end = time.monotonic() + _LAST_WORDS_TIMEOUT
+        with contextlib.suppress(OSError):
+            while self.printed is None and select.select([self._reading], [], [], end - time.monotonic())[0]:
+                data = os.read(self._reading, _CHUNK)
+                if not data:
+                    break
+                self._buffer += data
+        for line in [*self._lines(), self._buffer]:
+            with contextlib.suppress(DebuggerError):
+                self._note(line, [])
+        self._buffer = b""
+        return DebuggerError(f"the debugger has gone away{self._heard()}")
 
     def _remember(self, outgoing: bytes, written: int) -> None:
         # Ctrl-C may end the call at any time: what was begun must be finished before the next command.

@@ -1,7 +1,9 @@
 """A console that behaves as FreeBSD's ddb does (ddb/db_input.c, db_output.c, db_command.c).
 
-It echoes what is typed, deletes on ^U, repeats the last command on an empty line, stops every ``$lines`` lines
-with --More--, and follows a cycle of locks for ever.
+It edits lines as db_inputchar does, repeats the last command on an empty line, stops every ``$lines`` lines with
+--More-- and a carriage return, knows only the pager's keys there, looks at no key while it prints, and follows a
+cycle of locks for ever. What was printed before somebody connected is gone. The line may be slow, lose every
+so-many-th letter that is typed, and have messages arrive in between.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import itertools
 import re
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 VERSION = "version:        FreeBSD 12.1-STABLE MODEL\\012"
@@ -47,20 +50,37 @@ CHAIN = (
     'thread 100051 (pid 20, behind) blocked on sx "lab a" XLOCK',
     'thread 100052 (pid 20, other) blocked on sx "lab b" XLOCK',
 )
-HARMLESS = re.compile(r"print .*|set \$lines=.*|x/s .*|ps|show .*|alltrace")
+HARMLESS = re.compile(r"print .*|set \$lines=.*|x/s .*|ps|show .*|alltrace|bt \d+")
+RETURN, KILL_LINE = "\r", "\x15"
 
 
-class FakeDdb:
-    """Serves one connection after the other on a Unix socket."""
+class Hangup(Exception):
+    """The fake ends the connection."""
 
-    def __init__(self, path: Path, pager_waits: bool = False, mute: bool = False):
+
+class Console:
+    """Serves one connection after the other on a Unix socket; what lies behind is ``converse``'s matter.
+
+    ``baud`` slows the output down; ``loses`` says after how many letters one is lost on the way in;
+    ``dies_after`` is how many lines are printed before the console hangs up, ``falls_silent_after`` before
+    it says no more.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        baud: int = 0,
+        loses: int = 0,
+        dies_after: int | None = None,
+        falls_silent_after: int | None = None,
+    ):
         self.place = f"unix:{path}"
-        self.lines = 24
-        self.commands: list[str] = []
-        self.violations: list[str] = []
-        self._pager_waits = pager_waits
-        self._mute = mute
-        self._last = "step"
+        self._baud = baud
+        self._loses = loses
+        self._dies_after = dies_after
+        self._falls_silent_after = falls_silent_after
+        self._received = 0
+        self._printed = 0
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -72,48 +92,116 @@ class FakeDdb:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
+    def converse(self) -> None:
+        """Says nothing."""
+        while True:
+            self._key()
+
     def _serve(self) -> None:
         while True:
             try:
                 self._wire, _ = self._listener.accept()
             except OSError:
                 return
-            with self._wire, contextlib.suppress(OSError, ConnectionError):
-                self._converse()
+            with self._wire, contextlib.suppress(OSError, ConnectionError, Hangup):
+                self.converse()
 
     def _key(self) -> str:
-        data = self._wire.recv(1)
-        if not data:
-            raise ConnectionError
-        return data.decode("latin-1")
+        while True:
+            data = self._wire.recv(1)
+            if not data:
+                raise ConnectionError
+            self._received += 1
+            if not self._loses or self._received % self._loses:
+                return data.decode("latin-1")
 
     def _print(self, text: str) -> None:
-        self._wire.sendall(text.encode())
+        self._printed += text.count("\n")
+        if self._dies_after is not None and self._printed > self._dies_after:
+            raise Hangup
+        if self._falls_silent_after is not None and self._printed > self._falls_silent_after:
+            Console.converse(self)
+        data = text.encode("latin-1")
+        if not self._baud:
+            self._wire.sendall(data)
+            return
+        for begin in range(0, len(data), 16):
+            # Ten bits a byte.
+            time.sleep(len(data[begin : begin + 16]) * 10 / self._baud)
+            self._wire.sendall(data[begin : begin + 16])
 
-    def _converse(self) -> None:
-        if self._mute:
-            while True:
-                self._key()
-        if self._pager_waits:
-            self._pager_waits = False
-            self._output(f"old {number}" for number in range(100))
-            self._print("db> ")
+
+class FakeDdb(Console):
+    """ddb. ``found`` is the state somebody left it in: at its ``prompt``, in the ``pager`` of an endless command, with ``half`` a
+    command typed, ``paging`` a long one without having looked at the pager, or ``printing`` one.
+
+    ``unknown`` are commands that this kernel does not know, ``noise`` messages that arrive, each behind the
+    command whose number is its key. A ``stubborn`` one does not quit its endless commands.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        found: str = "prompt",
+        lines: int = 20,
+        unknown: tuple[str, ...] = (),
+        noise: dict[int, str] | None = None,
+        torn_pager: bool = False,
+        stubborn: bool = False,
+        **line: int,
+    ):
+        self.lines = lines
+        self.commands: list[str] = []
+        self.violations: list[str] = []
+        self.at_prompt = True
+        self._found = found
+        self._unknown = unknown
+        self._noise = dict(noise or {})
+        self._torn_pager = torn_pager
+        self._stubborn = stubborn
+        self._last = "step"
+        self._column = 0
+        super().__init__(path, **line)  # type: ignore[arg-type]
+
+    def converse(self) -> None:
         line = ""
+        found, self._found = self._found, "prompt"
+        if found == "half":
+            line = "show registe"
+        elif found == "pager":
+            # The pager's prompt was printed to nobody.
+            self._pager()
+            self._prompt()
+        elif found == "paging":
+            self._output(f"old {number}" for number in range(100))
+            self._prompt()
+        elif found == "printing":
+            self._output((f"old {number}" for number in range(3000)), paged=False)
+            self._prompt()
         while True:
+            self.at_prompt = not line
             key = self._key()
-            if key == "\x15":
-                self._print("\b \b" * len(line))
+            if key == KILL_LINE:
+                self._print("\b" * len(line) + " " * len(line) + "\b" * len(line))
                 line = ""
             elif key in "\r\n":
+                self.at_prompt = False
                 self._print("\r\n")
-                self._run(line.strip())
+                self._run(line)
                 line = ""
-                self._print("db> ")
-            else:
+                self._prompt()
+            elif " " <= key <= "~":
                 line += key
                 self._print(key)
 
+    def _prompt(self) -> None:
+        self._print("db> ")
+        message = self._noise.pop(len(self.commands), None)
+        if message is not None:
+            self._print(f"{message}\r\n")
+
     def _run(self, command: str) -> None:
+        command = command.strip()
         if not command:
             self.violations.append(f"empty line, repeats {self._last}")
             command = self._last
@@ -128,7 +216,9 @@ class FakeDdb:
         self._output(self._answer(command))
 
     def _answer(self, command: str) -> Iterator[str]:
-        if command == "print $lines":
+        if command.split()[0] in self._unknown or command in self._unknown:
+            yield 'No such command; use "help" to list available commands'
+        elif command == "print $lines":
             yield f"{self.lines:8x}"
         elif command.startswith("print "):
             yield f"{int(command.split()[1], 16):8x}"
@@ -138,6 +228,13 @@ class FakeDdb:
             yield from PS.splitlines()
         elif command == "alltrace":
             yield from ("", *TRACE.splitlines())
+        elif command.startswith("bt "):
+            begin = TRACE.find(f"tid {command.split()[1]} ")
+            yield from (
+                TRACE[TRACE.rfind("\n", 0, begin) + 1 :].partition("\n\n")[0].splitlines()
+                if begin > 0
+                else ()
+            )
         elif command == "show allchains":
             yield "chain 1:"
             yield ' thread 100043 (pid 16, vcpu 0) sleeping on 0xfffffe0000723110 "vmrndv"'
@@ -147,23 +244,56 @@ class FakeDdb:
             yield from itertools.cycle(CHAIN)
         elif command.startswith("show sleepq"):
             yield f"Wait channel: {command.split()[-1]}"
-        elif command in ("show allpcpu", "show alllocks"):
+        elif command.startswith("show turnstile"):
+            yield "Lock: 0xfffff80002235700 - (sleep mutex) lab mtx"
+            yield 'Lock Owner: 0xfffff80002412000 (tid 100052, pid 20, "other")'
+        elif command in ("show allpcpu", "show alllocks", "show lockedvnods"):
             return
         else:
             yield 'No such command; use "help" to list available commands'
 
-    def _output(self, lines: Iterator[str]) -> None:
-        printed = 0
+    def _output(self, lines: Iterable[str], paged: bool = True) -> None:
+        left = self.lines if paged else 0
         for line in lines:
             self._print(line + "\r\n")
-            printed += 1
-            if self.lines and printed >= self.lines:
-                printed = 0
-                self._print("--More--")
-                while (key := self._key()) not in " qQ\r\n":
-                    pass
-                self._print("\r        \r")
-                if key in "qQ":
-                    return
-                if key in "\r\n":
-                    printed = self.lines - 1
+            if left:
+                left -= 1
+                if not left:
+                    left = self._pager()
+                    if not left and not self._stubborn:
+                        return
+
+    def _pager(self) -> int:
+        """How many lines may follow; 0 once it was quit."""
+        self._print("--Mo" if self._torn_pager else "--More--\r")
+        answers = {"e": 1, "j": 1, "\n": 1, "d": self.lines // 2, "f": self.lines, " ": self.lines}
+        answers |= dict.fromkeys("qQxX", 0)
+        while (key := self._key()) not in answers:
+            pass
+        self._print("        \r")
+        return answers[key]
+
+
+class FakeTerminal(Console):
+    """What a console shows where no ddb is: a terminal's line editing, and what it answers to a line."""
+
+    def __init__(self, path: Path, prompt: str, answer: str = "", **line: int):
+        self.entered: list[str] = []
+        self._text = prompt
+        self._reply = answer
+        super().__init__(path, **line)  # type: ignore[arg-type]
+
+    def converse(self) -> None:
+        line = ""
+        while True:
+            key = self._key()
+            if key == KILL_LINE:
+                self._print("\b \b" * len(line))
+                line = ""
+            elif key == RETURN:
+                self.entered.append(line)
+                self._print(f"\r\n{self._reply}{self._text}")
+                line = ""
+            else:
+                line += key
+                self._print(key)

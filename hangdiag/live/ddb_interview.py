@@ -1,0 +1,220 @@
+"""Which questions a kernel at its ``db>`` prompt is asked, and what its answers amount to.
+
+The most telling come first, so that a console which falls silent costs least. Some never end: ``show allchains``
+and ``show lockchain`` follow a cycle of locks for ever (sys/kern/subr_turnstile.c); they are quit at the first
+page that has gone around. Nothing is asked that may make ddb fault: it would run its kdb.enter script anew
+(db_trap, sys/ddb/db_main.c).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from hangdiag.errors import DebuggerError, InputError
+from hangdiag.live.attach import CutShort, Interrupted
+from hangdiag.live.ddb_channel import open_channel
+from hangdiag.live.ddb_console import Console, Silent
+from hangdiag.live.options import Options
+from hangdiag.live.walker import Progress
+from hangdiag.model import Capture, Thread
+
+_FIRST = (
+    "x/s version",
+    "ps",
+    "alltrace",
+    "show allpcpu",
+    "show alllocks",
+    "show allchains",
+    "show lockedvnods",
+)
+_CHAINS = ("show allchains", "show lockchain", "show sleepchain")
+_MOST_PAGES = 500
+_MOST_CHAINS, _MOST_LOCKS, _MOST_QUEUES, _MOST_TRACES = 64, 32, 16, 4096
+_UNKNOWN_COMMAND = re.compile(r"\A\s*No such command")
+_LINK = re.compile(r"^ ?thread (\d{1,7}) \(pid \d", re.MULTILINE)
+# In `ps`, a thread that is blocked on a turnstile has a * before its lock's name, and the turnstile's address.
+_ON_TURNSTILE = re.compile(r"^ *\d+ .{0,60}?\*\S.{0,40}? (0x[0-9a-f]+)", re.MULTILINE)
+# A thread that waits in one of these sleeps on the lock itself.
+_SLEEPS_ON_LOCK = re.compile(
+    r"_sx_[xs]lock_hard|_sx_xlock|_sx_slock(?:_int)?|sleeplk|lockmgr_\w+|__lockmgr_args"
+)
+_VMM_CHANNELS = frozenset({"vmrndv", "vmstat", "vmidle", "vmhalt", "vmsusp", "devdrn"})
+
+
+@dataclass(slots=True)
+class Transcript:
+    """Commands and answers, as a terminal would have logged them, and what had to be left out."""
+
+    parts: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def add(self, command: str, answer: str) -> None:
+        """Notes an answer below its command."""
+        self.parts.append(f"db> {command}\n{answer}")
+
+    @property
+    def text(self) -> str:
+        """Everything so far."""
+        return "".join(self.parts)
+
+
+def read_console(options: Options, progress: Progress) -> tuple[Capture, ...]:
+    """The captures that ddb's answers amount to; the kernel stays at its prompt.
+
+    Raises DebuggerError if nothing that looks like ddb answers, CutShort if it goes away later.
+    """
+    name = f"ddb {options.place}"
+    channel = open_channel(options.place, options.timeout)
+    console = Console(channel, options.timeout)
+    transcript = Transcript()
+    try:
+        try:
+            console.greet()
+            interview(console, transcript, progress)
+        finally:
+            console.restore()
+            channel.close()
+    except Interrupted:
+        raise
+    except DebuggerError as error:
+        captures = _captures(transcript, name)
+        if not any(capture.threads for capture in captures):
+            raise
+        raise CutShort(f"{error}; what was read until then is used", captures) from error
+    captures = _captures(transcript, name)
+    if not captures:
+        raise InputError(f"{options.place}: nothing in ddb's answers was recognised")
+    return captures
+
+
+def _captures(transcript: Transcript, name: str) -> tuple[Capture, ...]:
+    captures = _read(transcript.text, name)
+    if captures and transcript.skipped:
+        last = captures[-1]
+        facts = (*last.host.facts, *(("skipped", note) for note in transcript.skipped))
+        captures[-1] = replace(last, host=replace(last.host, facts=facts))
+    return tuple(captures)
+
+
+def _read(text: str, name: str) -> list[Capture]:
+    from hangdiag.readers import read_text
+
+    return list(read_text(text, name)) if text else []
+
+
+def interview(console: Console, transcript: Transcript, progress: Progress) -> None:
+    """Asks what matters and notes it in ``transcript``. Raises DebuggerError when the console is gone for good."""
+    for step, command in enumerate(_FIRST):
+        progress(command, step, len(_FIRST))
+        answer = _ask(console, transcript, command)
+        if command == "alltrace" and _UNKNOWN_COMMAND.match(answer):
+            _ask_all(console, transcript, progress, _traces(_threads(transcript)))
+    threads = _threads(transcript)
+    _ask_all(console, transcript, progress, _locks(transcript.text, threads))
+    _follow_chains(console, transcript, progress, threads)
+    _ask_all(console, transcript, progress, _queues(threads))
+
+
+def _threads(transcript: Transcript) -> list[Thread]:
+    return [thread for capture in _read(transcript.text, "ddb") for thread in capture.threads]
+
+
+def _ask(console: Console, transcript: Transcript, command: str) -> str:
+    pages = Pages(command.startswith(_CHAINS))
+    try:
+        answer = console.command(command, pages.bring_something)
+    except Silent as error:
+        transcript.skipped.append(f"{command}: {error}")
+        # If it does not wait for a command now, it is gone for good.
+        console.settle(console.timeout)
+        return ""
+    transcript.add(command, answer)
+    return answer
+
+
+def _ask_all(console: Console, transcript: Transcript, progress: Progress, commands: Sequence[str]) -> None:
+    for step, command in enumerate(commands):
+        progress(command, step, len(commands))
+        _ask(console, transcript, command)
+
+
+@dataclass(slots=True)
+class Pages:
+    """Tells whether a paged command still says anything new. Only those that follow chains (``circles``) may not."""
+
+    circles: bool
+    count: int = 0
+    chain: set[bytes] = field(default_factory=set)
+
+    def bring_something(self, page: bytes) -> bool:
+        """True if the command should go on after ``page``: it has not come around in the chain that it follows."""
+        self.count += 1
+        if not self.circles:
+            return True
+        repeated = False
+        for line in re.split(rb"[\r\n]+", page):
+            if line.startswith(b"chain "):
+                self.chain.clear()
+                repeated = False
+            elif b"thread " in line:
+                repeated = repeated or line.strip() in self.chain
+                self.chain.add(line.strip())
+        return not repeated and self.count < _MOST_PAGES
+
+
+def _traces(threads: Iterable[Thread]) -> list[str]:
+    """The stack of each thread, where ``alltrace`` is not known; bhyve's first."""
+    tids = [thread.tid for thread in sorted(threads, key=_by_interest) if thread.tid is not None]
+    return [f"bt {tid}" for tid in dict.fromkeys(tids)][:_MOST_TRACES]
+
+
+def _by_interest(thread: Thread) -> int:
+    if "bhyve" in (thread.command or ""):
+        return 0
+    return 1 if thread.state == "lock" else 2
+
+
+def _locks(listing: str, threads: Iterable[Thread]) -> list[str]:
+    """The owner of each lock that somebody waits for, by the address of its turnstile or its own."""
+    turnstiles = [f"show turnstile {address}" for address in _ON_TURNSTILE.findall(listing)]
+    locks = [f"show lock {thread.wchan:#x}" for thread in threads if thread.wchan and _sleeps_on_lock(thread)]
+    return list(dict.fromkeys([*turnstiles, *locks]))[:_MOST_LOCKS]
+
+
+def _sleeps_on_lock(thread: Thread) -> bool:
+    return any(_SLEEPS_ON_LOCK.fullmatch(frame.function) for frame in thread.frames[:8])
+
+
+def _follow_chains(
+    console: Console, transcript: Transcript, progress: Progress, threads: Sequence[Thread]
+) -> None:
+    """The chain of each thread that waits for a lock and that no chain has shown yet.
+
+    Before FreeBSD 12 ``show lockchain`` knows turnstiles only, and ``show sleepchain`` the locks one sleeps for.
+    """
+    seen = {int(tid) for tid in _LINK.findall(transcript.text)}
+    waiting = list(_waiting(threads))
+    asked = 0
+    for step, tid in enumerate(waiting):
+        if tid in seen or asked == _MOST_CHAINS:
+            continue
+        asked += 1
+        progress("chains of locks", step, len(waiting))
+        answer = _ask(console, transcript, f"show lockchain {tid}")
+        if "blocked on" not in answer:
+            answer += _ask(console, transcript, f"show sleepchain {tid}")
+        seen.update(int(each) for each in _LINK.findall(answer))
+
+
+def _waiting(threads: Iterable[Thread]) -> Iterator[int]:
+    for thread in threads:
+        if thread.tid is not None and (thread.state == "lock" or _sleeps_on_lock(thread)):
+            yield thread.tid
+
+
+def _queues(threads: Iterable[Thread]) -> list[str]:
+    """The sleep queues of vmm's wait channels: who else is on them."""
+    channels = [thread.wchan for thread in threads if thread.wmesg in _VMM_CHANNELS and thread.wchan]
+    return [f"show sleepq {channel:#x}" for channel in dict.fromkeys(channels)][:_MOST_QUEUES]
