@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hangdiag.live.memory import KernelMemory, Layout, Name, Question, Registers
 
 _PAGE = 4096
+_LEAST_BLOCK = 512
+# Runs of memory end at a boundary of so many bytes: what lies beyond may not be mapped.
+_LONGEST_RUN = 1 << 14
 
 
 class Remembered:
@@ -35,13 +38,38 @@ class Remembered:
     def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
         found = [self._recall(address, length) for address, length in ranges]
         missing = [index for index, block in enumerate(found) if block is None]
-        if missing:
-            blocks = self._memory.read([ranges[index] for index in missing])
-            for index, block in zip(missing, blocks, strict=True):
-                found[index] = block
-                if block is not None:
-                    self._keep(ranges[index][0], block)
+        wide = self._fetch(_together([ranges[index] for index in missing], self.round_trip_bytes))
+        for refused in (False, True):
+            if refused:
+                # A hole between two structures has spoiled the run: each on its own.
+                missing = [index for index in missing if ranges[index] not in wide]
+                self._fetch([ranges[index] for index in missing])
+            for index in missing:
+                found[index] = self._recall(*ranges[index])
+            missing = [index for index in missing if found[index] is None]
         return found
+
+    def read_around(self, addresses: Iterable[int]) -> None:
+        """Reads the aligned blocks of those ``addresses`` that are not known, if a block costs no more than a question.
+
+        The kernel's allocator lays structures of one kind side by side (uma(9)): the next of a list is often near.
+        """
+        block = 1 << (min(self.round_trip_bytes, _PAGE).bit_length() - 1)
+        if block >= _LEAST_BLOCK:
+            unknown = (address for address in addresses if self._recall(address, 1) is None)
+            self.read([(begin, block) for begin in sorted({address // block * block for address in unknown})])
+
+    def _fetch(self, ranges: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Reads and keeps each of ``ranges``; returns those that could not be read."""
+        if not ranges:
+            return set()
+        refused: set[tuple[int, int]] = set()
+        for place, block in zip(ranges, self._memory.read(ranges), strict=True):
+            if block is None:
+                refused.add(place)
+            else:
+                self._keep(place[0], block)
+        return refused
 
     def _recall(self, address: int, length: int) -> bytes | None:
         for begin, block in self._blocks.get(address // _PAGE, ()):
@@ -65,3 +93,22 @@ class Remembered:
 
     def cpu_registers(self) -> dict[int, Registers]:
         return self._memory.cpu_registers()
+
+
+def _together(ranges: Sequence[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
+    """``ranges`` as fewer and longer ones: neighbours less than ``gap`` bytes apart are read at once.
+
+    The kernel's allocator lays structures of one kind side by side (uma(9)).
+    """
+    runs: list[tuple[int, int]] = []
+    for address, length in sorted(set(ranges)):
+        if length <= 0:
+            continue
+        if runs:
+            begin, run = runs[-1]
+            end = max(begin + run, address + length)
+            if address <= begin + run + gap and end - begin <= _LONGEST_RUN:
+                runs[-1] = (begin, end - begin)
+                continue
+        runs.append((address, length))
+    return runs

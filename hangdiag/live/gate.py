@@ -2,7 +2,8 @@
 
 It knows what may be sent, by exact grammar, and refuses everything else: nothing that writes memory or
 registers, runs, stops or steps the target, calls or assigns in an expression, or runs a program or a
-script. What may change is the debugger itself: its symbols, its settings, its connection.
+script (but one of our own, word for word: :mod:`hangdiag.live.gdb_script`). What may change is the debugger
+itself: its symbols, its settings, its connection.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from hangdiag.errors import DebuggerError
+from hangdiag.live import gdb_script
 
 
 class RefusedCommand(DebuggerError):
@@ -106,7 +108,7 @@ _DDB_ALLOWED = re.compile("|".join(f"(?:{command})" for command in _DDB_COMMANDS
 
 def check(command: str) -> str:
     """``command`` unchanged, if gdb may be sent it; raises RefusedCommand otherwise."""
-    if not _ALLOWED.fullmatch(command):
+    if not _ALLOWED.fullmatch(command) and not gdb_script.is_ours(command):
         raise RefusedCommand(
             f"refused to send {command[:80]!r} to the debugger: it is not a known read-only command"
         )

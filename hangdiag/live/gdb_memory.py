@@ -1,7 +1,8 @@
 """The kernel's memory and symbols, asked of gdb over MI (implements :class:`~hangdiag.live.memory.KernelMemory`).
 
-Memory comes in bulk by ``-data-read-memory-bytes``. Layouts are asked as ``sizeof`` and the address of a member
-of a structure at 0, one short expression each, in one batch: exact in every gdb, and nothing to misparse.
+Memory comes in bulk by ``-data-read-memory-bytes``. Layouts are told by gdb's own Python in one answer
+(:mod:`hangdiag.live.gdb_script`); a gdb without it is asked for ``sizeof`` and the address of a member of a structure
+at 0, one short expression each, in one batch: exact in every gdb, and nothing to misparse.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 from hangdiag.errors import DebuggerError
+from hangdiag.live import gdb_script
 from hangdiag.live.memory import Field, Layout, Name, Question, Registers
 from hangdiag.live.mi import Answer, Session
 
@@ -97,6 +99,10 @@ class GdbMemory:
         return {name: value for name, value in zip(names, answers, strict=True) if value}
 
     def layouts(self, questions: Sequence[Question]) -> dict[str, Layout]:
+        found = self._layouts_by_script(questions)
+        return found | self._layouts_one_by_one([one for one in questions if one.name not in found])
+
+    def _layouts_one_by_one(self, questions: Sequence[Question]) -> dict[str, Layout]:
         found: dict[str, Layout] = {}
         open_questions = list(questions)
         for attempt in range(max((len(question.types) for question in questions), default=0)):
@@ -106,6 +112,14 @@ class GdbMemory:
                     found[question.name] = layout
             open_questions = [question for question in open_questions if question.name not in found]
         return found
+
+    def _layouts_by_script(self, questions: Sequence[Question]) -> dict[str, Layout]:
+        """What gdb's own Python tells; empty if this gdb has none."""
+        command = gdb_script.command(questions)
+        if command is None:
+            return {}
+        answer = self._session.ask(command)
+        return gdb_script.understand(answer.console, questions) or {} if answer.status == "done" else {}
 
     def _layouts(self, questions: Sequence[Question], attempt: int) -> list[Layout | None]:
         sizes = self._evaluate([f"sizeof({question.types[attempt]})" for question in questions])
@@ -171,7 +185,7 @@ class GdbMemory:
         for index, cpu in enumerate(cpus):
             pc, sp, fp = values[3 * index : 3 * index + 3]
             if pc is not None and sp is not None and fp is not None:
-                found[cpu] = Registers(pc, sp, fp)
+                found[cpu] = Registers(pc, sp, fp, interrupted=True)
         return found
 
     def _evaluate(self, expressions: Sequence[str], options: Sequence[str] | None = None) -> list[int | None]:

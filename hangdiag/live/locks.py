@@ -9,9 +9,11 @@ and lockmgr.h.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hangdiag.live import read_mostly
 from hangdiag.live.memory import KernelMemory, Layout
 from hangdiag.live.structs import View, read_strings, read_views
 from hangdiag.model import Frame, LockFact
@@ -29,6 +31,13 @@ _FAMILY = {
 _WORD = {"mtx": "mtx_lock", "sx": "sx_lock", "rw": "rw_lock", "lockmgr": "lk_lock"}
 # Threads are aligned beyond the flags (UMA_ALIGN), and the number of flag bits grew: try the narrower mask first.
 _FLAG_MASKS = {"mtx": (0x7,), "sx": (0xF, 0x1F), "rw": (0xF, 0x1F), "lockmgr": (0xF, 0x1F)}
+_LOCKMGR_SLEEPERS = frozenset(
+    {
+        *("sleeplk", "lockmgr_xlock_hard", "lockmgr_slock_hard", "lockmgr_upgrade", "lockmgr_lock_flags"),
+        *("lockmgr_xlock", "lockmgr_slock", "__lockmgr_args"),
+    }
+)
+_LOCK_FUNCTION = re.compile("sx_|lockmgr|sleeplk|rm_")
 _SHARED = 0x1
 # An address is 64 bits; LK_KERNPROC is ((struct thread *)-1), a lock that no thread owns.
 _ALL_ONES = (1 << 64) - 1
@@ -95,29 +104,37 @@ def read_locks(
     wanted = set(waiters)
     asleep = _asleep_candidates(threads)
     objects = _read_objects(memory, layouts, sorted(wanted | set(asleep)))
-    names = read_strings(memory, (view.unsigned("lo_name") or 0 for view in objects.values()))
     for address, sleepers in asleep.items():
         view = objects.get(address)
         if view is not None:
             found = [thread for thread in sleepers if _sleeps_on_lock(thread, view)]
             if found:
                 waiters.setdefault(address, []).extend(found)
+    known = {address: objects[address] for address in sorted(waiters) if address in objects}
+    names = read_strings(memory, (view.unsigned("lo_name") or 0 for view in known.values()))
     tids = {thread.address: thread.tid for thread in threads}
-    words = _read_words(memory, layouts, {a: objects[a] for a in waiters if a in objects})
+    words = _read_words(memory, layouts, known)
+    readers = read_mostly.find_readers(
+        memory, layouts, [a for a, view in known.items() if _class_of(view) in read_mostly.CLASSES], notes
+    )
     facts: list[LockFact] = []
     for address in sorted(waiters):
-        view = objects.get(address)
+        view = known.get(address)
         if view is None:
             notes.append(f"the lock at {address:#x} cannot be read")
             facts.append(LockFact(address, waiters=_tids(waiters[address])))
             continue
         name = names.get(view.unsigned("lo_name") or 0)
-        kind = lock_class(view.unsigned("lo_flags") or 0)
+        kind = _class_of(view)
         state, owner = None, None
         family = _FAMILY.get(kind or "")
         if family is not None and address in words:
             state, owner = decode_word(family, words[address], tids, osreldate)
-        if owner is not None and owner not in tids:
+        sharers = tuple(tid for reader in readers.get(address, ()) if (tid := tids.get(reader)) is not None)
+        if kind in read_mostly.CLASSES and readers.get(address):
+            # The writer that waits for its readers holds the inner lock already.
+            state, owner = "shared", None
+        elif owner is not None and owner not in tids:
             notes.append(f"the lock {name or hex(address)} is owned by {owner:#x}, which is no known thread")
         facts.append(
             LockFact(
@@ -127,10 +144,15 @@ def read_locks(
                 state,
                 owner=tids.get(owner) if owner is not None else None,
                 owner_address=owner,
+                sharers=sharers,
                 waiters=_tids(waiters[address]),
             )
         )
     return tuple(facts)
+
+
+def _class_of(view: View) -> str | None:
+    return lock_class(view.unsigned("lo_flags") or 0)
 
 
 def _tids(threads: Sequence[LockedThread]) -> tuple[int, ...]:
@@ -169,9 +191,15 @@ def _asleep_candidates(threads: Sequence[LockedThread]) -> dict[int, list[Locked
     found: dict[int, list[LockedThread]] = {}
     for thread in threads:
         channel = thread.view.unsigned("td_wchan")
-        if channel and thread.state in ("sleeping", None):
+        if channel and thread.state in ("sleeping", None) and _may_sleep_on_lock(thread):
             found.setdefault(channel, []).append(thread)
     return found
+
+
+def _may_sleep_on_lock(thread: LockedThread) -> bool:
+    # Most threads sleep on something else, and each channel would be a question.
+    functions = [frame.function for frame in thread.frames[:8]]
+    return not functions or any(_LOCK_FUNCTION.search(function) for function in functions)
 
 
 def _read_objects(
@@ -187,20 +215,20 @@ def _sleeps_on_lock(thread: LockedThread, view: View) -> bool:
     Its class must say so, and the wait message be the lock's own name (the same pointer). Buffer locks
     sleep under messages of their own: there the stack must show that lockmgr put the thread to sleep.
     """
-    kind = lock_class(view.unsigned("lo_flags") or 0)
+    kind = _class_of(view)
     if kind not in ("sx", "lockmgr") or not view.unsigned("lo_name"):
         return False
     if view.unsigned("lo_name") == thread.view.unsigned("td_wmesg"):
         return True
     functions = {frame.function for frame in thread.frames[:8]}
-    return kind == "lockmgr" and bool(functions & {"sleeplk", "lockmgr_xlock_hard", "lockmgr_slock_hard"})
+    return kind == "lockmgr" and bool(functions & _LOCKMGR_SLEEPERS)
 
 
 def _read_words(memory: KernelMemory, layouts: dict[str, Layout], objects: dict[int, View]) -> dict[int, int]:
     """The lock word of each lock object (it is the first member of its lock)."""
     places: dict[int, tuple[int, int]] = {}
     for address, view in objects.items():
-        family = _FAMILY.get(lock_class(view.unsigned("lo_flags") or 0) or "")
+        family = _FAMILY.get(_class_of(view) or "")
         layout = layouts.get(family or "")
         if family is None or layout is None or not layout.has("lock_object", _WORD[family]):
             continue

@@ -47,11 +47,16 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """The three registers that unwinding needs: program counter, stack and frame pointer."""
+    """The three registers that unwinding needs: program counter, stack and frame pointer.
+
+    ``interrupted`` is true for a CPU's, which may have been stopped at any instruction; false where a function
+    saved them in its middle.
+    """
 
     pc: int
     sp: int
     fp: int
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

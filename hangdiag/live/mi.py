@@ -35,6 +35,20 @@ _RESULT = re.compile(rb"(\d+)\^(done|running|connected|error|exit)")
 _MEMORY = re.compile(
     rb'\d+\^done,memory=\[\{begin="0x[0-9a-f]+",offset="0x[0-9a-f]+",end="0x[0-9a-f]+",contents="([0-9a-f]*)"\}\]'
 )
+# The records that come by the hundred, which pygdbmi's parser would read a character at a time.
+_VALUE = re.compile(rb'\d+\^done(?:,value="((?:[^"\\]|\\.)*)")?')
+_STREAM = re.compile(rb'[~&@]"((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(rb"\\(?:([0-7]{3})|(.))")
+_ESCAPED = {
+    b"n": b"\n",
+    b"t": b"\t",
+    b"r": b"\r",
+    b"f": b"\f",
+    b"b": b"\b",
+    b"v": b"\v",
+    b"a": b"\a",
+    b"e": b"\x1b",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +227,10 @@ class Session:
         memory = _MEMORY.fullmatch(line)
         if memory is not None:
             return Answer("done", contents=bytes.fromhex(memory.group(1).decode()))
+        value = _VALUE.fullmatch(line)
+        if value is not None:
+            contents = {"value": _c_string(value.group(1))} if value.group(1) is not None else {}
+            return Answer("done", contents, "".join(console))
         record = _parse(line)
         payload = record.get("payload")
         return Answer(
@@ -221,7 +239,7 @@ class Session:
 
     def _note(self, line: bytes, console: list[str]) -> None:
         if line[:1] in (b"~", b"&", b"@"):
-            text = str(_parse(line).get("payload") or "")
+            text = _stream_text(line)
             if line[:1] == b"~":
                 console.append(text)
             if text.strip() and line[:1] != b"@":
@@ -270,6 +288,25 @@ class Session:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._owned.clear()
+
+
+def _stream_text(line: bytes) -> str:
+    stream = _STREAM.fullmatch(line)
+    return _c_string(stream.group(1)) if stream is not None else str(_parse(line).get("payload") or "")
+
+
+def _c_string(quoted: bytes) -> str:
+    """The text of a C string as MI writes it (without its quotes)."""
+    if b"\\" in quoted:
+        quoted = _ESCAPE.sub(
+            lambda match: (
+                bytes([int(match.group(1), 8) & 0xFF])
+                if match.group(1)
+                else _ESCAPED.get(match.group(2), match.group(2))
+            ),
+            quoted,
+        )
+    return quoted.decode("utf-8", "replace")
 
 
 def _parse(line: bytes) -> dict[str, Any]:

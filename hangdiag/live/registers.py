@@ -9,7 +9,7 @@ from typing import Literal
 from hangdiag.live.memory import KernelMemory, Layout, Registers
 from hangdiag.live.structs import View, bit_set, read_views
 
-_RUNNING = 4
+_INACTIVE, _RUNNING = 0, 4
 # sys/sys/proc.h: NOCPU is -1, a u_char 255 before FreeBSD 10.
 _NOCPU = frozenset({-1, 255})
 _PCB_MEMBERS = ("pcb_rip", "pcb_rsp", "pcb_rbp", "pcb_x", "pcb_lr", "pcb_sp", "pcb_pc")
@@ -122,7 +122,8 @@ def thread_registers(
     for index, view in enumerate(threads):
         if index not in running:
             address = view.unsigned("td_pcb")
-            if address:
+            # An exited thread has switched away for good, and its stack may be another's.
+            if address and view.unsigned("td_state") != _INACTIVE:
                 places[index] = address
             continue
         cpu = running[index]

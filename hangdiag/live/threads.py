@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hangdiag.live.cache import Remembered
 from hangdiag.live.memory import Field, KernelMemory, Layout
 from hangdiag.live.structs import View, hull, read_views
 
@@ -32,38 +33,42 @@ class RawProcess:
 
 
 def walk_processes(
-    memory: KernelMemory, layouts: dict[str, Layout], allproc: int, notes: list[str]
+    memory: Remembered, layouts: dict[str, Layout], symbols: dict[str, int], notes: list[str]
 ) -> list[RawProcess]:
-    """All processes and their threads, in the order of ``allproc``.
+    """All processes and their threads, in the order of ``allproc``; zombies' own list (until FreeBSD 12) after it.
 
-    ``allproc`` is the address of the list's head. Adds a line to ``notes`` for everything skipped.
+    Adds a line to ``notes`` for everything skipped.
     """
-    processes = _follow_processes(memory, layouts["proc"], allproc, notes)
+    seen: set[int] = set()
+    processes: list[View] = []
+    for name, what in (("allproc", "processes"), ("zombproc", "zombies")):
+        if name in symbols:
+            processes += _follow_processes(memory, layouts["proc"], symbols[name], what, seen, notes)
     threads = _follow_threads(memory, layouts["thread"], layouts.get("pcb"), processes, notes)
     return [RawProcess(view, tuple(found)) for view, found in zip(processes, threads, strict=True)]
 
 
-def _follow_processes(memory: KernelMemory, layout: Layout, allproc: int, notes: list[str]) -> list[View]:
-    first = memory.read([(allproc, memory.pointer_size)])[0]
+def _follow_processes(
+    memory: Remembered, layout: Layout, head: int, what: str, seen: set[int], notes: list[str]
+) -> list[View]:
+    first = memory.read([(head, memory.pointer_size)])[0]
     if first is None:
-        notes.append(f"the list of processes at {allproc:#x} cannot be read")
+        notes.append(f"the list of {what} at {head:#x} cannot be read")
         return []
     address = int.from_bytes(first, "big" if memory.byte_order == "big" else "little")
-    seen: set[int] = set()
     found: list[View] = []
     while address:
         if address in seen:
-            notes.append(
-                f"the list of processes runs in a circle at {address:#x}: stopped after {len(found)}"
-            )
+            notes.append(f"the list of {what} runs in a circle at {address:#x}: stopped after {len(found)}")
             break
-        if len(found) >= MAXIMUM_PROCESSES:
+        if len(seen) >= MAXIMUM_PROCESSES:
             notes.append(f"more than {MAXIMUM_PROCESSES} processes: the rest was skipped")
             break
         seen.add(address)
+        memory.read_around([address + hull(layout, layout.fields)[0]])
         view = read_views(memory, layout, [address])[0]
         if view is None:
-            notes.append(f"the list of processes is broken after {len(found)}: {address:#x} cannot be read")
+            notes.append(f"the list of {what} is broken after {len(found)}: {address:#x} cannot be read")
             break
         found.append(view)
         address = view.unsigned("p_list.le_next") or 0
@@ -71,7 +76,7 @@ def _follow_processes(memory: KernelMemory, layout: Layout, allproc: int, notes:
 
 
 def _follow_threads(
-    memory: KernelMemory, layout: Layout, pcb: Layout | None, processes: list[View], notes: list[str]
+    memory: Remembered, layout: Layout, pcb: Layout | None, processes: list[View], notes: list[str]
 ) -> list[list[View]]:
     # All processes' lists advance together, one thread each a round: round trips grow with the
     # longest list, not with the number of threads.
@@ -83,8 +88,10 @@ def _follow_threads(
     ]
     seen: set[int] = set()
     if pending:
-        layout = _with_pcb(memory, layout, pcb, pending[0][1])
+        layout = with_pcb(memory, layout, pcb, pending[0][1])
+    begin = hull(layout, layout.fields)[0]
     while pending:
+        memory.read_around(address + begin for _, address in pending)
         views = read_views(memory, layout, [address for _, address in pending])
         following: list[tuple[int, int]] = []
         for (index, address), view in zip(pending, views, strict=True):
@@ -118,7 +125,7 @@ def _follow_threads(
     return found
 
 
-def _with_pcb(memory: KernelMemory, layout: Layout, pcb: Layout | None, first: int) -> Layout:
+def with_pcb(memory: KernelMemory, layout: Layout, pcb: Layout | None, first: int) -> Layout:
     """``layout`` with the pcb as one more member, if this kernel keeps the pcb inside the thread.
 
     Both are then one read. FreeBSD 12 does so on amd64; later kernels keep it on the kernel stack.
@@ -135,17 +142,21 @@ def _with_pcb(memory: KernelMemory, layout: Layout, pcb: Layout | None, first: i
 
 
 # sys/sys/proc.h, unchanged from 12 to 15: enum td_states and the TDI_ bits of td_inhibitors.
-_STATES = {0: "inactive", 2: "runnable", 3: "runnable", 4: "running"}
-_INHIBITED = 1
+_STATES = {2: "runnable", 3: "runnable", 4: "running"}
+# enum p_state: PRS_ZOMBIE.
+_LIFETIMES = {2: "zombie"}
+_INACTIVE, _INHIBITED = 0, 1
 _INHIBITORS = ((0x8, "lock"), (0x2, "sleeping"), (0x10, "iwait"), (0x1, "suspended"), (0x4, "swapped"))
 _TDF_SINTR = 0x8
 
 
-def thread_state(view: View) -> str | None:
-    """The state of a thread in the words of :class:`hangdiag.model.Thread`."""
+def thread_state(view: View, process: View) -> str | None:
+    """The state of a thread of ``process`` in the words of :class:`hangdiag.model.Thread`."""
     state = view.unsigned("td_state")
     if state is None:
         return "sleeping" if view.unsigned("td_wchan") else None
+    if state == _INACTIVE:
+        return _LIFETIMES.get(process.unsigned("p_state") or 0, "inactive")
     if state != _INHIBITED:
         return _STATES.get(state)
     inhibitors = view.unsigned("td_inhibitors") or 0

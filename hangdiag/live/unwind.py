@@ -16,17 +16,20 @@ from hangdiag.live.structs import View
 from hangdiag.model import Frame
 
 MAXIMUM_DEPTH = 128
-# How much of a stack is read at a time, at most and at least: the whole, or a frame record and some more.
+# How much of a stack is read at a time, at most and at least: a page, or a frame record and some more. Most
+# stacks of sleeping threads are shorter than the first read.
 _MOST_READ = 4096
+_FIRST_READ = 1024
 _LEAST_READ = 64
 _PAGE = 4096
 
 # amd64: the assembler's entry points, between which and the C code they call lies a trap frame.
 _AMD64_ENTRY = re.compile(
-    r"calltrap|nmi_calltrap|mchk_calltrap|fork_trampoline|fast_syscall_common|int0x80_syscall_common|X[a-z]\w*"
+    r"calltrap|nmi_calltrap|mchk_calltrap|fork_trampoline|fast_syscall_common|int0x80_syscall_common|doreti\w*|X[a-z]\w*"
 )
+# doreti calls ast() only on the way back to user mode.
 _AMD64_LAST = re.compile(
-    r"fork_trampoline|fast_syscall_common|int0x80_syscall\w*|Xfast_syscall\w*|Xint0x80_\w*"
+    r"fork_trampoline|fast_syscall_common|int0x80_syscall\w*|Xfast_syscall\w*|Xint0x80_\w*|doreti\w*"
 )
 _ARM64_ENTRY = re.compile(r"handle_(?:el[01]h?_\w+|serror|empty_exception)")
 _ARM64_LAST = re.compile(r"fork_trampoline|handle_el0_\w+")
@@ -64,14 +67,18 @@ class _Machine:
     arm64: bool
     kernel_half: bool
     chunk: int
+    #: A thousand stacks share some dozens of functions and call sites.
+    kinds: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    frames: dict[tuple[int, bool], Frame] = field(default_factory=dict)
 
-    @property
-    def entry(self) -> re.Pattern[str]:
-        return _ARM64_ENTRY if self.arm64 else _AMD64_ENTRY
-
-    @property
-    def last(self) -> re.Pattern[str]:
-        return _ARM64_LAST if self.arm64 else _AMD64_LAST
+    def is_entry(self, function: str) -> tuple[bool, bool]:
+        """Whether ``function`` is an entry point, with a trap frame above it, and whether one where stacks begin."""
+        kind = self.kinds.get(function)
+        if kind is None:
+            entry, last = (_ARM64_ENTRY, _ARM64_LAST) if self.arm64 else (_AMD64_ENTRY, _AMD64_LAST)
+            kind = (entry.fullmatch(function) is not None, last.fullmatch(function) is not None)
+            self.kinds[function] = kind
+        return kind
 
 
 @dataclass(slots=True)
@@ -79,13 +86,17 @@ class _Walk:
     """One stack in progress.
 
     ``exact`` says that ``pc`` is no return address (the innermost frame, an interrupted one);
+    ``interrupted`` that the frame was left at any instruction, ``code`` then are the bytes there (None: not read);
     ``callee`` is the address of the frame record that led here; ``need`` is memory to read first.
     """
 
     job: Job
     pc: int
+    sp: int
     fp: int
     exact: bool = True
+    interrupted: bool = False
+    code: bytes | None = None
     named: bool = False
     callee: int | None = None
     frames: list[Frame] = field(default_factory=list)
@@ -134,29 +145,47 @@ def unwind(
         active = [walk for walk in walks if not walk.done]
         if not active:
             break
-        _read_needed(memory, active)
+        grown = _read_needed(memory, active)
         active = [walk for walk in active if walk.need is None]
-        wanted = {walk.lookup for walk in active if not walk.named} - asked
+        if not machine.arm64:
+            _read_code(memory, active)
+        wanted = {walk.lookup for walk in active if not walk.named}
+        for walk in grown:
+            wanted.update(_foresee(walk, machine))
+        wanted -= asked
         if wanted:
             asked |= wanted
             names.update(memory.names(sorted(wanted)))
         for walk in active:
-            _advance(walk, names, machine)
+            while not walk.done and walk.need is None and (walk.named or walk.lookup in asked):
+                _advance(walk, names, machine)
+                if walk.interrupted and not walk.named:
+                    # Its instruction is to be read first.
+                    break
     return [Stack(tuple(walk.frames), walk.own, walk.complete) for walk in walks]
 
 
 def _start(job: Job, machine: _Machine) -> _Walk:
-    walk = _Walk(job, _canonical(job.registers.pc, machine), job.registers.fp)
+    registers = job.registers
+    walk = _Walk(
+        job,
+        _canonical(registers.pc, machine),
+        registers.sp,
+        registers.fp,
+        interrupted=registers.interrupted,
+    )
     if job.low <= job.registers.sp < job.high:
         walk.own = True
-        # The used part lies above the stack pointer, and most stacks are shorter than the first read.
+        # The used part lies above the stack pointer.
         begin = job.registers.sp & ~7
-        if machine.chunk == _MOST_READ:
-            walk.need = (begin, min(job.high - begin, _MOST_READ))
+        if machine.chunk >= _FIRST_READ:
+            walk.need = (begin, min(job.high - begin, _FIRST_READ))
     return walk
 
 
-def _read_needed(memory: KernelMemory, walks: list[_Walk]) -> None:
+def _read_needed(memory: KernelMemory, walks: list[_Walk]) -> list[_Walk]:
+    """Reads what ``walks`` need; returns those that got it."""
+    grown: list[_Walk] = []
     needing = [(walk, walk.need) for walk in walks if walk.need is not None]
     blocks = memory.read([need for _, need in needing]) if needing else []
     for (walk, (begin, length)), block in zip(needing, blocks, strict=True):
@@ -164,11 +193,40 @@ def _read_needed(memory: KernelMemory, walks: list[_Walk]) -> None:
         page_end = (begin // _PAGE + 1) * _PAGE
         if block is not None:
             walk.blocks.append((begin, block))
+            grown.append(walk)
         elif begin + length > page_end:
             # The stack may end (or its thread lie about its size) before the run that was asked for.
             walk.need = (begin, page_end - begin)
         else:
             walk.refused.add(begin // _PAGE)
+    return grown
+
+
+def _read_code(memory: KernelMemory, walks: list[_Walk]) -> None:
+    """Reads the instruction at which each interrupted frame stands."""
+    needing = [walk for walk in walks if walk.interrupted and walk.code is None and not walk.named]
+    blocks = memory.read([(walk.pc, 4) for walk in needing]) if needing else []
+    for walk, block in zip(needing, blocks, strict=True):
+        walk.code = block or b""
+
+
+def _foresee(walk: _Walk, machine: _Machine) -> list[int]:
+    """The addresses that ``walk`` is going to name, as far as what was read shows: named at once, they are one question."""
+    size = machine.pointer_size
+    found: list[int] = []
+    fp = walk.fp
+    while len(found) < MAXIMUM_DEPTH:
+        record = _remembered(walk, fp, 2 * size)
+        if record is None:
+            break
+        pc = _canonical(int.from_bytes(record[size:], machine.byte_order), machine)
+        if not pc or (machine.kernel_half and not pc >> 63):
+            break
+        found.append(pc - 1)
+        callee, fp = fp, int.from_bytes(record[:size], machine.byte_order)
+        if fp <= callee:
+            break
+    return found
 
 
 def _canonical(address: int, machine: _Machine) -> int:
@@ -183,8 +241,21 @@ def _advance(walk: _Walk, names: dict[int, Name], machine: _Machine) -> None:
     if not walk.named and not _name_frame(walk, names, machine):
         return
     function = walk.frames[-1].function
-    if not walk.exact and machine.entry.fullmatch(function):
-        if machine.last.fullmatch(function):
+    if walk.exact and len(walk.frames) == 1 and function == "fork_trampoline":
+        # It has not run yet: its frame pointer may be a copy of its parent's.
+        walk.end(complete=True)
+        return
+    place = _return_address_place(walk) if walk.interrupted else None
+    if place is not None:
+        address = _load(walk, place, machine.pointer_size, machine)
+        if address is not None:
+            # The frame pointer is still (or again) the caller's.
+            walk.pc = int.from_bytes(address, machine.byte_order)
+            walk.callee, walk.exact, walk.interrupted, walk.named = None, False, False, False
+        return
+    entry, last = machine.is_entry(function)
+    if entry and not walk.exact:
+        if last:
             walk.end(complete=True)
         else:
             _through_trap(walk, machine)
@@ -205,14 +276,34 @@ def _advance(walk: _Walk, names: dict[int, Name], machine: _Machine) -> None:
     )
 
 
+def _return_address_place(walk: _Walk) -> int | None:
+    """Where the return address of an interrupted frame lies if it has no frame record yet, or no more.
+
+    As db_backtrace() in sys/amd64/amd64/db_trace.c tells it: by the instruction that comes next.
+    """
+    if not walk.code or not walk.sp:
+        return None
+    if walk.code == b"\x55\x48\x89\xe5" or walk.code[:1] == b"\xc3" or walk.frames[-1].offset == 0:
+        # push %rbp; mov %rsp,%rbp - or ret - or an assembler function's first instruction
+        return walk.sp
+    if walk.code[:3] == b"\x48\x89\xe5":
+        # mov %rsp,%rbp
+        return walk.sp + 8
+    return None
+
+
 def _name_frame(walk: _Walk, names: dict[int, Name], machine: _Machine) -> bool:
     """Appends the current frame; ends the walk and returns False where its address has no name."""
-    name = names.get(walk.lookup)
-    if name is None or (machine.kernel_half and not walk.pc >> 63):
-        walk.end(complete=False)
-        return False
-    offset = name.offset if walk.exact else name.offset + 1
-    walk.frames.append(Frame(name.function, offset, name.module, name.file, name.line, address=walk.pc))
+    frame = machine.frames.get((walk.pc, walk.exact))
+    if frame is None:
+        name = names.get(walk.lookup)
+        if name is None or (machine.kernel_half and not walk.pc >> 63):
+            walk.end(complete=False)
+            return False
+        offset = name.offset if walk.exact else name.offset + 1
+        frame = Frame(name.function, offset, name.module, name.file, name.line, address=walk.pc)
+        machine.frames[walk.pc, walk.exact] = frame
+    walk.frames.append(frame)
     walk.named = True
     if len(walk.frames) >= MAXIMUM_DEPTH:
         walk.end(complete=False)
@@ -233,7 +324,8 @@ def _move(walk: _Walk, pc: int, fp: int) -> None:
     if fp in walk.seen:
         fp = 0
     walk.seen.add(fp)
-    walk.pc, walk.fp, walk.callee, walk.exact, walk.named = pc, fp, callee, False, False
+    walk.pc, walk.fp, walk.callee = pc, fp, callee
+    walk.exact, walk.interrupted, walk.named = False, False, False
 
 
 def _through_trap(walk: _Walk, machine: _Machine) -> None:
@@ -262,13 +354,9 @@ def _through_trap(walk: _Walk, machine: _Machine) -> None:
     if not pc:
         walk.end(complete=True)
         return
-    walk.pc, walk.fp, walk.callee, walk.exact, walk.named = (
-        _canonical(pc, machine),
-        fp or 0,
-        None,
-        True,
-        False,
-    )
+    walk.pc, walk.fp, walk.callee = _canonical(pc, machine), fp or 0, None
+    walk.sp = (view.unsigned("tf_rsp") or 0) if not machine.arm64 else 0
+    walk.exact, walk.interrupted, walk.code, walk.named = True, True, None, False
 
 
 def _register(view: View, member: str, index: int, machine: _Machine) -> int | None:
@@ -280,14 +368,21 @@ def _register(view: View, member: str, index: int, machine: _Machine) -> int | N
 
 def _load(walk: _Walk, address: int, length: int, machine: _Machine) -> bytes | None:
     """Memory at ``address``; None if it must be read first (``walk.need``) or cannot be (the walk ends)."""
-    for begin, block in reversed(walk.blocks):
-        offset = address - begin
-        if offset >= 0 and offset + length <= len(block):
-            return block[offset : offset + length]
+    found = _remembered(walk, address, length)
+    if found is not None:
+        return found
     if address <= 0 or address % 8 or address >> 64 or address // _PAGE in walk.refused:
         walk.end(complete=False)
         return None
     low, high = walk.job.low, walk.job.high
     limit = high if low <= address < high else (address // _PAGE + 1) * _PAGE
     walk.need = (address, max(length, min(limit - address, machine.chunk)))
+    return None
+
+
+def _remembered(walk: _Walk, address: int, length: int) -> bytes | None:
+    for begin, block in reversed(walk.blocks):
+        offset = address - begin
+        if offset >= 0 and offset + length <= len(block):
+            return block[offset : offset + length]
     return None

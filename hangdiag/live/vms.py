@@ -190,17 +190,19 @@ def _build_vcpu(index: int, view: View) -> Vcpu:
 def find_pid(raw: RawVm, threads: Sequence[Thread], arguments: dict[int, str]) -> int | None:
     """The bhyve process of a VM; None if nothing shows it.
 
-    No pointer leads from a VM to its process. A vCPU's thread that sleeps on its vCPU or in the VM's
-    rendezvous belongs to it; else the one process whose command line names the VM.
+    No pointer leads from a VM to its process. A vCPU's thread that sleeps on one of its vCPUs (or on the state
+    of one), in the VM's rendezvous or on another part of it belongs to it; else the one process whose command line
+    names the VM.
     """
-    own = {view.address for _, view in raw.vcpus}
-    channel = raw.vm.place("rendezvous_func")
-    if channel is not None:
-        own.add(channel)
+    places = [(raw.vm.address, raw.vm.layout.size)]
+    places += [(view.address, view.layout.size) for _, view in raw.vcpus]
     pids = {
         thread.pid
         for thread in threads
-        if thread.wchan in own and thread.pid is not None and (thread.name or "").startswith("vcpu ")
+        if thread.wchan is not None
+        and thread.pid is not None
+        and (thread.name or "").startswith("vcpu ")
+        and any(begin <= thread.wchan < begin + size for begin, size in places)
     }
     if len(pids) == 1:
         return pids.pop()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hangdiag.errors import DebuggerError
+from hangdiag.live import ahead
 from hangdiag.live import host as host_facts
 from hangdiag.live import layouts as wanted
 from hangdiag.live import vms as vm_reader
@@ -46,8 +47,10 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
     progress("layouts", 0, 1)
     layouts, symbols = ask(memory)
     progress("processes", 0, 1)
+    ahead.read_variables(memory, symbols)
+    ahead.read_threads(memory, layouts, symbols)
     vms_before = vm_reader.read_vms(memory, layouts, symbols, notes, with_vcpus=False)
-    processes = walk_processes(memory, layouts, symbols["allproc"], notes)
+    processes = walk_processes(memory, layouts, symbols, notes)
     views = [view for process in processes for view in process.threads]
     if not views:
         raise DebuggerError(
@@ -160,20 +163,21 @@ def _build_threads(
         command = process.view.text("p_comm") or None
         pid = process.view.signed("p_pid")
         for view in process.threads:
-            built.append(_build_thread(view, pid, command, strings, clock, stacks[index]))
+            state = thread_state(view, process.view)
+            built.append(_build_thread(view, state, pid, command, strings, clock, stacks[index]))
             index += 1
     return tuple(built)
 
 
 def _build_thread(
     view: View,
+    state: str | None,
     pid: int | None,
     command: str | None,
     strings: dict[int, str],
     clock: dict[str, int],
     stack: Stack | None,
 ) -> Thread:
-    state = thread_state(view)
     asleep = state in ("sleeping", "suspended", None) and bool(view.unsigned("td_wchan"))
     frames = stack.frames if stack is not None else ()
     return Thread(

@@ -19,6 +19,7 @@ MODEL = Path(__file__).parent / "model"
 VARIANTS = {
     "array": (),
     "pointers": ("-DVCPU_POINTERS",),
+    "split": ("-DVCPU_POINTERS", "-DSPLIT"),
     "arm64": ("-DARM64",),
     "anywhere": ("-DVCPU_POINTERS", "-fPIE", "-pie"),
     # The same version text, but not the same build.

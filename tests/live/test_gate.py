@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangdiag.live import gate
+from hangdiag.live import gate, gdb_script
+from hangdiag.live.layouts import QUESTIONS
 
 ALLOWED = [
     "-data-read-memory-bytes 0xfffffe0000723000 4096",
@@ -109,6 +113,34 @@ REFUSED = [
     "-data-read-memory-bytes $pc 4",
     "-data-read-memory-bytes panic() 4",
 ]
+
+
+def _packed(text: str) -> str:
+    command = gdb_script.command(QUESTIONS)
+    assert command is not None
+    before, _, after = command.partition("b64decode('")
+    return f"{before}b64decode('{base64.b64encode(zlib.compress(text.encode())).decode()}'{after.partition(chr(39))[2]}"
+
+
+def test_one_script_passes_and_no_other() -> None:
+    command = gdb_script.command(QUESTIONS)
+    assert command is not None
+    assert gate.check(command) == command
+    script = gdb_script._SCRIPT
+    assert gate.check(_packed(f"thread:td_tid,td_plist.tqe_next;vm:#{script}"))
+    for refused in (
+        _packed(f"thread:td_tid#{script}gdb.execute('continue')"),
+        _packed("thread:td_tid#gdb.execute('continue')"),
+        _packed(f"thread:td_tid'#{script}"),
+        _packed(f"thread:td_tid {script}"),
+        command + "\n-exec-continue",
+        command.replace("del a,s", "del a;c"),
+        command.replace("b64decode('", "b64decode('!"),
+        command.replace("b64decode('", "b64decode('AAAA"),
+    ):
+        with pytest.raises(gate.RefusedCommand):
+            gate.check(refused)
+
 
 DDB_ALLOWED = [
     "ps",

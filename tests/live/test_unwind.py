@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from hangdiag.live.cache import Remembered
 from hangdiag.live.gdb_memory import cpu_threads, lists_kernel_threads
 from hangdiag.live.kld import find_symbols, section_addresses
 from hangdiag.live.locks import decode_word, lock_class
 from hangdiag.live.memory import Field, Layout, Name, Question, Registers
-from hangdiag.live.mi import Answer, well_formed
+from hangdiag.live.mi import Answer, _parse, _stream_text, well_formed
 from hangdiag.live.samples import annotate
 from hangdiag.live.structs import bit_set, c_string, read_strings
 from hangdiag.live.unwind import Job, unwind
@@ -229,6 +230,64 @@ def test_which_threads_a_debugger_lists() -> None:
 )
 def test_records_that_would_hang_the_parser(record: str) -> None:
     assert not well_formed(record)
+
+
+def test_streams_are_read_as_pygdbmi_reads_them() -> None:
+    for text in (r"plain", r"two\nlines", r"a \"quoted\" \\ path", r"tab\tend", r"octal \303\244"):
+        assert _stream_text(f'~"{text}"'.encode()) == str(_parse(f'~"{text}"'.encode())["payload"])
+
+
+def test_neighbours_are_read_together_and_a_hole_costs_nothing_but_time() -> None:
+    memory = Remembered(HandMade({0x10000: b"a" * 100, 0x11000: b"b" * 100}))
+    inner = memory._memory
+    assert memory.read([(0x10000, 8), (0x10040, 8)]) == [b"a" * 8] * 2
+    assert inner.rounds == 1  # type: ignore[attr-defined]
+    assert memory.read([(0x10020, 8)]) == [b"a" * 8]
+    assert inner.rounds == 1  # type: ignore[attr-defined]
+    # Between these two nothing is mapped: together they cannot be read, one by one they can.
+    assert memory.read([(0x10050, 8), (0x11000, 8), (0x20000, 8)]) == [b"a" * 8, b"b" * 8, None]
+    assert inner.rounds == 3  # type: ignore[attr-defined]
+
+
+AMD64 = {
+    "trapframe": Layout(
+        "trapframe",
+        192,
+        {
+            "tf_rip": Field(152, 8, None),
+            "tf_cs": Field(160, 8, None),
+            "tf_rsp": Field(176, 8, None),
+            "tf_rbp": Field(64, 8, None),
+        },
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "offset", "sp", "expected"),
+    [
+        # push %rbp; mov %rsp,%rbp: the return address is on top of the stack.
+        (b"\x55\x48\x89\xe5", 16, 9000, ["work", "panic", "caller"]),
+        (b"\x48\x89\xe5\x41", 17, 8992, ["work", "panic", "caller"]),
+        (b"\xc3\x90\x90\x90", 40, 9000, ["work", "panic", "caller"]),
+        (b"\xfa\x90\x90\x90", 0, 9000, ["work", "panic", "caller"]),
+        # In the middle the frame pointer is the function's own.
+        (b"\x90\x90\x90\x90", 40, 9000, ["work", "caller"]),
+    ],
+)
+def test_a_cpu_stopped_before_its_frame_was_made(
+    code: bytes, offset: int, sp: int, expected: list[str]
+) -> None:
+    memory = stack_of({10000: (0, at("caller"))}, {9000: struct.pack("<Q", at("panic"))})
+    memory.blocks[at("work", offset)] = code
+    registers = Registers(at("work", offset), STACK + sp, STACK + 10000, interrupted=True)
+    (stack,) = unwind(memory, AMD64, [Job(registers, STACK, STACK + 16384)], {}, kernel_half=True)
+    assert [frame.function for frame in stack.frames] == expected
+
+
+def test_a_thread_that_has_not_run_has_one_frame() -> None:
+    memory = stack_of({9000: (0, at("caller"))})
+    assert functions(memory, {}, at("fork_trampoline", 0), STACK + 9000) == ["fork_trampoline"]
 
 
 def test_samples_tell_moving_from_stuck() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from hangdiag.live.attach import attach, connected
 from hangdiag.live.gdb_memory import GdbMemory
+from hangdiag.live.layouts import QUESTIONS
 from hangdiag.live.options import Options
 from hangdiag.live.walker import walk
 from hangdiag.model import Capture
@@ -32,7 +33,7 @@ def skipped(capture: Capture) -> list[str]:
     return [text for key, text in capture.host.facts if key == "skipped"]
 
 
-@pytest.mark.parametrize("variant", ["array", "pointers", "arm64", "anywhere"])
+@pytest.mark.parametrize("variant", ["array", "pointers", "split", "arm64", "anywhere"])
 def test_deadlock(build: Callable[[str], Path], variant: str) -> None:
     capture = read(build(variant), "deadlock")
     threads = {thread.name: thread for thread in capture.threads}
@@ -78,7 +79,7 @@ def test_deadlock(build: Callable[[str], Path], variant: str) -> None:
 def test_locks_and_their_owners(build: Callable[[str], Path], variant: str) -> None:
     capture = read(build(variant), "lockcycle")
     tids = {thread.name: thread.tid for thread in capture.threads}
-    locks = {lock.name: lock for lock in capture.locks}
+    locks = {lock.name: lock for lock in capture.locks if lock.name != "lab rm"}
     found = {
         name: (lock.lock_class, lock.state, lock.owner, list(lock.waiters)) for name, lock in locks.items()
     }
@@ -89,7 +90,18 @@ def test_locks_and_their_owners(build: Callable[[str], Path], variant: str) -> N
         "lab lk": ("lockmgr", "exclusive", tids["ba"], [tids["behind lk"]]),
         "lab kernproc": ("lockmgr", "kernproc", None, [tids["behind buf"]]),
         "lab shared": ("sx", "shared", None, [tids["behind shared"]]),
+        "lab rw": ("rw", "exclusive", tids["ba"], [tids["behind rw"]]),
+        "lab rw r": ("rw", "shared", None, [tids["behind readers"]]),
     }
+    outer, inner = (lock for lock in capture.locks if lock.name == "lab rm")
+    assert (outer.lock_class, outer.state, outer.owner) == ("rm", "shared", None)
+    assert outer.sharers == (tids["ab"], tids["ba"])
+    assert outer.waiters == (tids["rm writer"],)
+    assert (inner.lock_class, inner.owner, inner.waiters) == (
+        "sleep mutex",
+        tids["rm writer"],
+        (tids["rm reader"],),
+    )
     blocked = next(thread for thread in capture.threads if thread.name == "behind mtx")
     assert (blocked.state, blocked.lock, blocked.wmesg) == ("lock", "lab mtx", None)
 
@@ -111,6 +123,24 @@ def test_healthy_guest_and_stopped_cpus(build: Callable[[str], Path], variant: s
     assert (threads["idle: cpu0"].state, threads["idle: cpu0"].cpu) == ("running", 0)
     assert threads["idle: cpu1"].frames[0].function == "kdb_enter"
     assert threads["idle: cpu1"].stack_of_debugger
+
+
+@pytest.mark.parametrize("variant", ["array", "pointers"])
+def test_zombies_and_a_way_back_to_user_mode(build: Callable[[str], Path], variant: str) -> None:
+    capture = read(build(variant), "leavers")
+    threads = {thread.name: thread for thread in capture.threads}
+    assert (threads["gone"].pid, threads["gone"].state, threads["gone"].frames) == (40, "zombie", ())
+    leaver = threads["leaver"]
+    assert leaver.state == "runnable"
+    assert [frame.function for frame in leaver.frames] == ["sched_switch", "mi_switch", "ast", "doreti_ast"]
+    assert skipped(capture) == []
+
+
+def test_a_lock_inside_a_machine_of_15(build: Callable[[str], Path]) -> None:
+    capture = read(build("split"), "deadlock")
+    tids = {thread.name: thread.tid for thread in capture.threads}
+    (lock,) = capture.locks
+    assert (lock.name, lock.owner, lock.waiters) == ("vm mem_segs", tids["mevent"], (tids["vcpu 4"],))
 
 
 def test_corrupted_memory_is_survived_and_said(build: Callable[[str], Path]) -> None:
@@ -166,3 +196,46 @@ def test_the_line_is_measured(build: Callable[[str], Path]) -> None:
             memory.measure(memory.symbols(["version"])["version"])
             assert 32 <= memory.round_trip_bytes <= 4096
             memory.measure(0)
+
+
+def test_layouts_are_the_same_without_python_in_gdb(build: Callable[[str], Path]) -> None:
+    program = build("split")
+    with running(program, "healthy") as process, gdbserver(process.pid) as place:
+        options = Options("remote", place, symbols=str(program), timeout=20)
+        with connected(options, lambda line: None) as target:
+            memory = GdbMemory(target.session)
+            by_script = memory._layouts_by_script(QUESTIONS)
+            one_by_one = memory._layouts_one_by_one(QUESTIONS)
+    structures = {question.name for question in QUESTIONS if question.types[0].startswith("struct ")}
+    assert {"proc", "thread", "vm", "vcpu", "softc", "rm_priotracker"} <= set(by_script)
+    # A member of an anonymous union, and one that this kernel lacks.
+    assert by_script["thread"].has("td_state")
+    assert not by_script["thread"].has("td_slptick")
+    assert by_script == {name: layout for name, layout in one_by_one.items() if name in structures}
+
+
+def walked(program: Path, *arguments: str) -> tuple[int, int]:
+    """(rounds, threads) of a walk."""
+    with running(program, *arguments) as process, gdbserver(process.pid) as place:
+        options = Options("remote", place, symbols=str(program), timeout=20)
+        with connected(options, lambda line: None) as target:
+            memory = GdbMemory(target.session)
+            return len(walk(memory).threads), memory.questions
+
+
+@pytest.mark.parametrize(("variant", "more_rounds"), [("array", 70), ("pointers", 8)])
+def test_rounds_are_few(build: Callable[[str], Path], variant: str, more_rounds: int) -> None:
+    few, rounds = walked(build(variant), "many", "20")
+    many, rounds_of_many = walked(build(variant), "many", "600")
+    assert many - few == 580
+    # All stacks advance together and what lies side by side is read at once; the kernel's hash table of threads
+    # (in "pointers") makes it fewer still.
+    assert rounds_of_many - rounds < more_rounds
+
+
+@pytest.mark.parametrize("variant", ["array", "pointers"])
+def test_rounds_do_not_grow_with_frames(build: Callable[[str], Path], variant: str) -> None:
+    shallow = walked(build(variant), "many", "40", "0")
+    deep = walked(build(variant), "many", "40", "8")
+    assert deep[0] == shallow[0]
+    assert deep[1] <= shallow[1] + 1

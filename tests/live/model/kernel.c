@@ -1,4 +1,4 @@
-/* usage: kernel SCENARIO [THREADS]: builds the scenario in memory, prints "ready", and sleeps. */
+/* usage: kernel SCENARIO [THREADS [DEEPER]]: builds the scenario in memory, prints "ready", and sleeps. */
 #include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,11 +23,19 @@
 	F(kern_ioctl) F(sys_ioctl) F(amd64_syscall) F(fast_syscall_common) F(umtxq_sleep) F(do_wait) F(__umtx_op_wait) \
 	F(kqueue_kevent) F(kern_kevent) F(sys_kevent) F(turnstile_wait) F(__mtx_lock_sleep) F(_sx_xlock_hard) F(sleeplk) \
 	F(lockmgr_xlock_hard) F(lab_worker) F(fork_exit) F(fork_trampoline) F(sched_idletd) F(cpu_idle) F(cpustop_handler) \
-	F(ipi_nmi_handler) F(trap) F(nmi_calltrap) F(ast) F(doreti_ast) F(ithread_loop) F(vioapic_update_tmr) \
-	F(kdb_enter) F(uart_intr) F(swapper) F(handle_el1h_irq) F(arm_gic_v3_intr) F(destroy_devl) F(destroy_dev_tq)
+	F(ipi_nmi_handler) F(trap) F(nmi_calltrap) F(ast) F(ithread_loop) F(vioapic_update_tmr) \
+	F(_rm_wlock) F(doreti_ast) F(_mtx_lock_spin_cookie) F(vm_mmap_memseg) F(kdb_enter) F(uart_intr) F(swapper) F(handle_el1h_irq) F(arm_gic_v3_intr) F(destroy_devl) F(destroy_dev_tq)
 FUNCTIONS(FUNCTION)
 
 struct { struct proc *lh_first; } allproc;
+#ifdef VCPU_POINTERS
+struct tidhashhead { struct thread *lh_first; } *tidhashtbl;
+unsigned long tidhash = 4095;
+#else
+/* Zombies had a list of their own until 12. */
+struct { struct proc *lh_first; } zombproc;
+#endif
+int nprocs;
 static struct { void *first; } head __attribute__((used));
 #ifndef VERSION
 #define VERSION "FreeBSD 12.1-STABLE MODEL\n"
@@ -81,6 +89,7 @@ process(int pid, const char *comm, const char *args)
 	}
 	p->p_list.le_next = allproc.lh_first;
 	allproc.lh_first = p;
+	nprocs++;
 	return (p);
 }
 
@@ -138,6 +147,12 @@ thread(struct proc *p, const char *name, const char *wmesg, const void *wchan, i
 	td->td_pcb = &td->td_model_pcb;
 	save_stack(td->td_pcb, (char *)td->td_kstack, chain);
 	p->p_numthreads++;
+#ifdef VCPU_POINTERS
+	if (tidhashtbl == NULL)
+		tidhashtbl = calloc(tidhash + 1, sizeof(*tidhashtbl));
+	td->td_hash.le_next = tidhashtbl[td->td_tid & tidhash].lh_first;
+	tidhashtbl[td->td_tid & tidhash].lh_first = td;
+#endif
 	return (td);
 }
 
@@ -172,6 +187,9 @@ static fn on_sx[] = { sched_switch, mi_switch, sleepq_switch, sleepq_wait, _sx_x
 	fork_trampoline, LAST };
 static fn on_lockmgr[] = { sched_switch, mi_switch, sleepq_switch, sleepq_wait, sleeplk, lockmgr_xlock_hard,
 	lab_worker, fork_exit, fork_trampoline, LAST };
+static fn on_rm[] = { sched_switch, mi_switch, turnstile_wait, _rm_wlock, lab_worker, fork_exit, fork_trampoline, LAST };
+static fn on_mem_segs[] = { sched_switch, mi_switch, sleepq_switch, sleepq_wait, _sx_xlock_hard, vm_mmap_memseg, SYSCALL };
+static fn preempted[] = { sched_switch, mi_switch, ast, doreti_ast, LAST };
 static fn swapping[] = { sched_switch, mi_switch, sleepq_timedwait, _sleep, swapper, LAST };
 static fn never_ran[] = { fork_trampoline, LAST };
 static fn idle_thread[] = { cpu_idle, sched_idletd, fork_exit, fork_trampoline, LAST };
@@ -246,6 +264,10 @@ deadlock(void)
 	thread(p, "vcpu 1", "vmrndv", &vm->rendezvous_func, 0, initiator);
 	thread(p, "vcpu 2", "vmstat", &vcpu_of(vm, 0)->state, 0, wants_idle);
 	thread(p, "vcpu 3", "vmrndv", &vm->rendezvous_func, 0, joined);
+#ifdef SPLIT
+	vm->mem.mem_segs_lock = (struct sx){ { "vm mem_segs", CLASS(SX), 0, 0 }, (uintptr_t)p->p_threads.tqh_first };
+	thread(p, "vcpu 4", vm->mem.mem_segs_lock.lock_object.lo_name, &vm->mem.mem_segs_lock, 0, on_mem_segs);
+#endif
 	p = process(17, "bhyvectl", "bhyvectl --vm=win11 --get-all");
 	thread(p, "bhyvectl", "vmstat", &vcpu_of(vm, 0)->state, 0, wants_idle);
 }
@@ -274,6 +296,53 @@ lockcycle(void)
 	thread(p, "behind lk", k.lock_object.lo_name, &k, 0, on_lockmgr);
 	thread(p, "behind buf", "getblk", &kp, 0, on_lockmgr);
 	thread(p, "behind shared", shared.lock_object.lo_name, &shared, 0, on_sx);
+
+	/* A read-mostly lock: its writer has the inner mutex and waits for two readers. */
+	static struct rmlock rm = { { "lab rm", CLASS(RM), 0, 0 } };
+	static struct rm_priotracker tracker[2];
+	struct thread *writer = thread(p, "rm writer", NULL, NULL, 0, on_rm);
+
+	for (int i = 0; i < 2; i++) {
+		tracker[i].rmp_rmlock = &rm;
+		tracker[i].rmp_thread = i == 0 ? ab : ba;
+		tracker[i].rmp_qentry.le_next = i == 0 ? &tracker[1] : NULL;
+	}
+	rm.rm_activeReaders.lh_first = &tracker[0];
+	rm._rm_lock._rm_lock_mtx = (struct mtx){ { "lab rm", CLASS(SLEEP_MUTEX), 0, 0 }, (uintptr_t)writer };
+	block(writer, &rm.lock_object, ab);
+	td = thread(p, "rm reader", NULL, NULL, 0, on_mtx);
+	block(td, &rm._rm_lock._rm_lock_mtx.lock_object, writer);
+
+	static struct rwlock rw = { { "lab rw", CLASS(RW), 0, 0 } }, readers = { { "lab rw r", CLASS(RW), 0, 0 }, 3 << 5 | 0x4 | 1 };
+	rw.rw_lock = (uintptr_t)ba | 0x4;
+	block(thread(p, "behind rw", NULL, NULL, 0, on_mtx), &rw.lock_object, ba);
+	block(thread(p, "behind readers", NULL, NULL, 0, on_mtx), &readers.lock_object, NULL);
+}
+
+/* A zombie, and a vCPU's thread that lost its CPU on the way to user mode. */
+static void
+leavers(void)
+{
+	struct proc *p = process(40, "gone", NULL);
+	struct thread *td = thread(p, "gone", NULL, NULL, 0, event);
+
+	p->p_state = 2;
+	td->td_state = TDS_INACTIVE;
+	td->td_inhibitors = 0;
+#ifndef VCPU_POINTERS
+	allproc.lh_first = p->p_list.le_next;
+	p->p_list.le_next = NULL;
+	zombproc.lh_first = p;
+#endif
+	p = process(41, "leaver", NULL);
+	td = thread(p, "leaver", NULL, NULL, 0, preempted);
+	td->td_state = TDS_RUNQ;
+	td->td_inhibitors = 0;
+#ifndef ARM64
+	/* The assembler has left the user's frame pointer where it was. */
+	*(uint64_t *)(td->td_kstack + KSTACK_PAGES * PAGE - 14 * 8) = 0x7fffffffe000;
+	td->td_pcb->pcb_rsp = td->td_kstack + KSTACK_PAGES * PAGE - 64 * 8;
+#endif
 }
 
 /* All vCPUs halted; one idle CPU was stopped by an NMI on a stack of its own, one entered the debugger. */
@@ -400,8 +469,17 @@ real_threads(int count)
 #endif
 
 static void
-many(int count)
+many(int count, int deeper)
 {
+	fn chain[64], *next = chain;
+
+	for (int i = 0; i < 4; i++)
+		*next++ = uwait[i];
+	while (deeper-- > 0)
+		*next++ = umtxq_sleep;
+	for (int i = 4; uwait[i] != LAST; i++)
+		*next++ = uwait[i];
+	*next = LAST;
 	static int channel;
 	struct proc *p = NULL;
 
@@ -412,7 +490,7 @@ many(int count)
 		if (i % 20 == 0)
 			p = process(1000 + i, "worker", NULL);
 		snprintf(name, sizeof(name), "worker %d", i);
-		thread(p, name, "uwait", &channel, TDF_SINTR, uwait);
+		thread(p, name, "uwait", &channel, TDF_SINTR, chain);
 	}
 #ifdef REAL_THREADS
 	real_threads(count);
@@ -435,10 +513,12 @@ main(int argc, char **argv)
 		lockcycle();
 	else if (strcmp(scenario, "healthy") == 0)
 		healthy();
+	else if (strcmp(scenario, "leavers") == 0)
+		leavers();
 	else if (strcmp(scenario, "corrupted") == 0)
 		corrupted();
 	else if (strcmp(scenario, "many") == 0)
-		many(argc > 2 ? atoi(argv[2]) : 1000);
+		many(argc > 2 ? atoi(argv[2]) : 1000, argc > 3 ? atoi(argv[3]) : 0);
 	else
 		errx(2, "no such scenario: %s", scenario);
 	printf("ready\n");

@@ -4,6 +4,7 @@
  * so that only layouts asked from the debug information can be right.
  *
  * VCPU_POINTERS   vCPUs behind an array of pointers and 1024-CPU sets (13.2 and later), else inline
+ * SPLIT           with VCPU_POINTERS: struct vm as in 15, memory in a structure of its own
  * ARM64           an arm64 pcb and trap frame
  */
 #include <stddef.h>
@@ -25,6 +26,20 @@ struct mtx { struct lock_object lock_object; volatile uintptr_t mtx_lock; };
 struct sx { struct lock_object lock_object; volatile uintptr_t sx_lock; };
 struct rwlock { struct lock_object lock_object; volatile uintptr_t rw_lock; };
 struct lock { struct lock_object lock_object; volatile uintptr_t lk_lock; u_int lk_exslpfail; int lk_timo; };
+struct rm_queue { struct rm_queue *rmq_next, *rmq_prev; };
+struct rmlock {
+	struct lock_object lock_object;
+	cpuset_t rm_writecpus;
+	struct { struct rm_priotracker *lh_first; } rm_activeReaders;
+	union { struct lock_object _rm_wlock_object; struct mtx _rm_lock_mtx; struct sx _rm_lock_sx; } _rm_lock;
+};
+struct rm_priotracker {
+	struct rm_queue rmp_cpuQueue;
+	struct rmlock *rmp_rmlock;
+	struct thread *rmp_thread;
+	int rmp_flags;
+	struct { struct rm_priotracker *le_next, **le_prev; } rmp_qentry;
+};
 
 #define CLASS(n) ((u_int)(n) << 24)
 enum { SPIN_MUTEX, SLEEP_MUTEX, SX, RM, RM_SLEEPABLE, RW, LOCKMGR };
@@ -56,6 +71,9 @@ struct thread {
 	struct mtx *volatile td_lock;
 	struct proc *td_proc;
 	struct { struct thread *tqe_next, **tqe_prev; } td_plist;
+#ifdef VCPU_POINTERS
+	struct { struct thread *le_next, **le_prev; } td_hash;
+#endif
 	int td_tid;
 	u_int td_flags;
 	u_int td_inhibitors;
@@ -103,8 +121,23 @@ struct vcpu {
 	void *vlapic;
 };
 
+struct vm_mem { struct { long segs[4]; } mem_maps[2]; struct sx mem_segs_lock; void *mem_vmspace; };
 struct vm {
-#ifdef VCPU_POINTERS
+#ifdef SPLIT
+	void *cookie;
+	struct vcpu **vcpu;
+	struct vm_mem mem;
+	char name[128];
+	struct sx vcpus_init_lock;
+	_Bool dying;
+	int suspend;
+	volatile cpuset_t active_cpus, debug_cpus, suspended_cpus, halted_cpus;
+	cpuset_t rendezvous_req_cpus, rendezvous_done_cpus;
+	void *rendezvous_arg;
+	void (*rendezvous_func)(void);
+	struct mtx rendezvous_mtx;
+	uint16_t sockets, cores, threads, maxcpus;
+#elif defined(VCPU_POINTERS)
 	struct vcpu **vcpu;
 	char name[64];
 	uint16_t maxcpus;
@@ -124,6 +157,10 @@ struct vm {
 #endif
 };
 
-struct vmmdev_softc { struct vm *vm; void *cdev; struct { struct vmmdev_softc *sle_next; } link; int flags; };
+struct vmmdev_softc { struct vm *vm; void *cdev;
+#ifdef SPLIT
+	void *ucred;
+#endif
+	struct { struct vmmdev_softc *sle_next; } link; int flags; };
 
 void vm_list_insert(struct vm *vm, void *cdev);
