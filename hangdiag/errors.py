@@ -21,6 +21,10 @@ class InputError(HangdiagError):
     exit_code = 3
 
 
+class DamagedError(InputError):
+    """A file, or a member of an archive, is cut short, damaged or of a kind that cannot be unpacked here."""
+
+
 class RuleError(HangdiagError):
     """A rule file is wrong: the message names file, key and (where TOML tells it) line."""
 

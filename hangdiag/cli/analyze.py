@@ -63,6 +63,10 @@ def analyze(
             help="Read at most this many files of one archive or folder (10000).", show_default=False
         ),
     ] = None,
+    max_depth: Annotated[
+        Optional[int],
+        typer.Option(min=0, help="Open so many archives in each other (5; a .tar.gz is two).", show_default=False),
+    ] = None,
     rules: Annotated[
         Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
     ] = None,
@@ -72,7 +76,7 @@ def analyze(
     from hangdiag.errors import InputError
     from hangdiag.knowledge.model import VERDICTS
 
-    diagnoses, _ = common.load(files or [], rules or [], max_size, max_files)
+    diagnoses, _ = common.load(files or [], rules or [], max_size, max_files, max_depth)
     if format is Format.json:
         from hangdiag.report.json import as_json
 

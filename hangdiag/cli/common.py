@@ -31,10 +31,11 @@ def load(
     rules: Sequence[Path] = (),
     max_size: str | None = None,
     max_files: int | None = None,
+    max_depth: int | None = None,
 ) -> tuple[tuple[Diagnosis, ...], Knowledge]:
     """Read ``paths`` (``-`` or nothing: standard input) and diagnose each capture in them.
 
-    ``max_size`` and ``max_files`` replace the limits on what is read. Raises :class:`hangdiag.errors.HangdiagError`.
+    ``max_size``, ``max_files`` and ``max_depth`` replace the limits on what is read. Raises :class:`hangdiag.errors.HangdiagError`.
     """
     from hangdiag.containers import Limits
     from hangdiag.diagnosis import diagnose
@@ -54,6 +55,8 @@ def load(
         limits = replace(limits, file_bytes=size, unpacked_bytes=size)
     if max_files is not None:
         limits = replace(limits, members=max_files)
+    if max_depth is not None:
+        limits = replace(limits, depth=max_depth)
     captures = read_paths(paths, stdin, limits)
     knowledge = load_knowledge(rules)
     matcher = Matcher(knowledge)

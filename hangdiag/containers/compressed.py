@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import BinaryIO, cast
 
-from hangdiag.errors import InputError
+from hangdiag.errors import DamagedError
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 #: What an xz file may ask of memory to be unpacked.
@@ -27,9 +27,14 @@ def errors() -> tuple[type[Exception], ...]:
     """What a damaged compressed stream makes the standard library raise."""
     import gzip
     import lzma
+    import tarfile
+    import zipfile
     import zlib
 
-    return (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, ValueError)
+    return (
+        EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, ValueError, tarfile.TarError, zipfile.BadZipFile,
+        NotImplementedError, RuntimeError,
+    )  # fmt: skip
 
 
 class _XzStream:
@@ -76,5 +81,5 @@ def unpacked(stream: BinaryIO, form: str, path: str) -> BinaryIO:
     try:
         zstd = importlib.import_module("compression.zstd")
     except ImportError:
-        raise InputError(f"{path}: this Python cannot unpack zstd; unpack it with 'zstd -d' first") from None
+        raise DamagedError(f"{path}: this Python cannot unpack zstd; unpack it with 'zstd -d' first") from None
     return cast(BinaryIO, zstd.ZstdFile(stream, "rb"))

@@ -14,8 +14,11 @@ _BOMS = (
 _MAGICS = (
     (b"\x7fELF", "an ELF file (a program or a kernel core dump)"),
     (b"minidump FreeBSD", "a kernel core dump"),
-    (b"PK\x03\x04", "a zip archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"LZIP\x01", "a file compressed by lzip"),
+    (b"\x04\x22\x4d\x18", "a file compressed by lz4"),
+    (b"\x1f\x9d", "a file compressed by compress"),
     (b"%PDF", "a PDF document"),
     (b"\x89PNG", "a picture"),
     (b"\xff\xd8\xff", "a picture"),

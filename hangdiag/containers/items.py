@@ -6,12 +6,13 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
-from hangdiag.containers import compressed, tar
+from hangdiag.containers import compressed, mail, tar, zip
 from hangdiag.containers.limits import Budget, BudgetedStream, Limits
-from hangdiag.errors import InputError
+from hangdiag.containers.members import Member
+from hangdiag.errors import DamagedError, InputError
 
 #: How much of a stream is looked at to tell what it is: at least a tar header.
 _HEAD = 1 << 16
@@ -21,7 +22,8 @@ _HEAD = 1 << 16
 class Item:
     """One text to read: its name, the archive that holds it, its first bytes and a stream of the rest.
 
-    ``named`` is true for what the user named, false for a member of a directory or an archive.
+    ``named`` is true for what the user named, false for a member of a directory or an archive; ``trouble``
+    says why a member, or the rest of its archive, could not be opened.
     """
 
     path: str
@@ -29,13 +31,14 @@ class Item:
     head: bytes
     rest: BinaryIO
     named: bool
+    trouble: str | None = None
 
     def read(self) -> bytes:
         """All of it."""
         try:
             return self.head + self.rest.read()
         except compressed.errors() as error:
-            raise InputError(f"{self.path}: damaged compressed data ({error}); copy it again") from None
+            raise DamagedError(f"{self.path}: damaged compressed data ({error}); copy it again") from None
 
     def chunks(self, size: int = 1 << 22) -> Iterator[bytes]:
         """All of it, piece by piece."""
@@ -44,7 +47,25 @@ class Item:
             while piece := self.rest.read(size):
                 yield piece
         except compressed.errors() as error:
-            raise InputError(f"{self.path}: damaged compressed data ({error}); copy it again") from None
+            raise DamagedError(f"{self.path}: damaged compressed data ({error}); copy it again") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a stream stands: its name, what it is in, and how much may be read at each depth of archives."""
+
+    path: str
+    container: str | None
+    limits: Limits
+    budgets: tuple[Budget, ...]
+    named: bool
+    depth: int = 0
+
+
+def _at_top(path: str, container: str | None, limits: Limits) -> _Place:
+    budgets = [Budget(limits.file_bytes, path, "it holds more")]
+    budgets += [Budget(limits.unpacked_bytes, path, "it unpacks to more") for _ in range(limits.depth)]
+    return _Place(path, container, limits, tuple(budgets), container is None)
 
 
 def open_items(path: str, stdin: BinaryIO | None, limits: Limits) -> Iterator[Item]:
@@ -52,7 +73,7 @@ def open_items(path: str, stdin: BinaryIO | None, limits: Limits) -> Iterator[It
     if path == "-":
         if stdin is None:
             raise InputError("-: there is no standard input; name a file")
-        yield from _open_stream(stdin, "-", None, limits, Budget(limits.file_bytes, "-", "more"), True, 0)
+        yield from _open_stream(stdin, _at_top("-", None, limits))
         return
     try:
         status = os.stat(path)
@@ -60,8 +81,7 @@ def open_items(path: str, stdin: BinaryIO | None, limits: Limits) -> Iterator[It
             yield from _open_directory(path, limits)
             return
         with open(path, "rb") as stream:
-            budget = Budget(limits.file_bytes, path, "it holds more")
-            yield from _open_stream(stream, path, None, limits, budget, True, 0)
+            yield from _open_stream(stream, _at_top(path, None, limits))
     except OSError as error:
         raise InputError(_explain(path, error)) from None
     except ValueError as error:  # a NUL in the name
@@ -77,45 +97,86 @@ def _explain(path: str, error: OSError) -> str:
 
 
 def _open_directory(path: str, limits: Limits) -> Iterator[Item]:
-    """All regular files below a directory, links left out: what they point to is inside, or none of ours."""
+    """All regular files below a directory. Links are named, not followed: what they point to is inside, or
+    none of ours.
+    """
     count = 0
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=_raise):
         folders.sort()
         for name in sorted(names):
             member = os.path.join(folder, name)
-            if not stat.S_ISREG(os.lstat(member).st_mode):
-                continue
+            mode = os.lstat(member).st_mode
             count += 1
             if count > limits.members:
                 raise InputError(f"{path}: more than {limits.members} files; name those with traces, or raise --max-files")
+            if not stat.S_ISREG(mode):
+                what = "a link, not followed" if stat.S_ISLNK(mode) else "a device, a pipe or a socket"
+                yield _trouble(member, path, what)
+                continue
             with open(member, "rb") as stream:
-                budget = Budget(limits.file_bytes, member, "it holds more")
-                yield from _open_stream(stream, member, path, limits, budget, False, 0)
+                yield from _open_stream(stream, _at_top(member, path, limits))
     if not count:
         raise InputError(f"{path}: an empty directory; name one with captures in it")
 
 
-def _open_stream(
-    stream: BinaryIO, path: str, container: str | None, limits: Limits, budget: Budget, named: bool, depth: int
-) -> Iterator[Item]:
-    counted = cast(BinaryIO, BudgetedStream(stream, budget))
-    head = _read_head(counted, path)
+def _raise(error: OSError) -> None:
+    raise InputError(_explain(str(error.filename), error))
+
+
+def _trouble(path: str, container: str | None, what: str) -> Item:
+    return Item(path, container, b"", io.BytesIO(), False, what)
+
+
+def _open_stream(stream: BinaryIO, place: _Place) -> Iterator[Item]:
+    """The texts in a stream; what is wrong with a member is told by an item of its own, with what the user
+    named it is an error.
+    """
+    counted = cast(BinaryIO, BudgetedStream(stream, place.budgets[place.depth]))
+    found = False
+    try:
+        for item in _open_content(counted, place):
+            yield item
+            found = True
+    except DamagedError as error:
+        if place.named and not found:
+            raise
+        yield _trouble(place.path, place.container, str(error).removeprefix(f"{place.path}: ").partition(";")[0])
+
+
+def _open_content(stream: BinaryIO, place: _Place) -> Iterator[Item]:
+    path, limits = place.path, place.limits
+    head = _read_head(stream, path)
+    whole = cast(BinaryIO, _Joined(head, stream))
     form = compressed.form_of(head)
-    whole = cast(BinaryIO, _Joined(head, counted))
-    if form is not None or tar.is_tar(head):
-        if depth >= limits.depth:
-            raise InputError(f"{path}: more than {limits.depth} archives in each other; unpack it yourself")
-        if depth == 0:
-            budget = Budget(limits.unpacked_bytes, path, "it unpacks to more")
+    members: Iterator[Member] | None = None
+    if form is None:
+        if tar.is_tar(head):
+            members = tar.read_members(whole, path, limits)
+        elif zip.is_zip(head):
+            members = zip.read_members(whole, path, limits)
+        elif mail.is_mail(head):
+            data = whole.read(mail.LARGEST)
+            head, stream = data[:_HEAD], cast(BinaryIO, _Joined(data[_HEAD:], stream))
+            members = mail.read_members(data, path, limits) if len(data) < mail.LARGEST else None
+        if members is None:
+            yield Item(path, place.container, head, stream, place.named)
+            return
+    if place.depth >= limits.depth:
+        raise InputError(
+            f"{path}: more than {limits.depth} archives in each other; unpack it yourself, or raise --max-depth"
+        )
     if form is not None:
         inner = compressed.unpacked(whole, form, path)
-        yield from _open_stream(inner, path, container, limits, budget, named, depth + 1)
-    elif tar.is_tar(head):
-        limited = cast(BinaryIO, BudgetedStream(whole, budget))
-        for name, data in tar.read_members(limited, path, limits):
-            yield from _open_stream(io.BytesIO(data), name, path, limits, budget, False, depth + 1)
-    else:
-        yield Item(path, container, head, counted, named)
+        yield from _open_stream(inner, replace(place, depth=place.depth + 1))
+        return
+    for member in members or ():
+        if member.content is None:
+            yield _trouble(member.name, path, member.trouble)
+        elif member.is_text:
+            yield Item(member.name, path, member.content.read(_HEAD), member.content, False)
+        else:
+            inside = replace(place, path=member.name, container=path, named=False, depth=place.depth + 1)
+            yield from _open_stream(member.content, inside)
 
 
 def _read_head(stream: BinaryIO, path: str) -> bytes:
@@ -128,7 +189,7 @@ def _read_head(stream: BinaryIO, path: str) -> bytes:
             length += len(part)
     except compressed.errors() as error:
         if not parts:
-            raise InputError(f"{path}: damaged compressed data ({error}); copy it again") from None
+            raise DamagedError(f"{path}: damaged compressed data ({error}); copy it again") from None
     return b"".join(parts)
 
 

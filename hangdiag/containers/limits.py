@@ -11,13 +11,13 @@ from hangdiag.errors import InputError
 @dataclass(frozen=True, slots=True)
 class Limits:
     """``file_bytes`` of one plain file, ``unpacked_bytes`` out of one archive or compressed file,
-    ``members`` of one archive or directory, ``depth`` of archives in archives.
+    ``members`` of one archive or directory, ``depth`` of archives in archives (a .tar.gz is two).
     """
 
     file_bytes: int = 4 << 30
     unpacked_bytes: int = 1 << 30
     members: int = 10_000
-    depth: int = 3
+    depth: int = 5
 
 
 def describe_size(number: int) -> str:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from hangdiag.containers.limits import Limits
-from hangdiag.errors import InputError
+from hangdiag.containers.members import Member, check_member
+from hangdiag.errors import DamagedError, InputError
 
 if TYPE_CHECKING:
     import tarfile
 
-#: A textdump's members (sys/ddb/db_textdump.c) in the order that makes the debugger's capture the first.
-_ORDER = {"ddb.txt": 0, "panic.txt": 2, "version.txt": 3, "msgbuf.txt": 4, "config.txt": 5}
+#: A textdump's members that are read after the debugger's capture, in this order (sys/ddb/db_textdump.c).
+_LATER = ("panic.txt", "version.txt", "msgbuf.txt", "config.txt")
+#: Headers of names and attributes longer than this are hostile: tarfile searches them in quadratic time.
+_LONGEST_HEADER = 8192
+#: How tarfile says that there are no more headers.
+_ENDS = ("EOFHeaderError", "EmptyHeaderError")
+#: Types of members that hold the next one's name or attributes (POSIX pax, GNU, Solaris).
+_HEADERS = (b"x", b"g", b"X", b"L", b"K")
 
 
 def is_tar(head: bytes) -> bool:
@@ -30,41 +38,83 @@ def is_tar(head: bytes) -> bool:
         return False
 
 
-def read_members(stream: BinaryIO, path: str, limits: Limits) -> Iterator[tuple[str, bytes]]:
-    """Names and contents, the most telling first. ``stream`` is read once, from its begin.
+def read_members(stream: BinaryIO, path: str, limits: Limits) -> Iterator[Member]:
+    """Names and contents, in the archive's order, but what explains a textdump's ddb.txt at the end.
 
-    Raises InputError for a member that could do harm where somebody unpacks it: such an
-    archive was not made by a collector.
+    ``stream`` is read once, from its begin; a member's content is to be read before the next one is asked
+    for. Raises InputError for a member that could do harm where somebody unpacks it, and DamagedError, when
+    all that is whole was handed out, for an archive that is not whole.
     """
     import tarfile
 
-    members: list[tuple[str, bytes]] = []
+    damage: list[str] = []
+
+    class Header(tarfile.TarInfo):
+        """A header of a bounded length, whose damage is noted: tarfile takes it for the archive's end."""
+
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
+            try:
+                made = super().frombuf(buf, encoding, errors)
+            except tarfile.HeaderError as error:
+                if type(error).__name__ not in _ENDS:
+                    damage.append(str(error))
+                raise
+            if made.type in _HEADERS and made.size > _LONGEST_HEADER:
+                raise tarfile.ReadError(f"a header of {made.size} bytes")
+            return made
+
+    later: list[Member] = []
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=Header) as archive:
             for number, member in enumerate(archive):
                 if number >= limits.members:
                     raise InputError(
-                        f"{path}: more than {limits.members} members; unpack it and give the files with traces"
+                        f"{path}: more than {limits.members} members; give the files with traces, or raise --max-files"
                     )
-                _check(member, path)
-                if member.isreg():
-                    held = archive.extractfile(member)
-                    members.append((member.name, held.read() if held is not None else b""))
+                check_member(path, member.name, _describe(member))
+                if not member.isreg():
+                    continue
+                content = cast(BinaryIO, _Content(archive, member, damage))
+                if member.name.rpartition("/")[2] in _LATER:
+                    later.append(Member(member.name, io.BytesIO(content.read())))
+                else:
+                    yield Member(member.name, content)
     except (tarfile.TarError, EOFError) as error:
-        if not members:
-            raise InputError(f"{path}: damaged tar archive ({error}); copy it again") from None
-    members.sort(key=lambda member: _ORDER.get(member[0].rpartition("/")[2], 1))
-    yield from members
+        damage.append(str(error))
+    yield from sorted(later, key=lambda member: _LATER.index(member.name.rpartition("/")[2]))
+    if damage:
+        raise DamagedError(f"{path}: damaged tar archive ({damage[0]}); copy it again") from None
 
 
-def _check(member: tarfile.TarInfo, path: str) -> None:
-    what = None
-    name = member.name
-    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
-        what = "lies outside the archive"
-    elif member.issym() or member.islnk():
-        what = f"is a link (to {member.linkname!r})"
-    elif not (member.isreg() or member.isdir()):
-        what = "is a device or a pipe, not a file"
-    if what is not None:
-        raise InputError(f"{path}: member {name!r} {what}; unpack what you trust and give those files")
+class _Content:
+    """A member's bytes, also of one that is cut short."""
+
+    def __init__(self, archive: tarfile.TarFile, member: tarfile.TarInfo, damage: list[str]) -> None:
+        # of a sparse file, what is stored is not what it holds
+        self._sparse = archive.extractfile(member) if member.issparse() else None
+        self._archive = archive
+        self._position = member.offset_data
+        self._left = member.size
+        self._damage = damage
+
+    def read(self, number: int = -1) -> bytes:
+        if self._sparse is not None:
+            return self._sparse.read(number)
+        number = self._left if number < 0 else min(number, self._left)
+        stream = self._archive.fileobj
+        assert stream is not None
+        stream.seek(self._position)
+        data = stream.read(number)
+        self._position += len(data)
+        self._left -= len(data)
+        if len(data) < number and self._left:
+            self._left = 0
+            self._damage.append("cut short")
+        return data
+
+
+def _describe(member: tarfile.TarInfo) -> str | None:
+    if member.issym() or member.islnk():
+        return f"is a link (to {member.linkname!r})"
+    return None if member.isreg() or member.isdir() else "is a device or a pipe, not a file"

@@ -44,7 +44,7 @@ def read_paths(paths: Sequence[str], stdin: BinaryIO | None, limits: Limits | No
 
 
 def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
-    what = describe_binary(item.head)
+    what = item.trouble or describe_binary(item.head)
     if what is not None:
         if item.named:
             raise InputError(f"{item.path}: {what}, not text; {_ADVICE}")

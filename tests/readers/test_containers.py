@@ -9,6 +9,9 @@ import io
 import lzma
 import os
 import tarfile
+import time
+import zipfile
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -183,7 +186,146 @@ def test_damaged_archives_give_what_is_whole(tmp_path):
     archive = tar_of([("ddb.txt", TRACE), ("other.txt", b"x" * 5000)])
     (capture,) = read_paths([write(tmp_path, archive[:2048])], None)
     assert [thread.tid for thread in capture.threads] == [100860]
-    assert "damaged tar archive" in refused(write(tmp_path, archive[:600]))
+    assert [item.why for item in capture.unread if item.where.source == 2] == ["damaged tar archive (cut short)"]
+
+
+def test_what_a_damaged_archive_holds_behind_its_damage_is_not_passed_over(tmp_path):
+    archive = bytearray(tar_of([("ddb.txt", TRACE), ("other.txt", TRACE), ("third.txt", TRACE)]))
+    archive[1024 + 10] ^= 1  # the second header's sum is wrong now
+    (capture,) = read_paths([write(tmp_path, bytes(archive))], None)
+    assert [source.path for source in capture.sources] == ["ddb.txt", str(tmp_path / "x")]
+    assert "damaged tar archive" in capture.unread[0].why
+
+
+def test_a_file_of_holes_does_not_fill_the_memory(tmp_path):
+    stored = b"it hangs\n" * 8192  # 144 blocks
+    member = tarfile.TarInfo("ddb.txt")
+    member.size = len(stored)
+    head = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    head[156:157] = tarfile.GNUTYPE_SPARSE
+    head[386:410] = b"%011o\0%011o\0" % (0, len(stored))
+    head[483:495] = b"%011o\0" % (4 << 30)  # what the file holds, its hole included
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    path = write(tmp_path, bytes(head) + stored + bytes(1024))
+    assert "unpacks to more than 1 MiB" in refused(path, limits=Limits(unpacked_bytes=1 << 20))
+
+
+def test_a_header_that_is_slow_to_search(tmp_path):
+    member = tarfile.TarInfo("x")
+    member.type = tarfile.XHDTYPE
+    member.size = 400_000
+    archive = member.tobuf() + b"9" * 400_384 + tar_of([("ddb.txt", TRACE)])
+    begin = time.process_time()
+    assert "a header of 400000 bytes" in refused(write(tmp_path, archive))
+    assert time.process_time() - begin < 2
+
+
+def zip_of(members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def test_a_zip_archive(tmp_path):
+    inner = gzip.compress(tar_of([("ddb.txt", TRACE)]))
+    path = write(tmp_path, zip_of([("logs/", b""), ("logs/notes.txt", b"it hangs\n"), ("logs/dump.tar.gz", inner)]))
+    (capture,) = read_paths([path], None)
+    assert [(source.path, source.container) for source in capture.sources] == [
+        ("logs/notes.txt", path), ("ddb.txt", "logs/dump.tar.gz"),
+    ]  # fmt: skip
+    assert capture.threads[0].where[0].source == 1
+
+
+def test_refused_zip_archives(tmp_path):
+    assert "lies outside the archive" in refused(write(tmp_path, zip_of([("../x", b"x")])))
+    assert "lies outside the archive" in refused(write(tmp_path, zip_of([("C:\\x", b"x")])))
+    link = zipfile.ZipInfo("vmcore.last")
+    link.external_attr = 0o120777 << 16
+    assert "is a link" in refused(write(tmp_path, zip_of([(link, b"/etc/passwd")])))
+    small = Limits(unpacked_bytes=1 << 20, members=9)
+    assert "unpacks to more than 1 MiB" in refused(write(tmp_path, zip_of([("x", b"\n" * (2 << 20))])), limits=small)
+    assert "more than 9 members" in refused(write(tmp_path, zip_of([(str(n), b"") for n in range(10)])), limits=small)
+    assert "damaged zip archive" in refused(write(tmp_path, zip_of([("x", TRACE)])[:100]))
+
+
+def test_members_that_cannot_be_opened_are_named(tmp_path):
+    packed = bytearray(zip_of([("secret.txt", TRACE), ("ddb.txt", TRACE)]))
+    packed[6] |= 1
+    packed[packed.index(b"PK\x01\x02") + 8] |= 1  # encrypted
+    (capture,) = read_paths([write(tmp_path, bytes(packed))], None)
+    assert [item.why for item in capture.unread] == ["encrypted; unpack it with its password"]
+    assert len(capture.threads) == 1
+    wrong = tar_of([("ddb.txt", TRACE), ("core.gz", gzip.compress(TRACE * 5000)[:100])])
+    (capture,) = read_paths([write(tmp_path, wrong)], None)
+    assert len(capture.threads) == 1
+    assert "damaged compressed data" in capture.unread[-1].why
+
+
+def test_links_in_a_directory_are_named_not_followed(tmp_path):
+    write(tmp_path, TRACE, "core.txt.0")
+    (tmp_path / "core.txt.last").symlink_to("core.txt.0")
+    os.mkfifo(tmp_path / "pipe")
+    (capture,) = read_paths([str(tmp_path)], None)
+    assert [item.why for item in capture.unread] == ["a link, not followed", "a device, a pipe or a socket"]
+    assert len(capture.threads[0].where) == 1
+
+
+def mail_of(*attachments, text="It hangs, see below.\n", html=True):
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "a@example.org", "bhyve hangs"
+    mail.set_content(text)
+    if html:
+        mail.add_alternative(f"<html><pre>{text}</pre></html>", subtype="html")
+    for name, data in attachments:
+        mail.add_attachment(data, maintype="application", subtype="octet-stream", filename=name)
+    return mail.as_bytes()
+
+
+def test_a_saved_mail_with_attachments(tmp_path):
+    path = write(tmp_path, mail_of(("ddb.txt", TRACE), ("core.tar.gz", gzip.compress(tar_of([("ps.txt", b"nothing\n")])))))
+    (capture,) = read_paths([path], None)
+    assert [source.path for source in capture.sources] == [
+        "headers", "part 1 (text/plain)", "part 2 (text/html)", "ddb.txt", "ps.txt",
+    ]  # fmt: skip
+    assert [thread.tid for thread in capture.threads] == [100860]
+    assert [item.why for item in capture.unread if item.where.source == 2] == ["the text of another part in another form"]
+
+
+def test_the_same_trace_as_text_and_as_html_is_one(tmp_path):
+    (capture,) = read_paths([write(tmp_path, mail_of(text=TRACE.decode()))], None)
+    assert [len(thread.where) for thread in capture.threads] == [1]
+
+
+def test_a_mailbox(tmp_path):
+    first = mail_of(("ddb.txt", TRACE), html=False)
+    second = b"From: b@example.org\nSubject: Re: bhyve hangs\n\n" + TRACE.replace(b"100860", b"100861")
+    line = b"From a@example.org Sun Nov 23 04:42:01 2025\n"
+    (capture,) = read_paths([write(tmp_path, line + first + b"\n" + line + second)], None)
+    assert sorted(thread.tid for thread in capture.threads) == [100860, 100861]
+    assert capture.sources[-1].path == "mail 2, text"
+
+
+def test_a_mail_that_is_one_text_keeps_its_line_numbers(tmp_path):
+    (capture,) = read_paths([write(tmp_path, b"From: a\nSubject: b\n\n" + TRACE)], None)
+    assert capture.threads[0].where == ((0, 4, 5),)
+
+
+def test_parts_in_parts_without_end(tmp_path):
+    head = b"From: a\nSubject: b\n"
+    nested = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3000))
+    (capture,) = read_paths([write(tmp_path, head + nested + b"\n" + TRACE)], None)
+    assert len(capture.threads) == 1
+
+
+def test_a_large_member_is_read_as_a_stream(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGE", 100_000)
+    log = b"Nov 23 04:42:01 host kernel: em0: link state is UP\n" * 20_000 + TRACE
+    (capture,) = read_paths([write(tmp_path, gzip.compress(tar_of([("log", log), ("notes", b"it hangs\n")])))], None)
+    assert [source.lines for source in capture.sources] == [20_002, 1]
+    assert capture.threads[0].where[0].first == 20_001
 
 
 def test_binary_members_are_named_not_read(tmp_path):
