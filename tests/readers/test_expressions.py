@@ -59,9 +59,9 @@ def test_an_expression_is_linear(name):
     for head in _HEADS:
         for unit in _UNITS:
             line = head + unit * (LENGTH // len(unit)) + "\x01"
-            begin = time.perf_counter()
+            begin = time.thread_time()
             pattern.match(line)
-            if time.perf_counter() - begin < SECONDS:
+            if time.thread_time() - begin < SECONDS:
                 continue
             # the machine may have been busy: what counts is the best of several
             best = min(_seconds(pattern, line) for _ in range(3))
@@ -69,6 +69,6 @@ def test_an_expression_is_linear(name):
 
 
 def _seconds(pattern, line):
-    begin = time.perf_counter()
+    begin = time.thread_time()
     pattern.match(line)
-    return time.perf_counter() - begin
+    return time.thread_time() - begin
