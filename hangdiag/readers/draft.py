@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine
+from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine, Where
 from hangdiag.readers.merging import Instant, add_places, are_different, finish_threads, merge_threads
 
 #: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
@@ -153,12 +153,13 @@ class Draft:
                 threads += instant.told
             else:
                 unread += _not_read(instant.told, "prose beside the stacks themselves", threads)
-            unread += _not_read(instant.homeless, "a thread without an id, which may be any of its process", threads)
+            homeless = _not_read(instant.homeless, "a thread without an id, which may be any of its process", threads)
+            unread += homeless
             made.append(
                 Capture(
                     sources=tuple(self.sources),
                     host=instant.host,
-                    processes=tuple(instant.processes.values()),
+                    processes=_without(instant.processes.values(), {item.where for item in homeless}),
                     threads=tuple(threads),
                     locks=tuple(dict.fromkeys(instant.locks)),
                     vms=tuple(instant.vms.values()),
@@ -169,24 +170,30 @@ class Draft:
         return tuple(made)
 
 
+def _without(processes: Iterable[Process], places: set[Where]) -> tuple[Process, ...]:
+    """``processes`` without the lines that are listed as unread."""
+    lines = _lines(places)
+    return tuple(
+        replace(process, where=tuple(where for where in process.where if lines.isdisjoint(_lines([where]))))
+        if lines
+        else process
+        for process in processes
+    )
+
+
+def _lines(places: Iterable[Where]) -> set[tuple[int, int]]:
+    """The lines at ``places``, each with the number of its source."""
+    return {(where.source, line) for where in places for line in range(where.first, where.last + 1)}
+
+
 def _not_read(left_out: list[Thread], why: str, threads: list[Thread]) -> list[Unread]:
     """The lines of threads that were left out, each once; a line that ``threads`` have parts of stays theirs."""
     places = dict.fromkeys(where for thread in left_out for where in thread.where[:1])
     if not places:
         return []
-    lines = {(where.source, line) for where in places for line in range(where.first, where.last + 1)}
-    taken = {
-        (where.source, line)
-        for thread in threads
-        for where in thread.where
-        for line in range(where.first, where.last + 1)
-        if (where.source, line) in lines
-    }
-    return [
-        Unread(where, why)
-        for where in places
-        if not any((where.source, line) in taken for line in range(where.first, where.last + 1))
-    ]
+    lines = _lines(places)
+    taken = lines & _lines(where for thread in threads for where in thread.where)
+    return [Unread(where, why) for where in places if taken.isdisjoint(_lines([where]))]
 
 
 def _functions(thread: Thread) -> tuple[str, ...]:
