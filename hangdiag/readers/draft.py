@@ -70,6 +70,22 @@ class Draft:
                 places[where] = None
             known[key] = merge_threads(before, thread)
 
+    def replace_thread(self, before: Thread, after: Thread) -> bool:
+        """What was noted last as ``before`` is ``after``: more is known of it now. False if it was merged since."""
+        known = self.now.threads
+        for key in reversed(known):
+            if known[key] is before:
+                del known[key]
+                self.add_threads([after])
+                return True
+        return False
+
+    def forget_stack(self, tid: int) -> None:
+        """The stack of thread ``tid`` that was noted so far does not count any more; its lines stay."""
+        known = self.now.threads
+        if tid in known:
+            known[tid] = replace(known[tid], frames=(), stack_where=None, stack_of_debugger=False)
+
     def _is_another_instant(self, batch: list[Thread], table: str | None) -> bool:
         known = self.now.threads
         if not known:

@@ -12,7 +12,7 @@ from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
 _UNAME = lazy(r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD ")
-_BANNER = lazy(r"(?:version: ?|kern\.version: |@\(#\))?FreeBSD (?P<release>\d+\.\d+-[\w.-]+)(?P<rest>.*)")
+_BANNER = lazy(r"(?:version:[ \t]{0,16}|kern\.version: |@\(#\))?FreeBSD (?P<release>\d+\.\d+-[\w.-]+)(?P<rest>.*)")
 _LOGIN = lazy(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
 _SYSCTL = lazy(r"(?P<name>[a-z][\w%-]*(?:\.[\w%-]+){1,8})(?:: |=)(?P<value>.*)")
 _STATISTIC = lazy(r"(?P<name>[A-Za-z][\w ,/()%-]{5,60}?)[ \t]*\t(?P<value>-?\d+)\s*\Z")
@@ -90,7 +90,7 @@ def _read_statistic(section: Section, start: int, match: re.Match[str]) -> int:
 
 OPENERS = (
     Opener("host-uname", "console", r"FreeBSD [\w.-]+ \d+\.\d+-[\w.-]+ FreeBSD ", _read_uname),
-    Opener("host-banner", "console", r"(?:version: ?|kern\.version: |@\(#\))?FreeBSD \d+\.\d+-[A-Z]", _read_banner),
+    Opener("host-banner", "console", r"(?:version:[ \t]{0,16}|kern\.version: |@\(#\))?FreeBSD \d+\.\d+-[A-Z]", _read_banner),
     Opener("host-login", "console", r"FreeBSD/\w+ \([^()]+\)", _read_login),
     Opener("host-boot", "console", r"---<<BOOT>>---|Copyright \(c\) 1992-\d+ The FreeBSD Project", _read_boot),
     Opener(

@@ -62,7 +62,7 @@ def _has_moved(before: Thread, after: Thread) -> bool:
 def merge_threads(before: Thread, after: Thread) -> Thread:
     """One thread from two notes of it: the first value known wins, the longer stack wins.
 
-    Of two wait messages, one may have been cut short: the longer one wins. The places are those
+    Of two wait messages or names of locks, one may have been cut short: the longer one wins. The places are those
     of ``before``: the draft collects the others.
     """
     values = {}
@@ -78,6 +78,8 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
         values["wmesg"], values["wmesg_cut"] = after.wmesg, after.wmesg_cut
     elif before.wmesg is not None:
         values["wmesg_cut"] = before.wmesg_cut
+    if before.lock is not None and after.lock is not None and after.lock.startswith(before.lock):
+        values["lock"] = after.lock
     stack = before
     if _is_user_stack(before) != _is_user_stack(after):
         stack = after if after.frames and _is_user_stack(before) else before
@@ -184,14 +186,19 @@ def _join_copies(threads: list[Thread]) -> list[Thread]:
 
 
 def _join_cpus(threads: list[Thread]) -> list[Thread]:
-    """Join stacks that are known by their CPU alone to the thread that ran on it."""
+    """Join what is known by its CPU, and perhaps the address of its struct thread, to the thread that ran there."""
     by_cpu = {thread.cpu: index for index, thread in enumerate(threads) if thread.tid is not None}
     joined: list[Thread | None] = list(threads)
     for index, thread in enumerate(threads):
-        if thread.tid is None and thread.address is None and thread.cpu is not None and thread.cpu in by_cpu:
+        if thread.tid is None and thread.cpu is not None and thread.cpu in by_cpu:
             target = by_cpu[thread.cpu]
             other = joined[target]
-            if other is not None and (not other.frames or other.frames == thread.frames):
+            if (
+                other is not None
+                and (not other.frames or not thread.frames or other.frames == thread.frames)
+                and (thread.address is None or other.address is None)
+                and (thread.pid is None or other.pid is None or thread.pid == other.pid)
+            ):
                 joined[target] = _merge_with_places(other, thread)
                 joined[index] = None
     return [thread for thread in joined if thread is not None]

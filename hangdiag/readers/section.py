@@ -12,10 +12,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hangdiag.model import Where
+from hangdiag.model import Unread, Where
 from hangdiag.readers.draft import Draft
 from hangdiag.text.layers import Peeler
 from hangdiag.text.page import Page
+
+#: So many lines of something else in the middle of a table are passed over.
+_MOST_FOREIGN = 3
 
 
 @dataclass(slots=True)
@@ -46,6 +49,22 @@ class Section:
         while end > start + 1 and not self.lines[end - 1].strip():
             end -= 1
         return end
+
+    def pass_foreign(self, index: int, own: re.Pattern[str]) -> int:
+        """The next line of a table (one that ``own`` matches) behind line ``index``, which is none: a console is in
+        use while a debugger prints. Few lines that no reader can read are passed over and listed as unread;
+        ``index`` itself if there is no more.
+        """
+        lines = self.lines
+        for following in range(index, min(index + _MOST_FOREIGN + 1, len(lines))):
+            line = lines[following]
+            if own.match(line):
+                if following > index:
+                    self.draft.unread.append(Unread(self.where(index, following), "prose"))
+                return following
+            if not line.strip() or self.opens(line) is not None:
+                break
+        return index
 
     def count_stacks(self, form: str, number: int = 1) -> None:
         """Note that ``number`` stacks came in format ``form``: the commonest names the source's format."""

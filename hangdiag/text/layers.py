@@ -34,7 +34,7 @@ _PREFIXES: dict[str, str] = {
     "bullet": r"[-+•·‣](?=[ \t])|\d{1,3}\.(?= )",
     "code": r"`{1,2}(?!`)",
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
-    "console": r"~|login: |[\w.-]{1,30}(?:> | ?# | console: )",
+    "console": r"~|login: |(?!db> )[\w.-]{1,30}(?:> | ?# | console: )",
 }
 
 

@@ -1,6 +1,17 @@
 """What the kernel debugger ddb(4) prints, one module a group of commands."""
 
-from hangdiag.readers.ddb import chains, context, kdb, locks, pcpu, processes, stacks, threads
+from hangdiag.readers.ddb import (
+    chains,
+    context,
+    kdb,
+    locks,
+    pcpu,
+    processes,
+    stacks,
+    threads,
+    vnodes,
+    witness,
+)
 
 OPENERS = (
     *kdb.OPENERS,
@@ -10,5 +21,7 @@ OPENERS = (
     *threads.OPENERS,
     *chains.OPENERS,
     *locks.OPENERS,
+    *witness.OPENERS,
+    *vnodes.OPENERS,
     *pcpu.OPENERS,
 )

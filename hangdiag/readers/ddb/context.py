@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import re
 
+from hangdiag.readers.ddb import current
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
-_THREAD = lazy(r"\[ ?thread pid (\d+) tid (\d+) ?\]")
 _PROMPT = lazy(r"db(?::\d+:[\w.-]+)?> ?")
 #: Commands after which the machine runs on (sys/ddb/db_run.c) or starts anew.
 _GOES_ON = frozenset({"c", "continue", "reset", "reboot", "s", "step", "n", "next"})
 _BACKTRACE = lazy(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
+_OF_THREAD = lazy(r"KDB: stack backtrace of thread (\d+)")
 
 
 def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     line = section.lines[start]
     command = line[match.end() :].strip()
     section.context["ddb command"] = command
-    section.context.pop("ddb thread", None)
-    section.context.pop("ddb thread line", None)
-    section.context.pop("ddb open stack", None)
+    current.forget_next(section)
     found = _BACKTRACE.match(command)
     if found is not None and int(found.group(1)) >= 100000:
-        section.context["ddb thread"] = (None, int(found.group(1)))
+        current.name_next(section, None, int(found.group(1)))
     if command in _GOES_ON:
         section.draft.pass_time()
-    return start + 1
-
-
-def _read_entered(section: Section, start: int, match: re.Match[str]) -> int:
-    found = _THREAD.match(section.lines[start])
-    if found is None:
-        return start
-    section.context["ddb thread"] = (int(found.group(1)), int(found.group(2)))
-    section.context["ddb thread line"] = section.where(start, start + 1)
     return start + 1
 
 
@@ -46,24 +36,42 @@ def _read_note(section: Section, start: int, match: re.Match[str]) -> int:
     line = section.lines[start]
     if "panic: " in line:
         section.draft.set_host(panic=line.partition("panic: ")[2].strip())
+        section.context.pop("ddb backtrace", None)
+    elif "KDB: enter: " in line:
+        section.context["ddb why"] = line.partition("KDB: enter: ")[2].strip()
+    elif "KDB: stack backtrace" in line:
+        current.begin_backtrace(section)
+        of_thread = _OF_THREAD.match(line)
+        if of_thread is not None:
+            named = section.context.get("ddb thread")
+            pid = named[0] if isinstance(named, tuple) else None
+            current.name_next(section, pid, int(of_thread.group(1)))
     return start + 1
 
 
 OPENERS = (
     Opener("ddb-prompt", "ddb", _PROMPT.pattern, _read_prompt),
-    Opener("ddb-entered", "ddb", r"\[ ?thread pid \d+ tid \d+", _read_entered),
+    Opener("ddb-entered", "ddb", r"\[ ?thread pid -?\d+ tid \d+", current.read_entered),
     Opener(
         "ddb-note",
         "ddb",
-        r"~?KDB: (?:enter|stack backtrace|debugger)|Stopped at\s"
-        r"|(?:login: )?panic: (?!.{0,40}deadlres_td_|Sleeping thread|spin lock 0x)",
+        r"~?KDB: (?:enter|stack backtrace|debugger|reentering|current)|Stopped at\s"
+        r"|(?:login: )?panic: (?!.{0,40}(?:deadlres_td_|deadlkres: )|Sleeping thread|spin lock 0x)",
         _read_note,
     ),
     Opener(
         "ddb-no-command",
         "ddb",
         r"No such command|Ambiguous\Z|Unable to locate a |\d+/\d+ bytes used\Z|capture is (?:on|off)\Z|Can't trace"
-        r"|Thread \d+ not found",
+        r"|Thread \d+ not found|\*\*\* error (?:reading|writing) |oops, ran out of processes early!"
+        r"|CPU \d+ not found\Z|\d+: invalid thread\Z|unable to switch to thread ",
+        _read_note,
+    ),
+    # db_print_loc_and_inst (sys/ddb/db_examine.c), at "Stopped at" and behind "thread N"
+    Opener(
+        "ddb-instruction",
+        "ddb",
+        r"[A-Za-z_][\w.$@]*\+0x[0-9a-f]+:[ \t]{1,16}[a-z][a-z0-9.]{1,12}(?:[ \t]+[^ ].{0,80})?\Z",
         _read_note,
     ),
 )

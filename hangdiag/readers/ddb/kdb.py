@@ -1,17 +1,18 @@
 """Numbered stacks and messages of the console: ``#3 0xffffffff80e12601 at vm_fault_hold+0x2721``.
 
 stack(9) prints them (sys/kern/subr_stack.c, stack_print). Whose stack it is depends on what
-printed it: kdb_backtrace() the running thread's; propagate_priority() that of a sleeping owner;
-witness the place of a lock order reversal, and lockmgr where a lock was taken: the last two are
-no thread's present stack.
+printed it: kdb_backtrace() the running thread's; propagate_priority() that of a sleeping owner; those of
+witness and of lockmgr (witness.py, vnodes.py) are no thread's present stack. Messages from trap_fatal
+(sys/amd64/amd64/trap.c), deadlkres (sys/kern/kern_clock.c) and _mtx_lock_spin_failed (kern_mutex.c).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hangdiag.model import Frame, LockFact, Thread
-from hangdiag.readers.ddb import stacks
+from hangdiag.readers.ddb import current
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import parse_offset
 from hangdiag.text.lazy import lazy
@@ -28,15 +29,16 @@ _SPIN = lazy(
     r"spin lock (?P<lock>0x[0-9a-f]+) \((?P<name>.*?)\) held by (?P<td>0x[0-9a-f]+) \(tid (?P<tid>-?\d+)\) too long"
 )
 _STUCK = lazy(
-    r".{0,80}?deadlres_td_(?P<kind>on_lock|sleep_q): possible deadlock detected for (?P<td>0x[0-9a-f]+)"
+    r".{0,80}?(?:deadlres_td_(?P<kind>on_lock|sleep_q)|deadlkres): possible deadlock detected for (?P<td>0x[0-9a-f]+)"
     r"(?: \((?P<name>.*?)\))?, blocked for (?P<ticks>\d+) ticks"
 )
-_VNODE_LOCK = lazy(
-    r"\s*lock type (?P<name>\S+): (?:EXCL by thread (?P<td>0x[0-9a-f]+) \(pid (?P<pid>\d+), (?P<command>.*?)"
-    r"(?:, tid (?P<tid>\d+))?\)|SHARED \(count (?P<count>\d+)\)|UNLOCKED)"
+_STUCK_STATES = {"on_lock": "lock", "sleep_q": "sleeping"}
+# the newer form names the thread too
+_AT_TRAP = lazy(
+    r"current (?:process\s+= (?P<pid>\d+) \((?P<name>.*)\)|thread\s+= (?P<pid2>\d+)/(?P<tid>\d+) \(.*?/(?P<name2>.*)\))\s*\Z"
 )
-_LOR_LINE = lazy(r"\s*(?:\d(?:st|nd|rd|th) |lock order |KDB: stack backtrace|stack backtrace:?|#\d|\Z)", re.I)
-_VNODE_LINE = lazy(r"\s+(?:usecount|type|mount|flags|v_object|lock type|tag|hold|seqc|ino|#\d|vnode|dev|lo |\w+, )| *with ")
+#: So many lines of other output may stand in the middle of a stack.
+_LONGEST_GAP = 4
 
 
 def read_numbered(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
@@ -70,82 +72,37 @@ def read_numbered(section: Section, start: int) -> tuple[tuple[Frame, ...], int]
             Frame(found.group("name"), parse_offset(groups.get("offset")), address=int(address, 16) if address else None)
         )
         index += 1
+    section.context["kdb last number"] = before
     return tuple(frames), index
 
 
 def _read_stack(section: Section, start: int, match: re.Match[str]) -> int:
+    last = section.context.get("kdb last number")
     frames, end = read_numbered(section, start)
     if not frames:
         return start
-    current = section.context.pop("ddb thread", None)
-    pid, tid = current if isinstance(current, tuple) else (None, None)
     where = section.where(start, end)
-    section.draft.add_threads([Thread(pid=pid, tid=tid, frames=frames, where=(where,), stack_where=where)])
+    open_stack = section.context.get("kdb open stack")
+    section.context["ddb open stack"] = None
+    if isinstance(open_stack, tuple):
+        # the next number, a few lines on: they were the console's
+        before, index = open_stack
+        first = re.match(r"\s*#(\d+)", section.lines[start])
+        if 0 < start - index <= _LONGEST_GAP and first is not None and last == int(first.group(1)) - 1:
+            thread = replace(before, frames=before.frames + frames, where=(*before.where, where))
+            if section.draft.replace_thread(before, thread):
+                return _keep_open(section, thread, end)
+    thread = replace(current.nobody(section, where), frames=frames, stack_where=where)
+    section.draft.add_threads([thread])
     section.count_stacks("ddb")
+    return _keep_open(section, thread, end)
+
+
+def _keep_open(section: Section, thread: Thread, end: int) -> int:
+    """Remember that ``thread``'s stack may go on behind line ``end``, which is returned."""
+    section.context["kdb open stack"] = (thread, end)
+    current.end_backtrace(section, thread)
     return end
-
-
-def _read_reversal(section: Section, start: int, match: re.Match[str]) -> int:
-    """A lock order reversal with its stacks: a warning of what may happen, not what any thread does now."""
-    lines = section.lines
-    index = start + 1
-    while index < len(lines):
-        following = read_numbered(section, index)[1]
-        if following == index:
-            following = stacks.read_frames(section, index)[1]
-        if following > index:
-            index = following
-        elif lines[index].strip() and _LOR_LINE.match(lines[index]):
-            index += 1
-        else:
-            break
-    return index
-
-
-def _read_vnode(section: Section, start: int, match: re.Match[str]) -> int:
-    """``show lockedvnods`` (vn_printf, lockmgr_printinfo): who holds a vnode's lock, and where it was taken."""
-    lines = section.lines
-    index = start
-    while index < len(lines):
-        held = _VNODE_LOCK.match(lines[index])
-        if held is not None:
-            _note_vnode_lock(section, index, held)
-        elif index > start and _VNODE_LINE.match(lines[index]) is None:
-            following = read_numbered(section, index)[1]
-            if following == index:
-                break
-            index = following
-            continue
-        index += 1
-    return index
-
-
-def _note_vnode_lock(section: Section, index: int, held: re.Match[str]) -> None:
-    where = section.where(index, index + 1)
-    tid = int(held.group("tid")) if held.group("tid") else None
-    address = int(held.group("td"), 16) if held.group("td") else None
-    if address is not None:
-        section.draft.add_threads(
-            [
-                Thread(
-                    pid=int(held.group("pid")),
-                    tid=tid,
-                    address=address,
-                    command=held.group("command"),
-                    where=(where,),
-                )
-            ]
-        )
-    section.draft.add_lock(
-        LockFact(
-            name=held.group("name"),
-            lock_class="lockmgr",
-            state="exclusive" if address is not None else "shared" if held.group("count") else "unlocked",
-            owner=tid,
-            owner_address=address if tid is None else None,
-            where=where,
-        )
-    )
 
 
 def _read_message(section: Section, start: int, match: re.Match[str]) -> int:
@@ -159,7 +116,7 @@ def _read_message(section: Section, start: int, match: re.Match[str]) -> int:
     where = section.where(start, end)
     owner, spin, stuck = _OWNER.match(line), _SPIN.search(line), _STUCK.match(line)
     if owner is not None:
-        section.context["ddb thread"] = (int(owner.group("pid")), int(owner.group("tid")))
+        current.name_next(section, int(owner.group("pid")), int(owner.group("tid")))
         return start + 1
     if spin is not None:
         tid = int(spin.group("tid"))
@@ -181,7 +138,7 @@ def _read_message(section: Section, start: int, match: re.Match[str]) -> int:
                 Thread(
                     address=int(stuck.group("td"), 16),
                     name=stuck.group("name"),
-                    state="lock" if stuck.group("kind") == "on_lock" else "sleeping",
+                    state=_STUCK_STATES.get(stuck.group("kind")),
                     where=(where,),
                 )
             ]
@@ -192,34 +149,30 @@ def _read_message(section: Section, start: int, match: re.Match[str]) -> int:
     return start
 
 
+def _read_trap(section: Section, start: int, match: re.Match[str]) -> int:
+    """A line of a trap's report; one of them says whose the next stack is."""
+    found = _AT_TRAP.match(section.lines[start])
+    if found is not None:
+        tid = found.group("tid")
+        pid = int(found.group("pid2") or found.group("pid"))
+        current.name_next(section, pid, int(tid) if tid else None, found.group("name2") or found.group("name"))
+    return start + 1
+
+
 OPENERS = (
     Opener("kdb-message", "ddb", r"(?:panic: )?Sleeping thread \(tid |(?:panic: )?spin lock 0x", _read_message),
-    Opener("deadlock-resolver", "ddb", r".{0,80}?deadlres_td_", _read_message, ("deadlres_td_",)),
+    Opener("deadlock-resolver", "ddb", r".{0,80}?(?:deadlres_td_|deadlkres: possible)", _read_message, ("deadl",)),
     Opener("kdb-stack", "ddb", r"\s*#\d+ +0x[0-9a-f]+ at(?: [A-Za-z_]|\s*\Z)|\s*#\d+ +[A-Za-z_][\w.$@]*\(\) +at ", _read_stack),
-    Opener("witness-reversal", "ddb", r"\s*(?:lock order reversal|lock order .* attempted at:)", _read_reversal),
-    Opener(
-        "vnode",
-        "ddb",
-        r"\s*(?:\(?0x[0-9a-f]+\)?: )?(?:0x[0-9a-f]+: )?(?:tag \S+, type V|type V[A-Z]+ state|lock type \S+: )",
-        _read_vnode,
-    ),
-    Opener(
-        "witness-held",
-        "ddb",
-        r".{0,120}?with the following .{0,80}locks? held:",
-        lambda section, start, match: start + 1,
-        ("with the following ",),
-    ),
-    Opener(
-        "held-title", "ddb", r"Locked vnodes\s*\Z|Spin locks held:", lambda section, start, match: start + 1
-    ),
     Opener(
         "trap",
         "ddb",
-        r"Fatal (?:trap \d+|double fault)|(?:fault (?:virtual address|code)|instruction pointer|stack pointer|frame pointer"
+        r"Fatal (?:trap \d+|double fault|(?:data|instruction) abort)|kernel trap \d+ with "
+        r"|(?:fault (?:virtual address|code)|instruction pointer|stack pointer|frame pointer"
         r"|code segment|processor eflags|current process|current thread|trap number|interrupt enabled)\s+= |\t\t\t= DPL"
-        r"|r(?:di|si|dx|ax|bx|cx): [0-9a-f]{16}|time = \d+\Z|cpuid = \d+(?:; apic id = \w+)?\Z|Uptime: |Dumping \d+ out of"
-        r"|--- (?:trap|syscall|interrupt|exception|invalid trapframe|system error)",
-        lambda section, start, match: start + 1,
+        r"|r(?:di|si|dx|ax|bx|cx| ?8|1\d): [0-9a-f]{16}| {0,2}(?:x\d+|lr|sp|elr|far|esr|spsr): {1,20}[0-9a-f]{1,16}\Z"
+        r"|time = \d+\Z|cpuid = \d+(?:; apic id = \w+)?\Z|Uptime: "
+        r"|Physical memory: \d+ MB|Dumping \d+ (?:out of|MB)|Dump complete|Textdump complete|= (?:0x)?[0-9a-f]{1,16}\Z"
+        r"|--- (?:trap|syscall|interrupt|exception|unhandled exception|invalid trapframe|system error)",
+        _read_trap,
     ),
 )

@@ -14,12 +14,21 @@ from hangdiag.readers.stacks import number
 from hangdiag.text.lazy import lazy
 
 _HOLDER = lazy(r"Process (?P<pid>\d+) \((?P<command>.*)\) thread (?P<td>0x[0-9a-f]+) \((?P<tid>\d+)\)")
-_HELD = lazy(
+HELD = lazy(
     r"\s*(?P<mode>exclusive|shared) (?P<class>sleep mutex|spin mutex|sleepable rm|rm|sx|rw|lockmgr) (?P<names>.{1,200}?)"
     r" r = \d+ \((?P<address>0x[0-9a-f]+)\) locked @(?: (?P<file>\S+:\d+))?"
 )
 _PLACE = lazy(r"\s*\S+:\d+\s*\Z")
-_OWNER = lazy(r"(?P<td>0x[0-9a-f]+) \(tid (?P<tid>\d+), pid (?P<pid>\d+), \"(?P<name>[^\"]*)\"\)")
+# db_show_rm prints those who hold a read lock, and then the lock that writers take, in the form of its class
+_FIELD = lazy(r" ([a-z][a-z ]{0,30}): ?(.*)")
+_RM_LINE = lazy(r" (?:per-CPU|active) readers:\s*\Z|Backing write-lock \(")
+_RM_READER = lazy(r"   thread 0x[0-9a-f]+ \(tid ")
+_ADDRESS = lazy(r"(?:0x)?[0-9a-f]{8,16}\Z")
+#: So many lines of something else may stand between a thread and its locks.
+_LONGEST_GAP = 4
+#: The least number of digits of a thread id; a shorter number is that of a process.
+_TID_DIGITS = 6
+OWNER = lazy(r"(?P<td>0x[0-9a-f]+) \(tid (?P<tid>\d+), pid (?P<pid>\d+), \"(?P<name>[^\"]*)\"\)")
 
 
 def lock_name(names: str) -> str:
@@ -49,23 +58,39 @@ def _read_held(section: Section, start: int, match: re.Match[str]) -> int:
         first = index
         tid = int(holder.group("tid"))
         index += 1
-        while index < len(lines) and (held := _HELD.match(lines[index])) is not None:
-            section.draft.add_lock(_held_lock(section, index, held, tid))
-            index = _behind(lines, index, held)
+        index = _note_held(section, index, tid)
         threads.append(
             Thread(
                 pid=int(holder.group("pid")),
                 tid=tid,
                 address=int(holder.group("td"), 16),
                 command=holder.group("command"),
-                where=(section.where(first, index),),
+                where=(section.where(first, first + 1),),
             )
         )
+        section.context["ddb holder"] = (tid, index)
     section.draft.add_threads(threads)
     return index
 
 
-def _behind(lines: list[str], index: int, held: re.Match[str]) -> int:
+def _note_held(section: Section, index: int, tid: int | None) -> int:
+    """Note the held locks from line ``index`` on as those of thread ``tid``; returns the index behind them."""
+    lines = section.lines
+    while index < len(lines):
+        held = HELD.match(lines[index])
+        if held is None:
+            following = section.pass_foreign(index, HELD)
+            if following == index:
+                break
+            index = following
+            continue
+        if tid is not None:
+            section.draft.add_lock(held_lock(section, index, held, tid))
+        index = behind_held(lines, index, held)
+    return index
+
+
+def behind_held(lines: list[str], index: int, held: re.Match[str]) -> int:
     """The line behind that of a held lock, whose place in the source may have been wrapped."""
     index += 1
     if held.group("file") is None and index < len(lines) and _PLACE.match(lines[index]):
@@ -73,7 +98,7 @@ def _behind(lines: list[str], index: int, held: re.Match[str]) -> int:
     return index
 
 
-def _held_lock(section: Section, index: int, held: re.Match[str], tid: int) -> LockFact:
+def held_lock(section: Section, index: int, held: re.Match[str], tid: int) -> LockFact:
     shared = held.group("mode") == "shared"
     return LockFact(
         address=int(held.group("address"), 16),
@@ -87,43 +112,73 @@ def _held_lock(section: Section, index: int, held: re.Match[str], tid: int) -> L
 
 
 def _read_locks_of_thread(section: Section, start: int, match: re.Match[str]) -> int:
-    """``show locks``: locks without a thread line; it was named in the command, else it is the current one."""
-    lines = section.lines
+    """``show locks``: locks without a thread line. It was named in the command, else it is the one that entered
+    the debugger; in ``show alllocks`` that of the line before, where the console broke in.
+    """
     command = section.context.get("ddb command")
-    named = re.match(r"show locks (\d+)", command) if isinstance(command, str) else None
-    index = start
-    while index < len(lines) and (held := _HELD.match(lines[index])) is not None:
-        if named is not None:
-            section.draft.add_lock(_held_lock(section, index, held, int(named.group(1))))
-        index = _behind(lines, index, held)
-    return index
+    words = command.split() if isinstance(command, str) else []
+    tid: int | None = None
+    holder = section.context.get("ddb holder")
+    if isinstance(holder, tuple) and start - holder[1] <= _LONGEST_GAP:
+        tid = holder[0]
+    elif words[:2] == ["show", "locks"]:
+        entered = section.context.get("ddb entered")
+        if len(words) == 2 and isinstance(entered, int):
+            tid = entered
+        elif len(words) == 3 and words[2].isdecimal() and len(words[2]) >= _TID_DIGITS:
+            tid = int(words[2][:18])
+        elif len(words) == 3:
+            tid = _tid_at(section, words[2])
+    return _note_held(section, start, tid)
+
+
+def _tid_at(section: Section, word: str) -> int | None:
+    """The thread whose struct thread is at address ``word``, if it was seen already."""
+    address = number(word)
+    known = section.draft.now.threads.values()
+    return next((thread.tid for thread in known if address and thread.address == address), None)
 
 
 def _read_lock(section: Section, start: int, match: re.Match[str]) -> int:
     """``show lock ADDRESS``: the class' own description of one lock."""
     lines = section.lines
     known: dict[str, str] = {}
+    readers: dict[int, None] = {}
     index = start
-    while index < len(lines) and (field := re.match(r" ([a-z][a-z ]*): ?(.*)", lines[index])) is not None:
-        known.setdefault(field.group(1), field.group(2).strip())
+    while index < len(lines):
+        line = lines[index]
+        field = _FIELD.match(line)
+        reader = OWNER.match(line, line.find("0x")) if _RM_READER.match(line) else None
+        if field is not None:
+            known.setdefault(field.group(1), field.group(2).strip())
+        elif reader is not None:
+            readers[int(reader.group("tid"))] = None
+        elif _RM_LINE.match(line) is None:
+            break
         index += 1
     if "name" not in known:
         return start
     state = known.get("state", "")
-    owner = _OWNER.search(known.get("owner", "")) or _OWNER.search(state)
-    command = section.context.get("ddb command")
-    words = command.split() if isinstance(command, str) else []
+    owner = OWNER.search(known.get("owner", "")) or OWNER.search(state)
     section.draft.add_lock(
         LockFact(
-            address=number(words[-1]) if words and words[-1].startswith("0x") else None,
+            address=_address_typed(section),
             name=known["name"],
             lock_class=known["class"],
-            state=_state(state, owner is not None),
+            state="shared" if readers and owner is None else _state(state, owner is not None),
             owner=int(owner.group("tid")) if owner is not None else None,
+            sharers=tuple(readers),
             where=section.where(start, index),
         )
     )
     return index
+
+
+def _address_typed(section: Section) -> int | None:
+    """The address in the command that was typed: ddb reads digits as hexadecimal ones."""
+    command = section.context.get("ddb command")
+    words = command.split() if isinstance(command, str) else []
+    return int(words[-1], 16) if words and _ADDRESS.match(words[-1]) else None
 
 
 def _state(text: str, owned: bool) -> str | None:
@@ -147,7 +202,7 @@ def _read_sleepqueue(section: Section, start: int, match: re.Match[str]) -> int:
     lock_like = False
     while index < len(lines):
         line = lines[index]
-        owner = _OWNER.match(line.strip())
+        owner = OWNER.match(line.strip())
         if owner is not None:
             threads.append(
                 Thread(
@@ -184,13 +239,13 @@ def _read_turnstile(section: Section, start: int, match: re.Match[str]) -> int:
     lock = re.match(r"Lock: (0x[0-9a-f]+) - \(([^)]*)\) (.*)", lines[start])
     if lock is None or start + 1 >= len(lines):
         return start
-    owner = _OWNER.search(lines[start + 1]) if lines[start + 1].startswith("Lock Owner:") else None
+    owner = OWNER.search(lines[start + 1]) if lines[start + 1].startswith("Lock Owner:") else None
     index = start + 1
     waiters = []
     threads = []
     while index < len(lines):
         line = lines[index]
-        entry = _OWNER.match(line.strip())
+        entry = OWNER.match(line.strip())
         if entry is not None:
             waiters.append(int(entry.group("tid")))
             threads.append(

@@ -1,7 +1,7 @@
 """``show pcpu``, ``show allpcpu``, ``show registers``, ``show cdev``, ``show witness`` and the like.
 
-From sys/kern/subr_pcpu.c (show_pcpu): which thread is on which CPU. The others say nothing
-of threads: their lines are recognised so that they are not taken for something unknown.
+From sys/kern/subr_pcpu.c (show_pcpu): which thread is on which CPU (up to 10 without its tid), and the spin locks
+that it holds. The others say nothing of threads: their lines are recognised so that they are not taken for something unknown.
 """
 
 from __future__ import annotations
@@ -9,30 +9,39 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Thread
+from hangdiag.readers.ddb.locks import HELD, behind_held, held_lock
 from hangdiag.readers.section import Opener, Read, Section
 from hangdiag.text.lazy import lazy
 
 _FIELD = lazy(r"(\w[\w ]{0,30}?)\s*= (.*)")
-_THREAD = lazy(r"(?P<td>0x[0-9a-f]+): pid (?P<pid>\d+) tid (?P<tid>\d+)(?: critnest \d+)? \"(?P<name>[^\"]*)\"")
+_THREAD = lazy(r"(?P<td>0x[0-9a-f]+): pid (?P<pid>\d+)(?: tid (?P<tid>\d+))?(?: critnest \d+)? \"(?P<name>[^\"]*)\"")
 
 
 def _read_pcpu(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     index = start
     cpu: int | None = None
+    tid: int | None = None
     threads = []
     while index < len(lines):
         line = lines[index]
         field = _FIELD.match(line)
+        held = HELD.match(line) if field is None or line.startswith(("exclusive ", "shared ")) else None
+        if held is not None:
+            if tid is not None:
+                section.draft.add_lock(held_lock(section, index, held, tid))
+            index = behind_held(lines, index, held)
+            continue
         if field is not None:
             key, value = field.groups()
             if key == "cpuid" and value.strip().isdecimal():
-                cpu = int(value)
+                cpu, tid = int(value), None
             elif key == "curthread" and (found := _THREAD.match(value)) is not None:
+                tid = int(found.group("tid")) if found.group("tid") else None
                 threads.append(
                     Thread(
                         pid=int(found.group("pid")),
-                        tid=int(found.group("tid")),
+                        tid=tid,
                         address=int(found.group("td"), 16),
                         name=found.group("name"),
                         state="running",

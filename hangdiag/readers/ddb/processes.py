@@ -1,4 +1,4 @@
-"""``ps``, ``show all procs``, ``show proc``.
+"""``ps``, ``show all procs``, with ``/a`` too, and ``show proc``.
 
 From sys/kern/kern_proc.c and sys/ddb/db_ps.c (db_ps_proc, dumpthread, db_show_proc). A
 process line ends in its only thread, or in ``(threaded)`` and is followed by one line a
@@ -9,6 +9,7 @@ that is blocked on a turnstile, and ``CPU n`` in its place one that runs.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from hangdiag.model import Process, Thread
 from hangdiag.readers.section import Opener, Section
@@ -19,71 +20,113 @@ _PROCESS = lazy(
     r" {0,5}(?P<pid>\d+) +(?P<ppid>\d+) +(?P<pgrp>\d+) +(?P<uid>-?\d+) +(?P<state>[A-Z?][A-Za-z+?]{0,7})"
     r"(?P<rest> .*|)\Z"
 )
-_THREAD = lazy(r" {0,4}(?P<tid>\d{4,7}) {10,20}(?P<state>[A-Z?][A-Za-z?]{0,7})(?P<rest> .*|)\Z")
+_THREAD = lazy(r" {0,4}(?P<tid>\d{4,7}) {10,20}(?P<state>[A-Za-z?]{1,8})(?P<rest> .*|)\Z")
+# rows that are plainly of this table, whatever stands before them
+_CHANNEL = r"\*?[^ ].{0,9} +0x[0-9a-f]{8,16} "
+_ROW = (
+    r" {0,5}\d{1,7} +\d{1,7} +\d{1,7} +-?\d{1,10} {2,3}[A-Z?][A-Za-z+?]{0,7} +"
+    rf"(?:\(threaded\) |{_CHANNEL}|CPU +\d)"
+    r"|\d{6,7} {18,19}(?:Run|RunQ|CanRun|Inactv|[LSDWIs]{1,4}|\?\?\?) {2,7}"
+    rf"(?:CPU +\d| {{20,30}}\[?[^ ]| ?{_CHANNEL})"
+)
+_ROWS = lazy(_ROW)
 # the message may hold blanks ("lab sx "); "CPU 1" stands in its place without a channel
 _REST = lazy(
     r"\s+(?:(?P<lock>\*)?(?P<wmesg>\S.{0,40}?)\s+(?P<wchan>0x[0-9a-f]+)|(?P<cpu>CPU\s+\d+))?\s+(?P<cmd>\S.*)"
 )
 _CPU = lazy(r"CPU\s+(\d+)\Z")
-_STATES = {"Run": "running", "RunQ": "runnable", "CanRun": "runnable", "Inactv": "inactive", "I": "iwait"}
+_STATES = {"Run": "running", "RunQ": "runnable", "CanRun": "runnable", "Inactv": "inactive", "s": "suspended"}
 _NAME_ALONE = lazy(r"\s*\[[^\[\]]{1,30}\]\s*\Z|\s*[A-Za-z][\w.-]{0,20}\s*\Z")
 _PROC_HEADER = lazy(r"Process (?P<pid>\d+) \((?P<name>.*)\) at (?P<address>0x[0-9a-f]+):")
+#: Where a channel begins in a row up to 11, whose messages have one more column.
+_WIDE_CHANNEL = 42
+#: What ``ps/a`` prints behind the name is the command line.
+_WITH_ARGUMENTS = lazy(r"(?:ps|show +all +procs|show +allprocs)/\w*a")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What a row's meaning depends on: the process it is of, and how wide a wait message can be."""
+
+    pid: int | None = None
+    command: str | None = None
+    wide: bool = False
+    with_arguments: bool = False
 
 
 def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
-    cut = 8 if re.search(r"wmesg {9}wchan", section.lines[start]) else 7
-    return _read_rows(section, start, start + 1, cut, None, None)
+    command = section.context.get("ddb command")
+    table = _Table(
+        wide=re.search(r"uid   state", section.lines[start]) is not None,
+        with_arguments=isinstance(command, str) and _WITH_ARGUMENTS.match(command) is not None,
+    )
+    index = _read_rows(section, start + 1, table)
+    return index if index > start + 1 else start
 
 
-def _read_rows(section: Section, start: int, index: int, cut: int, pid: int | None, command: str | None) -> int:
+def _read_more(section: Section, start: int, match: re.Match[str]) -> int:
+    """Rows whose header, or what came behind it, is a few lines up or was not copied."""
+    before = section.context.get("ddb ps")
+    return _read_rows(section, start, before if isinstance(before, _Table) else _Table())
+
+
+def _read_rows(section: Section, index: int, table: _Table) -> int:
+    """The rows from line ``index`` on; returns the index of the line behind them."""
     lines = section.lines
     threads: list[Thread] = []
+    pid, command = table.pid, table.command
     end = len(lines)
-    section_start = start
     while index < end:
         line = lines[index]
         found = _THREAD.match(line)
         if found is not None:
-            thread = _thread(section, index, found, cut, pid, command)
-            threads.append(thread)
+            threads.append(_thread(section, index, found, _Table(pid, command, table.wide)))
         else:
             found = _PROCESS.match(line)
             if found is None:
-                break
+                following = section.pass_foreign(index, _ROWS)
+                if following == index:
+                    break
+                index = following
+                continue
             pid = int(found.group("pid"))
             rest = found.group("rest")
             if "(threaded)" in rest:
-                command = _bare(rest.partition("(threaded)")[2])
+                name, arguments = _names(rest.partition("(threaded)")[2], table)
                 begin = index
-                if command is None and index + 1 < end and _NAME_ALONE.match(lines[index + 1]):
+                if name is None and index + 1 < end and _NAME_ALONE.match(lines[index + 1]):
                     index += 1  # folded by a mailer
-                    command = _bare(lines[index])
-                section.draft.add_process(Process(pid, command, where=(section.where(begin, index + 1),)))
+                    name, arguments = _names(lines[index], table)
+                command = name
+                where = section.where(begin, index + 1)
+                section.draft.add_process(Process(pid, command, arguments, where=(where,)))
             else:
-                row = _thread(section, index, found, cut, pid, None)
-                section.draft.add_row(row)
+                section.draft.add_row(_thread(section, index, found, _Table(pid, None, table.wide, table.with_arguments)))
         index += 1
-    if index == section_start + 1:
-        return section_start
+    section.context["ddb ps"] = _Table(pid, command, table.wide, table.with_arguments)
     section.draft.add_threads(threads)
     return index
 
 
-def _thread(
-    section: Section, index: int, found: re.Match[str], cut: int, pid: int | None, command: str | None
-) -> Thread:
+def _thread(section: Section, index: int, found: re.Match[str], table: _Table) -> Thread:
     letters = found.group("state")
     where = section.where(index, index + 1)
-    tid = int(found.group("tid")) if "tid" in found.re.groupindex else None
-    state, interruptible = thread_state(letters)
+    is_thread = "tid" in found.re.groupindex
+    tid = int(found.group("tid")) if is_thread else None
+    pid, command = table.pid, table.command
+    state, interruptible = thread_state(letters, is_thread)
     rest = _REST.match(found.group("rest"))
     if rest is None:
         return Thread(pid, tid, command=command, state=state, interruptible=interruptible, where=(where,))
     wmesg = rest.group("wmesg") or rest.group("cpu")
-    name = _bare(rest.group("cmd"))
+    name, arguments = _names(rest.group("cmd"), table)
     if tid is None:
         # the name of a process' only thread stands where its command would
         command = name
+        if table.wide and interruptible:
+            interruptible = None  # up to 11, db_ps.c takes every sleep of such a process for an S
+        if arguments is not None and pid is not None:
+            section.draft.add_process(Process(pid, command, arguments, where=(where,)))
     lock = None
     cpu = None
     wchan = rest.group("wchan")
@@ -93,6 +136,7 @@ def _thread(
         on_cpu = _CPU.match(wmesg)
         if on_cpu is not None:
             cpu, wmesg, state = int(on_cpu.group(1)), None, "running"
+    cut = 8 if table.wide or (wchan and rest.start("wchan") + found.start("rest") == _WIDE_CHANNEL) else 7
     return Thread(
         pid,
         tid,
@@ -111,24 +155,35 @@ def _thread(
     )
 
 
-def thread_state(letters: str) -> tuple[str | None, bool | None]:
-    """State and interruptibility from the letters of db_ps.c, of a process or a thread."""
-    if letters in _STATES:
+def thread_state(letters: str, is_thread: bool = True) -> tuple[str | None, bool | None]:
+    """State and interruptibility from the letters of db_ps.c, of a thread or of a process with only one.
+
+    A thread that is asleep or blocked, and to be suspended once it is not (``Ss``), is asleep or blocked.
+    """
+    if is_thread and letters in _STATES:
         return _STATES[letters], None
     first = letters[0]
-    if "s" in letters and letters.rstrip("s") in ("", "S", "D", "L") and len(letters) < 3 and letters != "Ss":
-        return "suspended", None
-    if first == "L":
-        return "lock", None
     if first == "D":
         return "sleeping", False
     if first == "S":
         return "sleeping", True
+    if first == "I" and is_thread:
+        return "iwait", None
     if first == "R":
-        return None, None
-    return {"W": ("iwait", None), "T": ("suspended", None), "Z": ("zombie", None), "N": ("new", None)}.get(
-        first, (None, None)
-    )
+        return "runnable", None  # on a CPU, the column of the message says so
+    return {
+        "L": ("lock", None), "W": ("iwait", None), "T": ("suspended", None), "Z": ("zombie", None), "N": ("new", None),
+    }.get(first, (None, None))  # fmt: skip
+
+
+def _names(text: str, table: _Table) -> tuple[str | None, str | None]:
+    """The name at the end of a row, and the command line behind it where there is one."""
+    if not table.with_arguments:
+        return _bare(text), None
+    text = text.strip()
+    end = text.find("]") + 1 if text.startswith("[") else 0
+    name, _, arguments = (text[:end], "", text[end:]) if end else text.partition(" ")
+    return _bare(name), arguments.strip() or None
 
 
 def _bare(text: str) -> str | None:
@@ -157,11 +212,13 @@ def _read_proc(section: Section, start: int, match: re.Match[str]) -> int:
     section.draft.add_process(
         Process(pid, command, arguments, int(found.group("address"), 16), (section.where(start, index),))
     )
-    end = _read_rows(section, index - 1, index, 7, pid, command)
-    return max(end, index)
+    if index < len(lines) and _THREAD.match(lines[index]):
+        return _read_rows(section, index, _Table(pid, command))
+    return index
 
 
 OPENERS = (
     Opener("ddb-ps", "ddb", r"\s*pid\s+ppid\s+pgrp\s+uid\s+state\s+wmesg\s+wchan\s+cmd", _read_table),
     Opener("ddb-proc", "ddb", r"Process \d+ \(.*\) at 0x[0-9a-f]+:", _read_proc),
+    Opener("ddb-rows", "ddb", _ROW, _read_more),
 )

@@ -3,7 +3,9 @@
 Header from sys/ddb/db_command.c (db_stack_trace, db_stack_trace_active, db_stack_trace_all):
 ``Tracing pid %d tid %ld td %p`` and ``Tracing command %s pid %d tid %ld td %p (CPU %d)``.
 Frames from sys/amd64/amd64/db_trace.c: ``name() at name+0x1a/frame 0x...``; the frames go on
-behind ``--- trap ... ---`` and ``--- interrupt ... ---``, and end at a system call.
+behind ``--- trap ... ---`` and ``--- interrupt ... ---``, and end at a system call: what is printed
+behind that is userland's. On arm64 up to 12 each frame has two lines of registers and a blank one behind it,
+and its place is that of its caller: ``kdb_enter() at panic+0x40`` (sys/arm64/arm64/db_trace.c).
 """
 
 from __future__ import annotations
@@ -12,18 +14,19 @@ import re
 from dataclasses import replace
 
 from hangdiag.model import Frame, Thread, Where
+from hangdiag.readers.ddb import current
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import parse_offset
 from hangdiag.text.lazy import lazy
 
 HEADER = lazy(
-    r"Tracing (?:command (?P<command>.*?) )?pid (?P<pid>\d+) tid (?P<tid>\d+) td (?P<td>0x[0-9a-f]+)"
+    r"Tracing (?:command (?P<command>.*?) )?pid (?P<pid>-?\d+) tid (?P<tid>\d+) td (?P<td>0x[0-9a-f]+)"
     r"(?: \(CPU (?P<cpu>\d+)\))?\s*\Z"
 )
 # "f() at f+0x1a", "f() at f", "f(150b260,...) at f+0xf4", "calltrap() at 0xffc031ef", "fork_exit at fork_exit+0x11f"
 FRAME = lazy(
     r"(?P<name>\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at "
-    r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+)|\.\.\.)\s*\Z"
+    r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+|0)|\.\.\.)\s*\Z"
 )
 #: Functions in which a stack begins: innermost of a thread that sleeps, or that entered the debugger.
 BEGINNINGS = frozenset(
@@ -41,11 +44,16 @@ _DAMAGED = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) [\w.$@]{0,60}\+(?P<offset>0x[0
 _BROKEN_TAIL = lazy(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
 _TAIL_REST = lazy(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\s*\Z")
 _BROKEN_HEAD = lazy(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
-# arm64 (sys/arm64/arm64/db_trace.c before 14): the registers of a frame on lines of their own
+# arm64 up to 12: the registers of a frame on lines of their own
 _REGISTERS = lazy(r"\s+(?:pc|sp|fp|lr) ?= ?(?:0x)?[0-9a-f]+")
 _ELISIONS = frozenset({"...", "[...]", "…", "[…]", "..", "<snip>", "[snip]", "[..]"})
-_SEPARATOR = lazy(r"--- (?P<what>trap|syscall|interrupt|exception|system call)\b")
-_END_OF_KERNEL = lazy(r"--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,)")
+_SEPARATOR = lazy(r"--- (?:trap|syscall|interrupt|(?:unhandled )?exception|system (?:call|error)|invalid trapframe)\b")
+_END_OF_KERNEL = lazy(r"--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,|invalid trapframe)")
+# amd64's kernel stacks are at 0xffff...
+_FROM_USERLAND = lazy(r"--- .{1,120}?\brsp = 0x[0-9a-f]{1,12},")
+_USER_FRAME = lazy(r"(?:\(null\)|[A-Za-z_][\w.$@]*|0x[0-9a-f]+)(?:\([^()]*\))? at 0x[0-9a-f]{1,12}(?:/frame 0x[0-9a-f]*)?\s*\Z")
+#: A separator that was folded ends on the next line.
+_SEPARATOR_REST = lazy(r"\s*[^-\n]{0,60}---\s*\Z")
 
 
 def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
@@ -55,9 +63,12 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
     frames, end = read_frames(section, start + 1)
     where = section.where(start, end)
     cpu = found.group("cpu")
+    tid = int(found.group("tid"))
+    if frames:
+        current.prefer_trace(section, tid)
     thread = Thread(
-        pid=int(found.group("pid")),
-        tid=int(found.group("tid")),
+        pid=int(found.group("pid")) if found.group("pid")[0] != "-" else None,
+        tid=tid,
         address=int(found.group("td"), 16),
         command=found.group("command"),
         state="running" if cpu is not None else None,
@@ -100,25 +111,41 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
             frames.append(frame)
             index = following
         elif _SEPARATOR.match(line):
-            index += 1
+            index = _behind_separator(lines, index)
             if _END_OF_KERNEL.match(line):
                 ended = True
                 break
         elif frames and following > index:
             index = following
-        elif frames and not line.strip() and _goes_on(lines, index + 1, len(frames)):
+        elif frames and not line.strip() and _goes_on(lines, index, len(frames)):
             index += 1
         else:
             break
-    section.context["ddb open stack"] = None if ended or not frames else index
+    section.context["ddb open stack"] = None if ended else index
     return tuple(frames), index
 
 
+def _behind_separator(lines: list[str], index: int) -> int:
+    """The index behind the separator in line ``index``, and behind userland's frames, which no thread's kernel stack has."""
+    line = lines[index].rstrip()
+    index += 1
+    if not line.endswith("---") and "ip = " in line and index < len(lines) and _SEPARATOR_REST.match(lines[index]):
+        line += " " + lines[index].strip()
+        index += 1
+    if _END_OF_KERNEL.match(line) or _FROM_USERLAND.match(line):
+        while index < len(lines) and _USER_FRAME.match(lines[index]):
+            index += 1
+    return index
+
+
 def _goes_on(lines: list[str], index: int, depth: int) -> bool:
-    """Is line ``index``, behind a blank one, the next frame of the same stack? Not if a stack could begin there."""
-    frame = parse_frame(lines[index].partition("/frame")[0]) if index < len(lines) else None
+    """Is there behind the blank line ``index`` the next frame of the same stack? Not if a stack could begin there."""
+    following = index + 1
+    frame = parse_frame(lines[following].partition("/frame")[0]) if following < len(lines) else None
     if frame is None:
         return False
+    if _REGISTERS.match(lines[index - 1]):
+        return True
     return frame.function not in BEGINNINGS or (frame.function == "mi_switch" and depth == 1)
 
 
@@ -156,11 +183,11 @@ def parse_frame(head: str) -> Frame | None:
     if found is None:
         return None
     address = found.group("address")
-    # the name before () and the one behind "at" are printed from the same symbol
     name = found.group("name") if found.group("name") != "(null)" or address is None else address
     return Frame(
         name,
-        offset=parse_offset(found.group("offset")),
+        # the place may be the caller's
+        offset=parse_offset(found.group("offset")) if found.group("symbol") == name else None,
         address=int(address, 16) if address is not None else None,
     )
 
@@ -172,32 +199,40 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     """
     if parse_frame(section.lines[start].partition("/frame")[0]) is None:
         return start
-    broken_off = section.context.get("ddb open stack")
+    broken_off = section.context.pop("ddb open stack", None)
     frames, end = read_frames(section, start)
     where = section.where(start, end)
-    if isinstance(broken_off, int) and 0 < start - broken_off <= _LONGEST_GAP and _extend(section, frames, where):
-        return end
-    current = section.context.pop("ddb thread", None)
-    pid, tid = current if isinstance(current, tuple) else (None, None)
-    begin = section.context.pop("ddb thread line", None)
-    places: tuple[Where, ...] = (where,)
-    if isinstance(begin, Where):
-        places = (begin, where)
-    section.draft.add_threads([Thread(pid=pid, tid=tid, frames=frames, where=places, stack_where=where)])
+    if isinstance(broken_off, int) and 0 < start - broken_off <= _LONGEST_GAP:
+        gap = section.lines[broken_off:start]
+        if _extend(section, gap, frames, where):
+            return end
+    thread = replace(current.nobody(section, where), frames=frames, stack_where=where)
+    section.draft.add_threads([thread])
+    section.context["ddb last thread"] = thread
+    current.end_backtrace(section, thread)
     section.count_stacks("ddb")
     return end
 
 
-def _extend(section: Section, frames: tuple[Frame, ...], where: Where) -> bool:
-    """Append frames to the stack that a few lines of something else broke off: a console that is in use."""
+def _extend(section: Section, gap: list[str], frames: tuple[Frame, ...], where: Where) -> bool:
+    """Append frames to the stack that the lines of ``gap`` broke off: a console that is in use."""
     before = section.context.get("ddb last thread")
-    if not isinstance(before, Thread) or not before.frames or not frames or frames[0].function in BEGINNINGS:
+    if not isinstance(before, Thread) or not frames or (before.frames and frames[0].function in BEGINNINGS):
         return False
-    if section.draft.now.threads.get(before.tid) is None:
+    thread = replace(before, frames=before.frames + frames, stack_where=before.stack_where or where)
+    if before.tid is None:
+        # nothing tells whose either part is: only what was printed without a break may be one
+        if not all(line.strip() for line in gap):
+            return False
+        thread = replace(thread, where=(*before.where, where))
+        if not section.draft.replace_thread(before, thread):
+            return False
+    elif section.draft.now.threads.get(before.tid) is None:
         return False
-    thread = replace(before, frames=before.frames + frames, where=(where,), stack_where=before.stack_where)
-    section.draft.add_threads([thread])
+    else:
+        section.draft.add_threads([replace(thread, where=(where,))])
     section.context["ddb last thread"] = thread
+    current.end_backtrace(section, thread)
     return True
 
 

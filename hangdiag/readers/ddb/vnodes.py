@@ -1,0 +1,83 @@
+"""``show lockedvnods``, ``show vnode``, ``show buffer``: who holds a vnode's or a buffer's lock.
+
+From vn_printf in sys/kern/vfs_subr.c and lockmgr_printinfo in sys/kern/kern_lock.c. The stack behind a lock is where
+it was taken (DEBUG_LOCKS), not where its owner sleeps now.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.model import LockFact, Thread
+from hangdiag.readers.ddb.kdb import read_numbered
+from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
+
+_VNODE = r"\s*(?:vnode )?\(?0x[0-9a-f]+\)?: (?:\(?0x[0-9a-f]+\)?: )?(?:tag \S+, type V|type V[A-Z]+)"
+_LOCK = lazy(
+    r"\s*lock type (?P<name>.{1,40}?): (?:EXCL by (?:(?P<kernproc>KERNPROC)|thread (?P<td>0x[0-9a-f]+) \(pid (?P<pid>\d+)"
+    r"(?:, (?P<command>.*?))?(?:, tid (?P<tid>\d+))?\))|SHARED \(count (?P<count>\d+)\)|UNLOCKED|not owned)"
+)
+_HEADER = lazy(_VNODE)
+# VOP_PRINT of the file systems: a line with a tab, or one that begins with the tag
+_LINE = lazy(r"\t|    ? ?\S|\s*(?:tag VT_|type V[A-Z]+ |VI_LOCKed|with (?:exclusive|shared) )")
+
+
+def _read_vnode(section: Section, start: int, match: re.Match[str]) -> int:
+    lines = section.lines
+    index = start
+    while index < len(lines):
+        held = _LOCK.match(lines[index])
+        if held is not None:
+            _note_lock(section, index, held)
+        elif index > start and _LINE.match(lines[index]) is None and _HEADER.match(lines[index]) is None:
+            following = read_numbered(section, index)[1]
+            if following == index:
+                break
+            index = following
+            continue
+        index += 1
+    return index
+
+
+def _note_lock(section: Section, index: int, held: re.Match[str]) -> None:
+    where = section.where(index, index + 1)
+    tid = int(held.group("tid")) if held.group("tid") else None
+    address = int(held.group("td"), 16) if held.group("td") else None
+    state = "shared" if held.group("count") else "kernproc" if held.group("kernproc") else "unlocked"
+    if address is not None:
+        state = "exclusive"
+        section.draft.add_threads(
+            [
+                Thread(
+                    pid=int(held.group("pid")),
+                    tid=tid,
+                    address=address,
+                    command=held.group("command"),
+                    where=(where,),
+                )
+            ]
+        )
+    section.draft.add_lock(
+        LockFact(
+            name=held.group("name"),
+            lock_class="lockmgr",
+            state=state,
+            owner=tid,
+            owner_address=address if tid is None else None,
+            where=where,
+        )
+    )
+
+
+OPENERS = (
+    Opener("vnode", "ddb", _VNODE, _read_vnode),
+    Opener("vnode-lock", "ddb", r"\s*lock type .{1,40}?: (?:EXCL|SHARED|UNLOCKED|not owned)", _read_vnode),
+    Opener("vnode-tag", "ddb", r"\s*tag \S+, type V", _read_vnode),
+    Opener(
+        "vnode-title",
+        "ddb",
+        r"Locked vnodes\s*\Z|List of (?:in)?active vnodes\s*\Z",
+        lambda section, start, match: start + 1,
+    ),
+)

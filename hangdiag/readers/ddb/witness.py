@@ -1,0 +1,70 @@
+"""What witness(4) warns of: lock order reversals, duplicate locks, locks held where none may be.
+
+From sys/kern/subr_witness.c (witness_checkorder, witness_warn, witness_debugger, sbuf_print_witness_badstacks). Their
+stacks say what may happen, or what was wrong once: they are no thread's present stack.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.readers.ddb import stacks
+from hangdiag.readers.ddb.kdb import read_numbered
+from hangdiag.readers.ddb.locks import HELD, behind_held
+from hangdiag.readers.section import Opener, Section
+from hangdiag.text.lazy import lazy
+
+_LINE = lazy(
+    r"\s*(?:\d(?:st|nd|rd|th) |lock order |KDB: stack backtrace|stack backtrace:?|where |while |#\d|\S{1,200}:\d+\s*\Z"
+    r"|--- )",
+    re.I,
+)
+
+
+def _read_warning(section: Section, start: int, match: re.Match[str]) -> int:
+    """A warning with the locks and stacks that it names."""
+    lines = section.lines
+    index = start + 1
+    while index < len(lines):
+        following = read_numbered(section, index)[1]
+        if following == index:
+            following = stacks.read_frames(section, index)[1]
+        held = HELD.match(lines[index]) if following == index else None
+        if held is not None:
+            following = behind_held(lines, index, held)
+        if following > index:
+            index = following
+        elif _LINE.match(lines[index]):
+            index += 1
+        elif not lines[index].strip() and index + 1 < len(lines) and _ORDER.match(lines[index + 1]):
+            index += 1  # show badstacks leaves a line blank
+        else:
+            break
+    section.context["ddb open stack"] = None
+    return index
+
+
+_ORDER = lazy(r'Lock order (?:reversal between )?"')
+
+OPENERS = (
+    Opener(
+        "witness-reversal",
+        "ddb",
+        r'\s*(?:lock order reversal|lock order .{1,200} (?:attempted|established) at:|Lock order (?:reversal between )?"'
+        r"|acquiring duplicate lock of same type|Number of known direct relationships is )",
+        _read_warning,
+    ),
+    Opener(
+        "witness-held",
+        "ddb",
+        r".{0,160}?(?:with|exiting with) the following .{0,80}locks? held:",
+        _read_warning,
+        ("the following ",),
+    ),
+    Opener(
+        "witness-mismatch",
+        "ddb",
+        r"(?:shared|exclusive|forbidden) (?:lock|unlock) of \(|while (?:exclusively|share) locked from ",
+        lambda section, start, match: start + 1,
+    ),
+)
