@@ -60,7 +60,7 @@ class Section:
             line = lines[following]
             if own.match(line):
                 if following > index:
-                    self.draft.unread.append(Unread(self.where(index, following), "prose"))
+                    self.draft.unread.append(Unread(self.where(index, following), "something else in the middle of a table"))
                 return following
             if not line.strip() or self.opens(line) is not None:
                 break

@@ -64,7 +64,7 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
     where = section.where(start, end)
     cpu = found.group("cpu")
     tid = int(found.group("tid"))
-    if frames:
+    if frames and "ddb panicked" in section.context:
         current.prefer_trace(section, tid)
     thread = Thread(
         pid=int(found.group("pid")) if found.group("pid")[0] != "-" else None,
@@ -111,9 +111,9 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
             frames.append(frame)
             index = following
         elif _SEPARATOR.match(line):
-            index = _behind_separator(lines, index)
-            if _END_OF_KERNEL.match(line):
-                ended = True
+            ended = _END_OF_KERNEL.match(line) is not None
+            index = _behind_separator(lines, index, ended)
+            if ended:
                 break
         elif frames and following > index:
             index = following
@@ -125,16 +125,17 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
     return tuple(frames), index
 
 
-def _behind_separator(lines: list[str], index: int) -> int:
+def _behind_separator(lines: list[str], index: int, ended: bool) -> int:
     """The index behind the separator in line ``index``, and behind userland's frames, which no thread's kernel stack has."""
-    line = lines[index].rstrip()
+    line = lines[index]
     index += 1
-    if not line.endswith("---") and "ip = " in line and index < len(lines) and _SEPARATOR_REST.match(lines[index]):
-        line += " " + lines[index].strip()
-        index += 1
-    if _END_OF_KERNEL.match(line) or _FROM_USERLAND.match(line):
-        while index < len(lines) and _USER_FRAME.match(lines[index]):
+    if index < len(lines) and lines[index]:
+        if "ip = " in line and not line.rstrip().endswith("---") and _SEPARATOR_REST.match(lines[index]):
+            line += " " + lines[index].strip()
             index += 1
+        if ended or _FROM_USERLAND.match(line):
+            while index < len(lines) and _USER_FRAME.match(lines[index]):
+                index += 1
     return index
 
 
