@@ -27,7 +27,7 @@ _TABLE_STATES = {
     "idle": "new",
 }  # fmt: skip
 _TABLE_ROW = lazy(
-    r"\s*(?P<pid>\d+) +(?P<tid>\d+) (?P<who>.{10,60}?) +(?P<cpu>\d+|-) +(?P<priority>-?\d+) "
+    r"\s*(?P<pid>\d+) +(?P<tid>\d+) (?P<who>.{10,60}?) {1,40}(?P<cpu>\d+|-) +(?P<priority>-?\d+) "
     r"(?P<state>run|stop|sleep|lock|wait|zomb|idle|\?\?) +(?P<lock>\*)?(?P<wmesg>\S.{0,8}?)?\s*(?:<-.*)?\Z"
 )
 
