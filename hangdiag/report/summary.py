@@ -249,7 +249,9 @@ def relevant(diagnosis: Diagnosis) -> list[int]:
         chosen.update(dict.fromkeys((*finding.cycle, *finding.threads[:MOST_WHOLE], *finding.causes[:MOST_WHOLE])))
     for machine in diagnosis.machines:
         chosen.update(dict.fromkeys((*machine.vcpus.values(), *sorted(machine.visitors))))
-        chosen.update(dict.fromkeys(index for index in sorted(machine.members) if _is_busy(diagnosis, index)))
+        busy = [index for index in sorted(machine.members) if _is_busy(diagnosis, index)]
+        # one thread at least: that there is another VM may be why something is ambiguous
+        chosen.update(dict.fromkeys(busy if busy or machine.vcpus else sorted(machine.members)[:1]))
     pending = list(chosen)
     while pending:
         need = diagnosis.needs.get(pending.pop(0))

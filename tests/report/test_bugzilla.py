@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hangdiag.report.bugzilla import as_bugzilla
@@ -39,6 +39,7 @@ def test_every_sample_reads_back_redacted(name):
     second=st.lists(st.sampled_from(sorted(STACKS)), max_size=3),
     form=st.sampled_from([procstat, alltrace, kgdb]),
 )
+@example(stacks=["destroy, sysctl"], others=["lock all"], second=["kqueue"], form=alltrace)
 def test_any_capture_reads_back(stacks, others, second, form):
     threads = vcpus(*stacks) + [T(100900 + number, "-", stack, 2290, "bhyvectl") for number, stack in enumerate(others)]
     threads += vcpus(*second, pid=2211, first=100950)
