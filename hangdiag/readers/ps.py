@@ -52,7 +52,7 @@ def _read_table(section: Section, start: int, tool: str) -> int:
     threads = []
     begins: dict[int, int] = {}
     while index < len(lines):
-        row = read_row(header, lines[index]) if lines[index][:1] in " 0123456789-" or lines[index][:1].isalpha() else None
+        row = read_row(header, lines[index]) if lines[index][:1] in " \t0123456789-" or lines[index][:1].isalpha() else None
         pid = row.get("PID", "") if row is not None else ""
         if row is None or not pid.isdecimal():
             break

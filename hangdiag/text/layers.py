@@ -9,28 +9,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
-from hangdiag.text.fold import fold_width, join_folds
+from hangdiag.text.breaks import Lines
 from hangdiag.text.lazy import lazy
 from hangdiag.text.literal import split_literal
-from hangdiag.text.page import Page
+from hangdiag.text.page import Page, mend
 
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d"
-_SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: \d{{4}})?|{_DATE}[T ]{_TIME}(?: ?Z| ?[+-]\d\d:?\d\d)?)"
+_SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: (?:19|20)\d\d(?!\d))?|{_DATE}[T ]{_TIME}(?: ?Z| ?[+-]\d\d:?\d\d)?)"
 #: What may stand before a line, by name. A blank behind it is the text's own, unless all lines have one.
 _PREFIXES: dict[str, str] = {
     "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
     "priority": r"<\d{1,3}>(?:\d (?=\d{4}-))?",
-    "syslog": rf"{_SYSLOG_DATE} \S+ (?:<[\w.]+> )?(?:kernel|[\w./-]+(?:\[\d+\])?):(?: \[\d+(?:\.\d+)?\])?",
+    "syslog": rf"{_SYSLOG_DATE} \S+ (?:<[\w.]+> )?(?:(?:kernel|[\w./-]+(?:\[\d+\])?):(?: \[\d+(?:\.\d+)?\])?"
+    r"|[\w./-]+ (?:-|\d+) \S+ (?:-|\[[^\]]{0,80}\])(?= |\Z))",
     "uptime": r"\[ {0,8}\d+(?:\.\d{1,9})?\]",
     "clock": rf"\[(?:[\w:.-]{{1,20}} )?(?:{_SYSLOG_DATE}|{_TIME})[^\]]{{0,12}}\]",
     "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t]))?",
     "epoch": r"\d{10}\.\d{1,9}:?",
     "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM)(?=\s|\Z)",
     "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|\Z|-(?=[#A-Za-z ]))|L\d+:",
+    "count": r" {0,8}\d{1,7}(?=  ?\S| {3}|\Z)",
     "bullet": r"[-+•·‣](?=[ \t])|\d{1,3}\.(?= )",
     "code": r"`{1,2}(?!`)",
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
@@ -49,7 +51,7 @@ _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
 _INDENT = lazy(r"[ \t]+(?=\S)")
 #: Where a line end was lost: behind a frame's address or offset, before the next frame.
 _LOST = lazy(
-    r"(?<=/frame 0x[0-9a-f]{16})(?= ?[A-Za-z_][\w.$@]*\(\) at )|(?<=/frame 0x[0-9a-f]{16})(?= ?--- )"
+    r"(?<=/frame 0x[0-9a-f]{16})(?= ?[A-Za-z_][\w.$@]*\(\) at |[^\s0-9a-f]| +\S)|(?<=[0-9a-f] ---)(?=[^\s-]| +[^\s-])"
     r"|(?<=[0-9a-f])(?=#\d{1,3} 0x[0-9a-f]{6,16} at )|(?<=:\d)(?=#\d{1,3} +0x[0-9a-f]{6,16} in )"
     r"|(?<=---)(?=[A-Za-z_][\w.$@]*\(\) at )|(?<=[\w)]) +(?=[A-Za-z_][\w.$@]*\(\) at [A-Za-z_][\w.$@]*\+0x)"
     r"|(?<=[^ ]) +(?=#\d{1,3} 0x[0-9a-f]{6,16} at [A-Za-z_])"
@@ -62,8 +64,10 @@ _MARKS = (
 )  # fmt: skip
 #: A line may lie under so many layers.
 _DEPTH = 5
-#: Lines that indentation is taken off, as a multiple of the page's lines, so that work stays linear.
-_INDENT_WORK = 12
+#: Lines that layers are taken off, as a multiple of the page's lines, so that work stays linear.
+_WORK = 12
+#: So many lines in a row may lack a prefix: behind them its block has ended.
+_GAP = 20
 #: Lines longer than this have no prefix that is worth a search; they may hold a whole text.
 _LONGEST = 20_000
 
@@ -76,66 +80,53 @@ class Peeler:
     page: Page
     opens: Callable[[str], bool]
     begins: Callable[[str], bool]
-    done: set[str] = field(default_factory=set)
-    indent_work: int = 0
+    work: int = 0
 
     def uncover(self, index: int) -> bool:
         """Can line ``index``, which cannot be read as it stands, be read now?"""
-        line = self.page.lines[index]
+        lines = self.page.lines
+        line = lines[index]
         if not line or not _may_have_layer(line) or not any(mark in line for mark in _MARKS):
             return False
-        chain = self._find(line, _DEPTH)
-        if not chain:
+        after = lines[index + 1] if index + 1 < len(lines) else ""
+        chain = self._find(line, after, _DEPTH)
+        if not chain or self.work > _WORK * (len(lines) + 100):
             return False
         for layer in chain:
             self._apply(layer, index)
         return True
 
-    def _find(self, line: str, depth: int) -> list[str]:
+    def _find(self, line: str, after: str, depth: int) -> list[str]:
         """Names of the layers, outermost first, without which ``line`` can be read; empty if there are none."""
-        for layer, rest in _peelings(line):
-            if layer in self.done and layer != "indent":
-                continue
+        for layer, rest in _peelings(line, after):
             if any(self.opens(part) for part in rest):
                 return [layer]
             if depth > 1 and len(rest) == 1 and rest[0] != line:
-                deeper = self._find(rest[0], depth - 1)
+                deeper = self._find(rest[0], _without(layer, after), depth - 1)
                 if deeper:
                     return [layer, *deeper]
         return []
 
     def _apply(self, layer: str, index: int) -> None:
-        if layer == "indent":
-            self._dedent(index)
-            return
-        self.done.add(layer)
-        page = self.page
         if layer in _PREFIXES:
-            self._take_prefix(layer, index)
-            self._unfold(index)
-            return
-        split = {"lost": split_lost, "literal": split_literal, "row": split_row}[layer]
-        lines, first, last = page.lines, page.first, page.last
-        new: list[str] = []
-        begins: list[int] = []
-        ends: list[int] = []
-        for place in range(index, len(lines)):
-            if layer == "row" and _RULE.match(lines[place]):
-                continue  # the line below a table's head
-            parts = split(lines[place]) if len(lines[place]) <= _LONGEST * 50 else []
-            for part in parts or [lines[place]]:
-                new.append(part)
-                begins.append(first[place])
-                ends.append(last[place])
-        page.first = [*first[:index], *begins]
-        page.last = [*last[:index], *ends]
-        lines[index:] = new
+            end = self._take_prefix(layer, index)
+            self._mend(index, end)
+        elif layer == "indent":
+            self._mend(index, self._dedent(index))
+        elif layer == "lost":
+            self._split(index, len(self.page.lines), split_lost)
+        elif layer == "literal":
+            self._mend(index, self._split(index, index + 1, split_literal))
+        else:
+            self._take_table(index)
 
-    def _take_prefix(self, layer: str, index: int) -> None:
+    def _take_prefix(self, layer: str, index: int) -> int:
+        """Take a prefix off the block that begins at line ``index``; returns where the block ends."""
         lines = self.page.lines
         pattern = _compiled()[layer]
         changed = []
         blank = True
+        place = index
         for place in range(index, len(lines)):
             line = lines[place]
             found = pattern.match(line)
@@ -145,48 +136,94 @@ class Peeler:
                 changed.append(place)
                 if rest and rest[0] not in " \t":
                     blank = False
+            elif place - changed[-1] > _GAP:
+                break
+        self.work += place + 1 - index
         if blank:
             for place in changed:
                 lines[place] = lines[place][1:]
+        return changed[-1] + 1
 
-    def _unfold(self, index: int) -> None:
-        """Mend lines that were folded before they were quoted."""
+    def _mend(self, start: int, end: int) -> None:
+        """Mend what was broken, spaced or encoded before the layer was put around it."""
         page = self.page
-        lines = page.lines[index:]
-        width = fold_width(lines, self.begins)
-        if not width:
-            return
-        joined = join_folds(lines, page.first[index:], page.last[index:], width, self.begins)
-        page.lines[index:] = joined[0]
-        page.first = [*page.first[:index], *joined[1]]
-        page.last = [*page.last[:index], *joined[2]]
+        lines = page.lines[start:end]
+        mended = mend(lines, page.first[start:end], page.last[start:end], self.begins, "\n".join(lines))
+        if mended is not None:
+            self._replace(start, end, mended)
+
+    def _replace(self, start: int, end: int, by: Lines) -> None:
+        page = self.page
+        if not isinstance(page.first, list) or not isinstance(page.last, list) or page.first is page.last:
+            page.first, page.last = list(page.first), list(page.last)
+        page.lines[start:end], page.first[start:end], page.last[start:end] = by
+        # what is behind the block is moved
+        self.work += (len(page.lines) - start) // 64
+
+    def _split(self, start: int, end: int, split: Callable[[str], list[str]]) -> int:
+        """Cut the lines from ``start`` to ``end``; returns where they end now."""
+        page = self.page
+        new: list[str] = []
+        first: list[int] = []
+        last: list[int] = []
+        for place in range(start, end):
+            line = page.lines[place]
+            for part in (split(line) if len(line) <= _LONGEST * 50 else []) or [line]:
+                new.append(part)
+                first.append(page.first[place])
+                last.append(page.last[place])
+        self._replace(start, end, (new, first, last))
+        self.work += end - start
+        return start + len(new)
 
     def split_lost(self, index: int) -> bool:
         """Cut line ``index``, and all behind it, where line ends were lost; False if none were in it."""
-        if "lost" in self.done or len(split_lost(self.page.lines[index])) < 2:
+        if len(split_lost(self.page.lines[index])) < 2:
             return False
         self._apply("lost", index)
         return True
 
-    def _dedent(self, index: int) -> None:
-        """Take the indentation of line ``index`` off its block: up to a line that has less."""
+    def _take_table(self, index: int) -> None:
+        """Turn the rows of a Markdown table into columns; the line below its head goes."""
+        page = self.page
+        kept: list[int] = []
+        rows: list[str] = []
+        end = index
+        while end < len(page.lines):
+            row = split_row(page.lines[end])
+            if not row:
+                break
+            if _RULE.match(page.lines[end]) is None:
+                kept.append(end)
+                rows += row
+            end += 1
+        self.work += end - index
+        self._replace(index, end, (rows, [page.first[place] for place in kept], [page.last[place] for place in kept]))
+
+    def _dedent(self, index: int) -> int:
+        """Take the indentation of line ``index`` off its block: up to a line that has less. Returns the block's end."""
         lines = self.page.lines
         found = _INDENT.match(lines[index])
         if found is None:
-            return
+            return index
         indent = found.group()
         length = len(indent)
-        end = len(lines)
-        allowed = _INDENT_WORK * (end + 100) - self.indent_work
         place = index
-        while place < end and place - index < allowed:
+        while place < len(lines):
             line = lines[place]
             if line.startswith(indent):
                 lines[place] = line[length:]
             elif line.strip():
                 break
             place += 1
-        self.indent_work += place - index
+        self.work += place - index
+        return place
+
+
+def _without(layer: str, line: str) -> str:
+    """``line`` without a prefix or its indentation, as far as it has one."""
+    found = _compiled()[layer].match(line) if layer in _PREFIXES else _INDENT.match(line)
+    return line[found.end() :] if found is not None else line
 
 
 def _may_have_layer(line: str) -> bool:
@@ -208,8 +245,8 @@ def _may_have_layer(line: str) -> bool:
     return True
 
 
-def _peelings(line: str) -> Iterable[tuple[str, list[str]]]:
-    """Ways to take one layer off ``line``: its name and what is left, as lines."""
+def _peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
+    """Ways to take one layer off ``line``, which ``after`` follows: its name and what is left, as lines."""
     if len(line) > _LONGEST:
         if "\\n" in line:
             yield "literal", split_literal(line)
@@ -217,6 +254,8 @@ def _peelings(line: str) -> Iterable[tuple[str, list[str]]]:
     for name, pattern in _compiled().items():
         found = pattern.match(line)
         if found is not None and found.end() and found.end() < len(line):
+            if name == "count" and not _counts_on(line, after):
+                continue
             rest = line[found.end() :]
             if name == "code":
                 rest = rest.rstrip("`")
@@ -236,6 +275,12 @@ def _peelings(line: str) -> Iterable[tuple[str, list[str]]]:
         parts = split_row(line)
         if parts:
             yield "row", parts
+
+
+def _counts_on(line: str, after: str) -> bool:
+    """Does the number of ``after`` follow that of ``line``?"""
+    numbers = [text.split(None, 1)[0] for text in (line, after) if text.strip()]
+    return len(numbers) == 2 and all(text.isdecimal() for text in numbers) and int(numbers[1]) == int(numbers[0]) + 1
 
 
 def split_lost(line: str) -> list[str]:

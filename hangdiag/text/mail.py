@@ -1,63 +1,79 @@
-"""Quoted-printable text (RFC 2045, 6.7): ``=3D`` and lines that end in ``=`` and go on in the next."""
+"""Quoted-printable text (RFC 2045, 6.7): ``=3D`` and lines that end in ``=`` and go on in the next.
+
+One part of a mail may be so and another one not, so what lies between two lines that cannot be is judged by itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-_HEX = frozenset("0123456789ABCDEF")
-#: How many equals signs decide.
-_SAMPLE = 400
+from hangdiag.text.lazy import lazy
+
+# an equals sign that is neither an escape nor a soft break
+_PLAIN = lazy(r"=(?![0-9A-F]{2}|\Z)")
+#: A soft break keeps a line at 76 characters or fewer, and is made near that width.
+_NARROWEST, _WIDEST = 56, 78
 
 
-def is_quoted_printable(text: str) -> bool:
-    """Is (nearly) every ``=`` in ``text`` an escape or a soft break, and one of them surely so?"""
-    if "=" not in text or ("=\n" not in text and "=3D" not in text and "=20\n" not in text):
-        return False
-    good = bad = 0
-    sure = "=3D" in text
-    position = text.find("=")
-    while position >= 0 and good + bad < _SAMPLE:
-        following = text[position + 1 : position + 3]
-        if following[:1] == "\n":
-            # a soft break keeps a line at 76 characters or fewer, and is made near that width
-            begin = text.rfind("\n", max(0, position - 80), position)
-            if position - begin in range(60, 78):
-                good += 1
-                sure = True
-            else:
-                bad += 1
-        elif len(following) == 2 and following[0] in _HEX and following[1] in _HEX:
-            good += 1
-        else:
-            bad += 1
-        position = text.find("=", position + 1)
-    return sure and bad * 10 <= good
+def quoted_printable(lines: list[str]) -> list[tuple[int, int]]:
+    """Begin and end of the runs of lines that are quoted-printable: each ``=`` in them is an escape, one surely so."""
+    runs: list[tuple[int, int]] = []
+    start = 0
+    sure = False
+    for index, line in enumerate(lines):
+        if "=" not in line:
+            continue
+        if _PLAIN.search(line) is not None:
+            if sure:
+                runs.append((start, index))
+            start, sure = index + 1, False
+        elif "=3D" in line or (line[-1] == "=" and _NARROWEST <= len(line) <= _WIDEST):
+            sure = True
+        elif line[-1] == "=":
+            # text, not a soft break
+            if sure:
+                runs.append((start, index))
+            start, sure = index + 1, False
+    if sure:
+        runs.append((start, len(lines)))
+    return runs
 
 
 def decode_lines(
-    lines: Sequence[str], first: Sequence[int], last: Sequence[int]
+    lines: Sequence[str], first: Sequence[int], last: Sequence[int], runs: list[tuple[int, int]]
 ) -> tuple[list[str], list[int], list[int]]:
-    """Lines joined at soft breaks and decoded, with the original numbers of each."""
-    import quopri
-
+    """Lines of ``runs`` joined at soft breaks and decoded, with the original numbers of each."""
     decoded: list[str] = []
     begins: list[int] = []
     ends: list[int] = []
-    parts: list[str] = []
-    begin = 0
-    for index, line in enumerate(lines):
-        if not parts:
-            begin = first[index]
-        soft = line.endswith("=")
-        parts.append(line[:-1] if soft else line)
-        if soft and index + 1 < len(lines):
-            continue
-        whole = "".join(parts)
-        parts = []
-        if "=" in whole:
-            whole = quopri.decodestring(whole.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
-            whole = whole.replace("\u00a0", " ").replace("\n", " ")
-        decoded.append(whole)
-        begins.append(begin)
-        ends.append(last[index])
+    end = 0
+    for start, stop in runs:
+        decoded += lines[end:start]
+        begins += first[end:start]
+        ends += last[end:start]
+        end = stop
+        parts: list[str] = []
+        for index in range(start, stop):
+            line = lines[index]
+            if not parts:
+                begins.append(first[index])
+            soft = line.endswith("=")
+            parts.append(line[:-1] if soft else line)
+            if soft and index + 1 < stop:
+                continue
+            decoded.append(_decode("".join(parts)))
+            ends.append(last[index])
+            parts = []
+    decoded += lines[end:]
+    begins += first[end:]
+    ends += last[end:]
     return decoded, begins, ends
+
+
+def _decode(line: str) -> str:
+    if "=" not in line:
+        return line
+    import quopri
+
+    decoded = quopri.decodestring(line.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
+    return decoded.replace("\u00a0", " ").replace("\n", " ")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hangdiag.text import fold, html, mail, spacing, terminal, wrap
-from hangdiag.text.literal import split_literal
+from hangdiag.text import html, mail, noise, spacing, terminal
+from hangdiag.text.breaks import Lines, mend_breaks
+from hangdiag.text.literal import split_lines, split_literal
 
 
 @dataclass(slots=True)
@@ -44,21 +45,39 @@ def make_page(text: str, first_line: int = 1, begins: Callable[[str], bool] = _n
     else:
         cleaned, numbers = terminal.clean_lines(text, first_line)
         page = Page(cleaned, numbers, numbers)
-    if mail.is_quoted_printable(text):
-        page = Page(*mail.decode_lines(page.lines, page.first, page.last))
-    if html.is_html(text):
-        page = Page(*html.strip_lines(page.lines, page.first, page.last))
-    if spacing.is_double_spaced(page.lines):
-        page = Page(*spacing.drop_blanks(page.lines, page.first, page.last))
-    folded = fold.fold_width(page.lines, begins)
-    if folded:
-        page = Page(*fold.join_folds(page.lines, page.first, page.last, folded, begins))
-    elif wrapped := wrap.wrap_width(page.lines):
-        page = Page(*wrap.join_lines(page.lines, page.first, page.last, wrapped))
+    mended = mend(page.lines, page.first, page.last, begins, text)
+    if mended is not None:
+        page = Page(*mended)
     # terminals break behind blanks too: those at the end go when that is mended
     if " \n" in text or "\t\n" in text:
         page.lines = [line.rstrip() for line in page.lines]
     return page
+
+
+def mend(
+    lines: list[str], first: Sequence[int], last: Sequence[int], begins: Callable[[str], bool], text: str
+) -> Lines | None:
+    """What mail, web pages, forms and terminals did to ``lines`` undone, with their original numbers; None for nothing.
+
+    ``text`` is what to look through for the letters that they leave.
+    """
+    whole: Lines | None = None
+    if "=3D" in text or "=\n" in text:
+        runs = mail.quoted_printable(lines)
+        if runs:
+            whole = lines, first, last = mail.decode_lines(lines, first, last, runs)
+    if "\\n" in text:
+        split = split_lines(lines, first, last, begins)
+        if split is not None:
+            whole = lines, first, last = split
+    if noise.has_noise(text):
+        whole = lines, first, last = noise.drop_noise(lines, first, last)
+    if html.is_html(text):
+        whole = lines, first, last = html.strip_lines(lines, first, last)
+    spaced = spacing.double_spaced(lines)
+    if spaced:
+        whole = lines, first, last = spacing.drop_blanks(lines, first, last, spaced)
+    return mend_breaks(lines, first, last, begins) or whole
 
 
 def _make_page_of_literal(text: str, first_line: int, begins: Callable[[str], bool]) -> Page:

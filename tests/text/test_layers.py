@@ -7,19 +7,52 @@ from pathlib import Path
 
 import pytest
 
+from hangdiag.model import Capture
 from hangdiag.readers import read_text
 from tests.readers.essence import essence
-from tests.text.wrappings import LAYERS
+from tests.text.wrappings import LAYERS, Row, embed, places, rows_of, text_of
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 NAMES = sorted(path.name for path in SAMPLES.glob("*.txt"))
 
 
 @cache
-def plain(name: str):
-    captures = read_text((SAMPLES / name).read_text())
+def plain(name: str) -> tuple[list[Row], Capture]:
+    """The lines of a sample, cut out of long ones, and what is read from them."""
+    lines = (SAMPLES / name).read_text().splitlines()
+    if len(lines) > 400:
+        ends = [number for number, line in enumerate(lines) if line.startswith(("db> ", "(gdb) ", "Tracing "))]
+        lines = lines[: max(end for end in ends if end < 150)] + lines[min(end for end in ends if end > len(lines) - 250) :]
+    rows = rows_of("\n".join(lines))
+    (capture,) = read_text(text_of(rows))
+    return rows, capture
+
+
+def check(name: str, rows: list[Row]) -> None:
+    """Is the capture read from ``rows`` that of the plain sample, at the right lines?"""
+    plain_rows, before = plain(name)
+    captures = read_text(text_of(rows))
     assert len(captures) == 1
-    return captures[0]
+    (after,) = captures
+    assert [(thread.tid, thread.name) for thread in after.threads] == [
+        (thread.tid, thread.name) for thread in before.threads
+    ]
+    assert essence(after).threads == essence(before).threads
+    # facts on the same line are one: literal line ends make all of a text one line
+    assert set(essence(after).locks) == set(essence(before).locks)
+    assert essence(after).vms == essence(before).vms
+    assert after.host == before.host
+    assert not [item for item in after.unread if item.trace_like]
+    moved = places(rows)
+    for thread, same in zip(before.threads, after.threads, strict=True):
+        expected = {(moved[where.first][0], moved[where.last][1]) for where in thread.where}
+        found = {(where.first, where.last) for where in same.where}
+        # blank lines behind a stack may count as its own or not
+        assert len(found) == len(expected)
+        for (first, last), (begin, end) in zip(sorted(expected), sorted(found), strict=True):
+            assert begin == first
+            between = rows[min(last, end) : max(last, end)]
+            assert all(plain_rows[number - 1][0].strip() == "" for _, number, _ in between if number)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -27,19 +60,15 @@ def plain(name: str):
 def test_a_layer_changes_nothing(name, layer):
     if layer == "literal line ends" and "gdb" in name:
         pytest.skip("strings of the trace hold literal line ends themselves")
-    text = LAYERS[layer]((SAMPLES / name).read_text())
-    captures = read_text(text)
-    assert len(captures) == 1
-    before, after = essence(plain(name)), essence(captures[0])
-    assert [(thread.tid, thread.name) for thread in after.threads] == [
-        (thread.tid, thread.name) for thread in before.threads
-    ]
-    assert after.threads == before.threads
-    # facts on the same line are one: literal line ends make all of a text one line
-    assert set(after.locks) == set(before.locks)
-    assert after.vms == before.vms
-    assert after.host == before.host
-    assert not [item for item in captures[0].unread if item.trace_like]
+    check(name, LAYERS[layer](plain(name)[0]))
+
+
+@pytest.mark.parametrize("name", ["deadlock.procstat.txt", "deadlock.ddb.txt", "deadlock.kgdb.txt"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_prose_around_a_layer_changes_nothing(name, layer):
+    if layer == "literal line ends" and "gdb" in name:
+        pytest.skip("strings of the trace hold literal line ends themselves")
+    check(name, embed(LAYERS[layer](plain(name)[0])))
 
 
 def test_a_markdown_table():

@@ -1,4 +1,8 @@
-"""Layers that people and tools put around a trace, as functions from text to text."""
+"""Layers that people and tools put around a trace: functions from rows to rows.
+
+A row is a line and the numbers of the first and last line of the plain text that it came from
+(0 for a line that the layer itself added), so that a test can tell where things must be found.
+"""
 
 from __future__ import annotations
 
@@ -6,100 +10,203 @@ import html
 import quopri
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+Row = tuple[str, int, int]
+Layer = Callable[[list[Row]], list[Row]]
 
 
-def _each(make: Callable[[str], str]) -> Callable[[str], str]:
-    return lambda text: "".join(make(line) + "\n" for line in text.splitlines())
+def rows_of(text: str) -> list[Row]:
+    """The lines of a plain text."""
+    return [(line, number, number) for number, line in enumerate(text.splitlines(), 1)]
 
 
-def _numbered(make: Callable[[int, str], str]) -> Callable[[str], str]:
-    return lambda text: "".join(make(number, line) + "\n" for number, line in enumerate(text.splitlines(), 1))
+def text_of(rows: Iterable[Row]) -> str:
+    return "".join(line + "\n" for line, _, _ in rows)
 
 
-def _hard_wrap(width: int) -> Callable[[str], str]:
-    def wrap(text: str) -> str:
-        lines = []
-        for line in text.splitlines():
-            line = line.rstrip()
-            lines.extend(line[begin : begin + width] for begin in range(0, max(len(line), 1), width))
-        return "\n".join(lines) + "\n"
-
-    return wrap
+def _each(make: Callable[[str], str]) -> Layer:
+    return lambda rows: [(make(line), first, last) for line, first, last in rows]
 
 
-def _fold(width: int) -> Callable[[str], str]:
+def _numbered(make: Callable[[int, str], str]) -> Layer:
+    return lambda rows: [(make(number, line), first, last) for number, (line, first, last) in enumerate(rows, 1)]
+
+
+def _cut(cut: Callable[[str], list[str]]) -> Layer:
+    return lambda rows: [(part, first, last) for line, first, last in rows for part in cut(line)]
+
+
+def _between(head: str, tail: str, layer: Layer = list) -> Layer:
+    """Lines before and behind, as they are added by a writer or a page."""
+
+    def put(rows: list[Row]) -> list[Row]:
+        return [
+            *((line, 0, 0) for line in head.splitlines()),
+            *layer(rows),
+            *((line, 0, 0) for line in tail.splitlines()),
+        ]
+
+    return put
+
+
+def _now_and_then(added: str, every: int) -> Layer:
+    """A line of somebody else's between the others."""
+    return lambda rows: [
+        row
+        for number, own in enumerate(rows, 1)
+        for row in ([own, (added, 0, 0)] if number % every == 0 else [own])
+    ]
+
+
+def hard_wrap(width: int) -> Layer:
+    """As terminals do: at the edge."""
+
+    def cut(line: str) -> list[str]:
+        line = line.rstrip()
+        return [line[begin : begin + width] for begin in range(0, max(len(line), 1), width)]
+
+    return _cut(cut)
+
+
+def fold(width: int) -> Layer:
     """As mailers do: at the last blank before ``width``."""
-
-    def fold(text: str) -> str:
-        lines = []
-        for line in text.splitlines():
-            folded = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
-            lines.extend(folded or [""])
-        return "\n".join(lines) + "\n"
-
-    return fold
+    return _cut(lambda line: textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""])
 
 
-def _quoted_printable(text: str) -> str:
-    return quopri.encodestring(text.encode()).decode()
+def _quoted_printable(rows: list[Row]) -> list[Row]:
+    return _cut(lambda line: quopri.encodestring(line.encode()).decode().split("\n"))(rows)
 
 
-def _lost_newlines(text: str) -> str:
+def _lost_newlines(rows: list[Row]) -> list[Row]:
     """Every second line end between two ddb frames is lost."""
-    return re.sub(r"(/frame 0x[0-9a-f]{16})\n(\w+\(\) at .*\n)", r"\1\2", text)
+    made: list[Row] = []
+    lost = False
+    for line, first, last in rows:
+        before = made[-1] if made else ("", 0, 0)
+        lost = not lost and re.search(r"/frame 0x[0-9a-f]{16}\Z", before[0]) is not None and "() at " in line
+        if lost:
+            made[-1] = (before[0] + line, before[1], last)
+        else:
+            made.append((line, first, last))
+    return made
 
 
-LAYERS: dict[str, Callable[[str], str]] = {
+def _literal(rows: list[Row]) -> list[Row]:
+    return [("\\n".join(line for line, _, _ in rows), 1, max((last for _, _, last in rows), default=1))]
+
+
+def _spans(rows: list[Row]) -> list[Row]:
+    return _each(lambda line: '<span class="line">' + html.escape(line) + "</span>")(rows)
+
+
+_escaped = _each(html.escape)
+
+LAYERS: dict[str, Layer] = {
     "mail quote": _each(lambda line: "> " + line),
     "mail quote without blank": _each(lambda line: ">" + line),
     "quote of a quote": _each(lambda line: "> > " + line),
     "tight quote of a quote": _each(lambda line: ">> " + line),
+    "reply": _between(
+        "On Mon, 23 Nov 2026 at 04:42, Some Body <somebody@example.org> wrote:\n",
+        "\nCan you try with hw.vmm.halt_detection=0?\n",
+        _each(lambda line: ("> " + line).rstrip()),
+    ),
     "hash comment": _each(lambda line: "# " + line),
     "slash comment": _each(lambda line: "// " + line),
-    "C comment": lambda text: "/*\n" + _each(lambda line: " * " + line)(text) + " */\n",
-    "fence": lambda text: "It hangs:\n\n```\n" + text + "```\n\nAny idea?\n",
-    "fence with language": lambda text: "~~~text\n" + text + "~~~\n",
+    "C comment": _between("/*\n", " */\n", _each(lambda line: " * " + line)),
+    "semicolon comment": _each(lambda line: "; " + line),
+    "fence": _between("It hangs:\n\n```\n", "```\n\nAny idea?\n"),
+    "fence with language": _between("~~~text\n", "~~~\n"),
+    "fence in a list": _between("1. It hangs\n2. The stacks:\n   ```\n", "   ```\n", _each(lambda line: "   " + line)),
     "indent 4": _each(lambda line: "    " + line if line.strip() else ""),
-    "indent 2": lambda text: "The stacks::\n\n" + _each(lambda line: "  " + line if line.strip() else "")(text),
+    "indent 2": _between("The stacks::\n\n", "", _each(lambda line: "  " + line if line.strip() else "")),
     "tab": _each(lambda line: "\t" + line),
     "quoted and indented": _each(lambda line: ">     " + line),
-    "html pre": lambda text: "<html><body><p>hangs</p>\n<pre>" + html.escape(text) + "</pre></body></html>\n",
-    "html br": lambda text: html.escape(text).replace("\n", "<br>\n").replace(" ", "&nbsp;"),
-    "html span": _each(lambda line: '<span class="line">' + html.escape(line) + "</span>"),
+    "html pre": _between("<html><body><p>hangs</p>\n<pre>", "</pre></body></html>\n", _escaped),
+    "html br": _each(lambda line: html.escape(line).replace(" ", "&nbsp;") + "<br>"),
+    "html span": _spans,
+    "bugzilla": _between(
+        '<div class="bz_comment_head"><span class="bz_comment_number">\n<a href="#c3">Comment 3</a></span></div>\n'
+        '<pre class="bz_comment_text" id="comment_text_3">\n',
+        "</pre>\n</div>\n",
+        _escaped,
+    ),
+    "mail archive": _between(
+        "<HTML><HEAD><TITLE> bhyve hangs </TITLE></HEAD>\n<BODY BGCOLOR=\"#ffffff\">\n<!--beginarticle-->\n<PRE>\n",
+        "</PRE>\n<!--endarticle-->\n",
+        _each(lambda line: "&gt;<i> " + html.escape(line)),
+    ),
     "quoted-printable": _quoted_printable,
     "cat -n": _numbered(lambda number, line: f"{number:6d}\t{line}"),
     "grep -n": _numbered(lambda number, line: f"{number}:{line}"),
+    "less -N": _numbered(lambda number, line: f"{number:7d} {line}"),
     "syslog": _each(lambda line: "Nov 23 04:42:01 host kernel: " + line),
     "syslog with priority": _each(lambda line: "<118>Nov 23 04:42:01 host kernel: " + line),
     "console priority": _each(lambda line: "<118>" + line),
     "journal": _each(lambda line: "2026-11-23T04:42:01.123456+00:00 host kernel: " + line),
+    "RFC 5424": _each(lambda line: "<2>1 2026-11-23T04:42:01.123456+00:00 host kernel - - - " + line),
     "uptime": _numbered(lambda number, line: f"[{number * 0.013:12.6f}] {line}"),
     "uptime in seconds": _numbered(lambda number, line: f"[{80 + number // 100}] {line}"),
     "clock": _each(lambda line: "[2026-11-23 04:42:01.123] " + line),
+    "conserver": _each(lambda line: "[Mon Nov 23 04:42:01 2026]" + line),
     "short clock": _each(lambda line: "[04:42:01] " + line),
     "bare clock": _each(lambda line: "04:42:01.123 " + line),
+    "ts": _each(lambda line: "Nov 23 04:42:01 " + line),
+    "ISO clock": _each(lambda line: "2026-11-23T04:42:01.1234567Z " + line),
     "capture tag": _each(lambda line: "[cap 15:03:21] " + line),
+    "marks of a console server": _now_and_then("[-- MARK -- Mon Nov 23 04:42:01 2026]", 40),
     "CR LF": _each(lambda line: line + "\r"),
     "CR CR LF": _each(lambda line: line + "\r\r"),
     "mixed ends": _numbered(lambda number, line: line + ("\r" if number % 3 else "")),
     "NUL": _numbered(lambda number, line: ("\0" if number % 5 == 0 else "") + line),
     "ANSI": _each(lambda line: "\x1b[0;32m" + line + "\x1b[0m\x1b[K"),
-    "no-break blanks": lambda text: text.replace("  ", "\u00a0 ").replace(" at ", "\u00a0at\u00a0"),
-    "curly quotes": lambda text: re.sub(r'"([^"\n]*)"', "“\\1”", text),
+    "no-break blanks": _each(lambda line: line.replace("  ", "\u00a0 ").replace(" at ", "\u00a0at\u00a0")),
+    "curly quotes": _each(lambda line: re.sub(r'"([^"\n]*)"', "“\\1”", line)),
     "trailing blanks": _each(lambda line: line + "   "),
-    "blank lines": _each(lambda line: line + "\n"),
-    "pager": _numbered(
-        lambda number, line: ("--More--\r        \r" if number % 24 == 0 else "") + line
-    ),
-    "literal line ends": lambda text: text.replace("\n", "\\n"),
-    "wrapped at 80": _hard_wrap(80),
-    "wrapped at 132": _hard_wrap(132),
-    "folded at 72": _fold(72),
-    "folded at 76": _fold(76),
-    "folded and quoted": lambda text: _each(lambda line: "> " + line)(_fold(74)(text)),
-    "byte order mark": lambda text: "\ufeff" + text,
+    "blank lines": lambda rows: [row for own in rows for row in (own, ("", 0, 0))],
+    "pager": _numbered(lambda number, line: ("--More--\r        \r" if number % 24 == 0 else "") + line),
+    "literal line ends": _literal,
+    "wrapped at 80": hard_wrap(80),
+    "wrapped at 132": hard_wrap(132),
+    "folded at 72": fold(72),
+    "folded at 76": fold(76),
+    "folded and quoted": lambda rows: _each(lambda line: "> " + line)(fold(74)(rows)),
+    "byte order mark": lambda rows: [("\ufeff" + rows[0][0], *rows[0][1:]), *rows[1:]],
     "lost newlines": _lost_newlines,
     "backticks": _each(lambda line: "`" + line + "`" if line.strip() else ""),
     "form feeds": _numbered(lambda number, line: ("\f" if number % 60 == 0 else "") + line),
 }
+
+
+def places(rows: list[Row]) -> dict[int, tuple[int, int]]:
+    """For each line of the plain text, the first and last line that it is found on now."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, (_, first, last) in enumerate(rows, 1):
+        for plain in range(first, last + 1) if first else ():
+            found[plain] = (found.get(plain, (number, 0))[0], number)
+    return found
+
+
+
+_BEFORE = """Hi,
+
+I've been seeing this hang on a couple of hosts since we moved to 13.1; the guest
+stops responding and "bhyvectl --destroy" never returns. A reboot of the host is the
+only way out. See https://example.org/archives/virtualization/2022-October/000123456789.html, and below.
+
+Here is what the threads do at the moment it hangs:
+
+"""
+_BEHIND = """
+Thanks for any hints; I can keep the machine in this state for a day or two, and
+have a serial console (115200 8n1) connected, so ddb is possible as well.
+
+--
+Some Body
+"""
+
+
+def embed(rows: list[Row]) -> list[Row]:
+    """Between paragraphs of prose, as in a mail."""
+    return _between(_BEFORE, _BEHIND)(rows)

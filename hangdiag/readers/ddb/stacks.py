@@ -161,9 +161,7 @@ def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None
     after = lines[following] if following < len(lines) else ""
     if frame is not None:
         # "/frame" and its address may have been broken off or in two
-        if _BROKEN_TAIL.search(line) and _TAIL_REST.match(after):
-            following += 1
-        return frame, following
+        return frame, following + has_tail_in(line, after)
     damaged = _DAMAGED.match(line)
     if damaged is not None:
         return Frame(damaged.group("name"), parse_offset(damaged.group("offset"))), following
@@ -176,6 +174,11 @@ def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None
             if frame is not None:
                 return frame, following + 1
     return None, index
+
+
+def has_tail_in(line: str, after: str) -> bool:
+    """Does ``after`` hold the rest of the frame pointer in which ``line`` was broken off?"""
+    return _BROKEN_TAIL.search(line) is not None and _TAIL_REST.match(after) is not None
 
 
 def parse_frame(head: str) -> Frame | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import LockFact, Thread
-from hangdiag.readers.ddb.stacks import parse_frame
+from hangdiag.readers.ddb.stacks import has_tail_in, parse_frame
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
 _HEADER = lazy(r"Thread (\d+) at (0x[0-9a-f]+):")
-_ROW = lazy(r"  +(?P<tid>\d+) \((?P<td>0x[0-9a-f]+)\) \(stack 0x[0-9a-f]+\)(?P<frame>.*)")
+#: A row is never longer: line ends were lost.
+_LONGEST = 160
+_ROW = lazy(r" *(?P<tid>\d+) \((?P<td>0x[0-9a-f]+)\) \(stack 0x[0-9a-f]+\)(?P<frame>.*)")
 _FIELD = lazy(r" ([a-z][a-z ]*?)(?: \(pid (\d+)\))?: (.*)")
 _SLEEP = lazy(r"(?P<wmesg>.{0,100}?) {1,40}wchan: (?P<wchan>0x[0-9a-f]+)")
 _LOCK = lazy(r"(?P<lock>.{0,100}?) {1,40}turnstile: (?P<turnstile>0x[0-9a-f]+)")
@@ -86,12 +88,16 @@ def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
         row = _ROW.match(lines[index])
         if row is None:
             break
+        if len(lines[index]) > _LONGEST and section.peeler is not None and section.peeler.split_lost(index):
+            continue
         begin = index
         text = row.group("frame").strip()
         if not text and index + 1 < len(lines) and parse_frame(lines[index + 1].partition("/frame")[0]) is not None:
             index += 1  # folded by a mailer
             text = lines[index]
         frame = parse_frame(text.partition("/frame")[0])
+        if index + 1 < len(lines) and frame is not None and has_tail_in(lines[index], lines[index + 1]):
+            index += 1
         where = section.where(begin, index + 1)
         threads.append(
             Thread(

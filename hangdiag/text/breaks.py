@@ -1,0 +1,216 @@
+"""Lines that were broken: by a terminal at its right edge, or by a mailer at the last blank before it.
+
+A text may hold prose of one width, a block of another and one that nobody broke. So each
+paragraph is judged by its own widest line, and paragraphs of like width speak for each other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hangdiag.text.lazy import lazy
+
+#: Widths that a terminal may have, and a mailer.
+_NARROWEST, _WIDEST, _WIDEST_FOLD = 60, 250, 100
+#: So many broken lines at least, and this share of all lines of the width, show a terminal; at a
+#: width that terminals commonly have fewer will do.
+_ENOUGH = 4
+_ENOUGH_AT_USUAL = 2
+_USUAL = frozenset({72, 76, 78, 79, 80, 96, 100, 120, 128, 132, 160, 180, 200, 240})
+_SHARE = 0.6
+#: So many folds, in paragraphs that differ so much in width, and this share of the lines that may be rests.
+_ENOUGH_FOLDS = 2
+_LIKE = 3
+_SHARE_OF_FOLDS = 0.5
+#: So many letters at the begin of two lines tell whether both have the same prefix.
+_PREFIX = 8
+_DIGITS = str.maketrans("123456789", "0" * 9)
+#: No row is so long that a terminal breaks it into more lines.
+_MOST_PARTS = 40
+#: So many lines are looked at: first ones, and others at so many places behind them.
+_SAMPLE = 2000
+_PLACES = 20
+# How a line begins that stands for itself in one of the formats.
+_BEGIN = (
+    r"`?(?:\s*\Z|\s*#\d+ |\s*[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain)\b|KDB:|--- \w|\(k?gdb\)|db[:>]"
+    r"|\s*\d+ +\d{4,}|\d{6} {10}|\s*\d+ +\d+ +\d+ +\d+ "
+    r"|\[(?:Switching| ?thread| *\d)| ?thread \d|\s+[a-z][a-z ]*: |\s+at /|\s+\d+ \(0x|\$\d+ = "
+    r"|\s*(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
+    r"|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Z]+) |\s*\S+`|\s+PC: |\s+\[ |stack pointer|<\d+>"
+    r"|\s*(?:[>*|#;%`]+|//+)(?:\s|\Z)"
+    # times, uptimes and numbers of lines
+    r"|\[[ \d:.]{2,16}\]|\[?\d{4}-\d\d-\d\d[ T]|\[?\d\d:\d\d:\d\d|\[?(?:[A-Z][a-z]{2} ){1,2}[ \d]\d \d\d:|\s*\d+[:\t])"
+)
+_TERMINAL_BEGIN = lazy(_BEGIN)
+# How more lines begin that stand for themselves, which a terminal may break anywhere but a mailer does not.
+_MAIL_BEGIN = lazy(
+    rf"{_BEGIN}|[ *] +\d+ +(?:Thread|LWP)|\s+\w+ = |[A-Z][\w ]{{2,30}}:|\t|[a-z][\w ]{{2,16}} = |\S+\(\) at "
+)
+
+Lines = tuple[list[str], list[int], list[int]]
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """What paragraphs tell, by the width of their widest line."""
+
+    #: lines of that width that something which cannot stand for itself follows, and all others of that width
+    broken: Counter[int] = field(default_factory=Counter)
+    whole: Counter[int] = field(default_factory=Counter)
+    #: lines that leave no room for the next word, which is no begin, and others before no begin
+    folds: Counter[int] = field(default_factory=Counter)
+    others: Counter[int] = field(default_factory=Counter)
+    #: folds that are shorter than the widest line: no terminal made them
+    short: Counter[int] = field(default_factory=Counter)
+
+    def is_wrap(self, width: int) -> bool:
+        broken = self.broken[width]
+        enough = _ENOUGH_AT_USUAL if width in _USUAL else _ENOUGH
+        return (
+            broken >= enough
+            and broken >= (broken + self.whole[width]) * _SHARE
+            and broken >= self.short[width] * 2
+            # lines that only seem broken are as often a little longer or shorter
+            and broken * 2 >= sum(self.broken[other] for other in range(width - _LIKE, width + _LIKE + 1))
+        )
+
+    def is_fold(self, width: int) -> bool:
+        if width > _WIDEST_FOLD:
+            return False
+        near = range(width - _LIKE, width + _LIKE + 1)
+        folds = sum(self.folds[other] for other in near)
+        others = sum(self.others[other] for other in near)
+        return folds >= _ENOUGH_FOLDS and folds >= (folds + others) * _SHARE_OF_FOLDS
+
+
+def mend_breaks(
+    lines: list[str], first: Sequence[int], last: Sequence[int], begins: Callable[[str], bool]
+) -> Lines | None:
+    """Broken lines joined again, with the original numbers of each; None if there are none.
+
+    ``begins`` tells whether a line can stand for itself.
+    """
+    wraps, folds = _find_widths(lines, begins)
+    if not wraps and not folds:
+        return None
+    joined: list[str] = []
+    begin_numbers: list[int] = []
+    end_numbers: list[int] = []
+    end = 0
+    for start, stop, widest in _paragraphs(lines, 0, len(lines)):
+        if end < start:  # blank lines, and those that are too long
+            joined += lines[end:start]
+            begin_numbers += first[end:start]
+            end_numbers += last[end:start]
+        end = stop
+        wrap = widest if widest in wraps else 0
+        fold = 0 if wrap else min((width for width in folds if width >= widest), default=0)
+        index = start
+        while index < stop:
+            parts = [lines[index]]
+            begin_numbers.append(first[index])
+            while index + 1 < stop and len(parts) < _MOST_PARTS:
+                line, after = lines[index], lines[index + 1]
+                if wrap:
+                    if len(line) != wrap or _TERMINAL_BEGIN.match(after) is not None or _is_like(line, after):
+                        break
+                    parts.append(after)
+                elif fold:
+                    if not _is_full(line, after, fold) or _MAIL_BEGIN.match(after) is not None or begins(after):
+                        break
+                    parts.append(" " + after.strip())
+                else:
+                    break
+                index += 1
+            joined.append("".join(parts) if wrap or len(parts) == 1 else "".join([parts[0].rstrip(), *parts[1:]]))
+            end_numbers.append(last[index])
+            index += 1
+    joined += lines[end:]
+    begin_numbers += first[end:]
+    end_numbers += last[end:]
+    if len(joined) == len(lines):
+        return None
+    return joined, begin_numbers, end_numbers
+
+
+def _paragraphs(lines: list[str], begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Begin and end of each run of lines that are neither blank nor wider than a terminal, and its widest line."""
+    start = -1
+    widest = 0
+    for index in range(begin, end):
+        line = lines[index]
+        length = len(line)
+        if length > _WIDEST or not length or line.isspace():
+            if start >= 0:
+                yield start, index, widest
+                start = -1
+            widest = 0
+        elif start < 0:
+            start = index
+            widest = length
+        elif length > widest:
+            widest = length
+    if start >= 0:
+        yield start, end, widest
+
+
+def _windows(count: int) -> list[tuple[int, int]]:
+    """The parts of so many lines that are looked at: the begin, and in a long text some places behind it."""
+    if count <= 2 * _SAMPLE:
+        return [(0, count)]
+    size = _SAMPLE // _PLACES
+    step = (count - _SAMPLE) // _PLACES
+    return [(0, _SAMPLE), *((place, place + size) for place in range(_SAMPLE, count - size, step))]
+
+
+def _find_widths(lines: list[str], begins: Callable[[str], bool]) -> tuple[set[int], set[int]]:
+    """The widths at which terminals and mailers broke paragraphs of ``lines``."""
+    evidence = _Evidence()
+    for begin, end in _windows(len(lines)):
+        for start, stop, widest in _paragraphs(lines, begin, end):
+            if stop - start > 1 and widest >= _NARROWEST:
+                _look_at(evidence, lines, start, stop, widest, begins)
+    wraps = {width for width in evidence.broken if evidence.is_wrap(width)}
+    folds = {width for width in evidence.folds if width not in wraps and evidence.is_fold(width)}
+    return wraps, folds
+
+
+def _look_at(
+    evidence: _Evidence, lines: list[str], start: int, stop: int, widest: int, begins: Callable[[str], bool]
+) -> None:
+    parts = 0
+    for index in range(start, stop - 1):
+        line, after = lines[index], lines[index + 1]
+        full = len(line) == widest
+        if not full and widest > _WIDEST_FOLD:
+            parts = 0
+            continue
+        parts = parts + 1 if full else 0
+        if parts > _MOST_PARTS:
+            # a table, or a log of lines that are alike
+            evidence.whole[widest] += parts
+            parts = 0
+        if _TERMINAL_BEGIN.match(after) is not None or _is_like(line, after):
+            evidence.whole[widest] += full
+            continue
+        evidence.broken[widest] += full
+        if widest > _WIDEST_FOLD or _MAIL_BEGIN.match(after) is not None or begins(after):
+            continue
+        if _is_full(line, after, widest):
+            evidence.folds[widest] += 1
+            evidence.short[widest] += not full
+        else:
+            evidence.others[widest] += 1
+
+
+def _is_like(line: str, after: str) -> bool:
+    """Do both lines begin with the same, digits aside? A prefix does that, the rest of a broken line does not."""
+    begin = line[:_PREFIX].translate(_DIGITS)
+    return begin == after[:_PREFIX].translate(_DIGITS) and not begin.isidentifier()
+
+
+def _is_full(line: str, after: str, width: int) -> bool:
+    """Is there no room behind ``line`` for the first word of ``after``?"""
+    return len(line.rstrip()) + 1 + len(after.split(None, 1)[0]) > width

@@ -1,0 +1,35 @@
+"""Lines that a console server or syslogd puts between those of a trace: ``[-- MARK -- ...]``, ``last message repeated``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hangdiag.text.lazy import lazy
+
+_NOISE = lazy(
+    r"[> ]{0,8}\[-- .{1,120}\]\s*\Z|\[SOL Session |\[Enter `\^Ec\?' for help\]"
+    r"|.{0,60}\b(?:last )?message repeated \d{1,7} times?\b"
+)
+_MARKS = ("[-- ", "[SOL ", "[Enter `", "message repeated ")
+
+
+def has_noise(text: str) -> bool:
+    """May there be such lines in ``text``?"""
+    return any(mark in text for mark in _MARKS)
+
+
+def drop_noise(
+    lines: Sequence[str], first: Sequence[int], last: Sequence[int]
+) -> tuple[list[str], list[int], list[int]]:
+    """Lines without those; the number of each is added to what stands before it, so that none is lost."""
+    kept: list[str] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    for index, line in enumerate(lines):
+        if kept and _NOISE.match(line) is not None:
+            ends[-1] = last[index]
+            continue
+        kept.append(line)
+        begins.append(first[index])
+        ends.append(last[index])
+    return kept, begins, ends
