@@ -122,6 +122,7 @@ def _without_rules(needs: Mapping[int, Need], core: list[int]) -> list[int]:
 def _deadlock(
     scene: Scene, needs: Mapping[int, Need], core: list[int], victims: list[int], certainty: str
 ) -> Finding:
+    certainty = _at_most(scene, core, certainty)
     edges = {index: [holder.thread for holder in needs[index].holders] for index in core}
     initiators = [index for index in (*core, *victims) if wording.starts_rendezvous(scene, index)]
     initiator = initiators[0] if initiators else None
@@ -147,6 +148,11 @@ def _deadlock(
         reasons=_reasons(scene, needs, core),
         evidence=tuple(sorted(evidence)),
     )
+
+
+def _at_most(scene: Scene, indices: Iterable[int], certainty: str) -> str:
+    """``certainty``, but no more than "possible" for what somebody wrote down in words."""
+    return "possible" if any(scene.capture.threads[index].told for index in indices) else certainty
 
 
 def _reasons(scene: Scene, needs: Mapping[int, Need], indices: Iterable[int]) -> tuple[str, ...]:
@@ -246,7 +252,7 @@ def _blocked(
         and (all_rest or needs[index].basis == "observed")
         for index in members
     )
-    certainty = "likely" if sure else "possible"
+    certainty = _at_most(scene, (*members, *causes), "likely" if sure else "possible")
     evidence = dict.fromkeys(where for index in (*members, *causes) for where in _evidence(scene, index, ()))
     return Finding(
         verdict,
@@ -300,4 +306,4 @@ def _nothing(scene: Scene) -> Finding:
             tuple(dark),
             evidence=tuple(sorted({where for index in dark for where in scene.thread_where(index)})),
         )
-    return Finding("no-hang", "likely", wording.no_hang(scene))
+    return Finding("no-hang", _at_most(scene, range(len(threads)), "likely"), wording.no_hang(scene))

@@ -76,7 +76,7 @@ class Thread:
     holds the width. ``lock`` is the name of the lock that the thread is blocked on.
     ``address`` is that of its struct thread. ``since`` is how long ago it last switched,
     in seconds. ``stack_of_debugger`` marks a stack that belongs to whoever entered the
-    debugger, not to this thread.
+    debugger, not to this thread. ``told`` marks a thread that somebody wrote down in words.
     """
 
     pid: int | None = None
@@ -96,6 +96,7 @@ class Thread:
     where: tuple[Where, ...] = ()
     stack_where: Where | None = None
     stack_of_debugger: bool = False
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,10 @@ def _without_rule(thread: Thread, functions: list[str], via: str | None, matcher
     words = matcher.words
     if thread.lock is not None:
         return Wait("lock", f"lock {thread.lock}", via=via, by="lock chain")
-    if functions and functions[0] not in words.switch | words.queue and thread.state in (None, "running"):
+    on_top = functions and functions[0] not in words.switch | words.queue
+    if on_top and thread.told and functions[0] not in words.primitives:
+        return Wait("unknown", "where it sleeps is not told", via=via)
+    if on_top and thread.state in (None, "running"):
         if functions[0] in words.primitives:
             return Wait("sleep", "asleep, for an unknown reason", via=via, by="stack")
         return Wait("running", "on a CPU", via=via, by="stack")

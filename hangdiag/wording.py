@@ -29,7 +29,7 @@ def name(scene: Scene, index: int) -> str:
     title = thread.name or thread.command
     if title and thread.command and title != thread.command:
         title = f"{thread.command}/{title}"
-    if title is None and thread.tid is None and machine is not None:
+    if thread.name is None and thread.tid is None and machine is not None and machine.pid in (None, thread.pid):
         return "a vCPU thread" if in_vm_run(thread) else "a thread in an ioctl"
     if title is None:
         return f"tid {thread.tid}" if thread.tid is not None else "a thread"

@@ -190,12 +190,15 @@ def _of_some_vm(scene: Scene, index: int) -> Need | None:
 
 def _all_vcpus(scene: Scene, machine: Machine, index: int) -> Need:
     """vcpu_lock_all() needs every vCPU, one after the other: it is stuck if any one of them stays locked."""
+    # who is inside VM_RUN has some vCPU locked, whether its id is known or not
     inside = [
         thread
-        for vcpu, thread in machine.vcpus.items()
+        for thread in sorted(machine.members)
         if thread != index and in_vm_run(scene.capture.threads[thread])
     ]
     tied = machine.visitors.get(index, "observed")
+    if machine.pid is None and not machine.vcpus:
+        tied = "inferred"  # that these threads are of one VM is not shown
     return Need(
         Resource("vcpu-state", f"all vCPUs of {machine.label} idle", ("vcpus", machine.number)),
         "all",

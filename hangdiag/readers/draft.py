@@ -9,14 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine, Where
-from hangdiag.readers.merging import Instant, add_places, are_different, finish_threads, merge_threads
+from hangdiag.readers.merging import (
+    Instant,
+    add_places,
+    are_different,
+    finish_threads,
+    is_same_told,
+    merge_threads,
+    merge_told,
+)
+
+if TYPE_CHECKING:
+    from hangdiag.readers.prose.release import Mention
 
 #: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
 _TOLERATED = 0.2
 #: Facts of the host that are kept at most: more are a hostile input.
 MAX_FACTS = 500
+#: Threads told of in prose among which a mention is looked for again.
+MAX_TOLD = 200
+#: Lines of prose that are looked at, and releases that are remembered from them.
+MAX_LINE, MAX_MENTIONS = 2000, 500
+#: What a line that names a release of FreeBSD holds.
+NEEDLES = ("FreeBSD", "-STABLE", "-RELEASE", "-CURRENT", "-PRERELEASE")
 
 
 class Draft:
@@ -27,6 +45,7 @@ class Draft:
         self.unread: list[Unread] = []
         self.instants: list[Instant] = [Instant()]
         self._time_passed = False
+        self._mentions: list[Mention] = []
 
     @property
     def now(self) -> Instant:
@@ -102,9 +121,43 @@ class Draft:
         strangers = sum(1 for before, after in shared if are_different(before, after))
         return strangers > len(shared) * _TOLERATED
 
-    def add_told(self, threads: Iterable[Thread]) -> None:
-        """Threads of a report in prose, which may speak of those whose stacks are in the capture too."""
-        self.now.told.extend(threads)
+    def add_told(self, threads: Iterable[Thread], again: bool = True, abridged: bool = False) -> None:
+        """Threads of a report in prose, which may speak of those whose stacks are in the capture too.
+
+        ``again``: a thread that was told of before may be mentioned once more; ``abridged``: with functions left out.
+        """
+        told = self.now.told
+        taken: set[int] = set()
+        for thread in threads:
+            place = next(
+                (
+                    index
+                    for index, before in enumerate(told[:MAX_TOLD] if again else ())
+                    if index not in taken and is_same_told(before, thread, abridged)
+                ),
+                None,
+            )
+            if place is None:
+                taken.add(len(told))
+                told.append(thread)
+            else:
+                taken.add(place)
+                told[place] = merge_told(told[place], thread)
+
+    def note_prose(self, lines: Iterable[str]) -> None:
+        """Sentences that are of no format: they may name the host's release."""
+        worth = [line for line in lines if len(line) < MAX_LINE]
+        if len(self._mentions) < MAX_MENTIONS and any(needle in line for line in worth for needle in NEEDLES):
+            from hangdiag.readers.prose.release import find_mentions
+
+            self._mentions += find_mentions(worth)
+
+    def _named_release(self) -> str | None:
+        if not self._mentions:
+            return None
+        from hangdiag.readers.prose.release import release_of_host
+
+        return release_of_host(self._mentions)
 
     def add_row(self, row: Thread) -> None:
         """A thread of which only the process is known (a single-threaded process in ``ps``)."""
@@ -163,6 +216,7 @@ class Draft:
         """Everything collected, one capture an instant (at least one)."""
         made = []
         unread = list(self.unread)
+        release = self._named_release()
         for instant in self.instants:
             threads = finish_threads(instant)
             if not any(thread.frames for thread in threads):
@@ -174,7 +228,7 @@ class Draft:
             made.append(
                 Capture(
                     sources=tuple(self.sources),
-                    host=instant.host,
+                    host=instant.host if instant.host.release else replace(instant.host, release=release),
                     processes=_without(instant.processes.values(), {item.where for item in homeless}),
                     threads=tuple(threads),
                     locks=tuple(dict.fromkeys(instant.locks)),
@@ -204,7 +258,7 @@ def _lines(places: Iterable[Where]) -> set[tuple[int, int]]:
 
 def _not_read(left_out: list[Thread], why: str, threads: list[Thread]) -> list[Unread]:
     """The lines of threads that were left out, each once; a line that ``threads`` have parts of stays theirs."""
-    places = dict.fromkeys(where for thread in left_out for where in thread.where[:1])
+    places = dict.fromkeys(where for thread in left_out for where in thread.where)
     if not places:
         return []
     lines = _lines(places)

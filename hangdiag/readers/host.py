@@ -90,7 +90,14 @@ def _read_statistic(section: Section, start: int, match: re.Match[str]) -> int:
 
 OPENERS = (
     Opener("host-uname", "console", r"FreeBSD [\w.-]+ \d+\.\d+-[\w.-]+ FreeBSD ", _read_uname),
-    Opener("host-banner", "console", r"(?:version:[ \t]{0,16}|kern\.version: |@\(#\))?FreeBSD \d+\.\d+-[A-Z]", _read_banner),
+    # not a sentence: "FreeBSD 13.1-STABLE host, Windows 11 guest"
+    Opener(
+        "host-banner",
+        "console",
+        r"(?:version:[ \t]{0,16}|kern\.version: |@\(#\))?FreeBSD \d+\.\d+-[A-Z][\w.-]*(?![\w.-]| ?[,;:!?)])"
+        r"(?!\s+(?!amd64|arm64|i386|aarch64|riscv|r\d|n\d|\w+[-/])[a-z])",
+        _read_banner,
+    ),
     Opener("host-login", "console", r"FreeBSD/\w+ \([^()]+\)", _read_login),
     Opener("host-boot", "console", r"---<<BOOT>>---|Copyright \(c\) 1992-\d+ The FreeBSD Project", _read_boot),
     Opener(

@@ -94,6 +94,26 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
     )
 
 
+def is_same_told(before: Thread, after: Thread, abridged: bool) -> bool:
+    """May two mentions in prose be of one thread: with the same stack, or one that left functions out?"""
+    for name in ("pid", "tid", "command", "name"):
+        one, other = getattr(before, name), getattr(after, name)
+        if one is not None and other is not None and one != other:
+            return False
+    one, other = ([frame.function for frame in thread.frames] for thread in (before, after))
+    if one == other or not abridged:
+        return one == other
+    shorter, longer = sorted((one, other), key=len)
+    functions = iter(longer)
+    return all(function in functions for function in shorter)
+
+
+def merge_told(before: Thread, after: Thread) -> Thread:
+    """One thread from two mentions of it, at both places."""
+    merged = _merge_with_places(before, after)
+    return replace(merged, told=True)
+
+
 def _is_user_stack(thread: Thread) -> bool:
     """Is this the stack of a debugged program, not of the kernel? Tells by addresses and libraries."""
     for frame in thread.frames[:3]:

@@ -25,7 +25,8 @@ def _skip(section: Section, start: int, match: re.Match[str]) -> int:
     return start + 1
 
 
-_ARROW = r"(?:-{1,2}>|=>|→|⟶|⇒|➔|<-{1,2}|←|⟵|⇐)"
+#: As in prose/chains.py, which is imported only when one is met.
+_ARROW = r"(?:-{1,3}>|={1,2}>|→|⟶|⇒|➔|➜|➡|↳|⤷|↪|↓|⇓|<-{1,3}|<={1,2}|←|⟵|⇐|⬅|↰|↑|⇑)"
 
 LLDB = (
     Opener("lldb-thread", "lldb", r"\s*\*? ?thread #\d+[:,]", _later("lldb", "read_thread")),
@@ -70,8 +71,8 @@ ARROWS = (
     Opener(
         "arrows",
         "console",
-        rf"(?:.{{0,2000}}?[\w)]`?)?\s{{0,2}}{_ARROW}\s{{0,2}}`?(?:[A-Za-z_]|\.\.\.|…)",
-        _later("arrows", "read_arrows"),
-        ("->", "→", "<-", "←", "=>", "⟶", "⇒", "➔"),
+        rf"(?:.{{0,2000}}?[\w)\].…`*])?[^\w]{{0,40}}?{_ARROW}(?:[^\w]{{0,12}}[A-Za-z_]|\s{{0,3}}(?:\.\.\.|…|\[|\Z))",
+        _later("prose.arrows", "read_arrows"),
+        ("->", "→", "<-", "←", "=>", "<=", "⟶", "⇒", "➔", "➜", "➡", "↳", "⤷", "↪", "↓", "⇓", "⟵", "⇐", "⬅", "↰", "↑", "⇑"),
     ),
 )

@@ -127,20 +127,22 @@ class Scanner:
                 found = find_opener(line)
             if found is not None:
                 opener, match = found
+                section.loose = unread if unread >= 0 else index
+                section.loose_end = None
                 try:
                     following = opener.read(section, index, match)
                 except GUARDED:
                     following = index
                 if following > index:
                     if unread >= 0:
-                        _note_unread(section, unread, index)
+                        _note_unread(section, unread, index if section.loose_end is None else section.loose_end)
                         unread = -1
                     if opener.format not in formats:
                         formats.append(opener.format)
                     index = following
                     continue
-                if lines[index] != line:
-                    continue  # the reader took off what it knows: the rest is for another one
+                if lines[index] != line or peeler.uncover(index):
+                    continue  # the reader took off what it knows, or a layer hid what the line begins
             if unread < 0:
                 unread = index
             index += 1
@@ -168,6 +170,8 @@ def _note_unread(section: Section, start: int, end: int) -> None:
         if index == end or (index > begin and marked != before):
             if any(line.strip() for line in lines[begin:index]):
                 first, last = max(page.first[begin], lowest), min(page.last[index - 1], highest)
+                if not before:
+                    section.draft.note_prose(lines[begin:index])
                 if first <= last:
                     why = "looks like a trace" if before else "prose"
                     section.draft.unread.append(Unread(Where(section.source, first, last), why, before))

@@ -36,6 +36,10 @@ class Section:
     opens: Callable[[str], Opening | None] = lambda line: None
     #: takes layers off a line that cannot be read as it stands
     peeler: Peeler | None = None
+    #: the first of the lines right before the one that is read which nobody took
+    loose: int = 0
+    #: a reader that takes some of those as well says here from which on
+    loose_end: int | None = None
 
     def __post_init__(self) -> None:
         self.lines = self.page.lines

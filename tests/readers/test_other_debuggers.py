@@ -1,10 +1,7 @@
-"""lldb, dtrace, illumos mdb, and stacks written by hand."""
+"""lldb, dtrace, illumos mdb."""
 
 from __future__ import annotations
 
-import pytest
-
-from hangdiag.readers import read_text
 from tests.readers.help import functions, only, read
 
 
@@ -100,49 +97,6 @@ def test_mdb_threadlist_and_stacks():
     )  # fmt: skip
     assert (second.state, functions(second)) == ("sleeping", ["swtch", "cv_wait"])
     assert capture.unread == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("mi_switch → _sx_xlock_hard → if_clone_destroyif at sys/net/if_clone.c:480", ["mi_switch", "_sx_xlock_hard", "if_clone_destroyif"]),
-        ("select() → cuse_client_poll → _cv_wait_sig", ["_cv_wait_sig", "cuse_client_poll", "select"]),
-        ("mi_switch <- _sx_xlock_hard <- ifioctl", ["mi_switch", "_sx_xlock_hard", "ifioctl"]),
-        ("it waits in mi_switch <- _sx_xlock_hard\n  <- ifioctl for ever", ["mi_switch", "_sx_xlock_hard", "ifioctl"]),
-        ("vioapic_mmio_write() -> ... -> vm_handle_rendezvous() -> _sleep()", ["_sleep", "vm_handle_rendezvous", "vioapic_mmio_write"]),
-        ("`vm_run()` -> `vm_handle_rendezvous()` -> `_sleep()`", ["_sleep", "vm_handle_rendezvous", "vm_run"]),
-    ],
-)  # fmt: skip
-def test_arrows(text, expected):
-    assert functions(only(read(text + "\n"))) == expected
-
-
-REPORT = """\
-My Windows 11 guest hangs on a FreeBSD 13.1-STABLE host. Looking at the threads I see
-
-1. 1 bhyve thread in vioapic_mmio_write() -> ... -> vm_handle_rendezvous() -> _sleep()
-2. 1 bhyve thread in vcpu_lock_one() -> ... -> vcpu_set_state_locked() -> msleep_spin_sbt()
-3. all remaining vcpu threads in vm_run() -> vm_handle_rendezvous() -> _sleep()
-"""
-
-
-def test_a_report_in_prose():
-    capture = read(REPORT, indented=False)
-    assert [functions(thread)[0] for thread in capture.threads] == ["_sleep", "msleep_spin_sbt", "_sleep"]
-    assert {thread.command for thread in capture.threads} == {"bhyve"}
-    assert [thread.where[0].first for thread in capture.threads] == [3, 4, 5]
-
-
-@pytest.mark.parametrize("text", ["vm->dying -> true\n", "a -> b -> c\n", "x <- y\n", "em0 -> re0 bridge\n", "foo_bar -> 12\n"])
-def test_arrows_that_are_no_stacks(text):
-    assert not any(capture.threads for capture in read_text(text))
-
-
-def test_prose_beside_the_stacks_themselves():
-    table = "  PID    TID COMM                TDNAME              KSTACK\n 2210 100860 bhyve               vcpu 0              mi_switch+0x1 _sleep+0x1\n"
-    capture = read("It is in vm_run() -> vm_handle_rendezvous() -> _sleep():\n" + table, indented=False)
-    assert [thread.tid for thread in capture.threads] == [100860]
-    assert [(item.where.first, item.why) for item in capture.unread] == [(1, "prose beside the stacks themselves")]
 
 
 def test_a_stack_quoted_again():

@@ -1,0 +1,143 @@
+"""Threads from stacks that somebody wrote down with arrows, in the middle of a sentence or in a list.
+
+The words before a stack tell whose it is, or a line above it (``Thread 3 (vcpu 2):``), or what stands behind it in brackets.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hangdiag.model import Thread
+from hangdiag.readers.prose.chains import ARROW, Chain, find_chains, plain
+from hangdiag.readers.prose.subjects import Subject, find_subject, last_sentence
+from hangdiag.readers.section import Section
+from hangdiag.text.lazy import lazy
+
+#: A stack goes on for so many lines at most, and its label stands so many lines above it.
+_LONGEST, _HIGHEST = 60, 4
+#: So much of a text is looked at.
+_WIDEST = 6000
+_QUOTE = lazy(r"[\s>|#*]{0,40}")
+_LEADING = lazy(rf"[\s>|#*+`\\─├└╰│-]{{0,40}}?{ARROW}")
+_TRAILING = lazy(rf"{ARROW}[\s`*]{{0,20}}\Z")
+_BARE = lazy(r"[\s>|#*`]{0,40}(?:at |in )?[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+)?(?:\([^()]{0,60}\))?[`*]{0,3}\s*\Z")
+_BEHIND = lazy(
+    r"[`*\s]{0,6}(?:,?\s?\((?P<brackets>[^()]{1,80})\)|(?:-{1,3}|–|—|:|\|)\s(?P<rest>[^.;]{1,80})|(?P<times>[x×]\s?\d{1,2})\b"
+    r"|,?\s(?:by|for|on behalf of)\s(?P<by>[^.;,]{1,60})|,\s(?P<who>(?:v-?cpu|tid|pid|thread)\b[^.;]{1,60}))",
+    re.I,
+)
+_WMESG = lazy(
+    r"\bwmesg[ \t]{0,2}[:=]?[ \t]{0,2}[\"'“]?(?P<told>[a-z][\w-]{1,15})"
+    r"|\A[\"'“]?(?P<noted>[a-z][a-z0-9]{2,8})[\"'”]?\Z"
+)
+_NO_STACKS = lazy(r"lock order |\bdef \w+\(|\bfn \w+\(|\btypedef\b|\)\s?->\s?\w+\s?\{|-->|<!--")
+
+
+def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
+    """Read the stacks of line ``start`` and of the lines in which they go on."""
+    lines = section.lines
+    if len(lines[start]) > _WIDEST or _NO_STACKS.search(lines[start]):
+        return start
+    begin = start
+    text = lines[start]
+    if _LEADING.match(text) and start > section.loose and _BARE.match(lines[start - 1]):
+        begin = start - 1  # one function a line
+        text = f"{lines[begin].rstrip()} {_continuation(text)}"
+    end = start + 1
+    while end < len(lines) and end - start < _LONGEST and len(text) < _WIDEST and _goes_on(text, lines[end]):
+        text = f"{text.rstrip()} {_continuation(lines[end])}"
+        end += 1
+    text = plain(text)
+    chains = list(find_chains(text))
+    if not chains:
+        return start
+    made: list[tuple[Chain, Subject]] = []
+    position = 0
+    for number, chain in enumerate(chains):
+        before = find_subject(last_sentence(text[position : chain.begin]))
+        following = chains[number + 1].begin if number + 1 < len(chains) else len(text)
+        subject = before.joined(_behind(chain, text[chain.end : following]))
+        position = chain.end
+        if number == 0 and not before.tells:
+            begin, above = _above(section, begin)
+            subject = subject.joined(above)
+        made.append((chain, subject))
+    where = section.where(begin, end)
+    for chain, subject in made:
+        threads = [_thread(chain, one, subject, where) for one in _names(subject)]
+        section.draft.add_told(threads, again=not subject.another, abridged=not subject.tells)
+        section.count_stacks("console")
+    section.draft.note_prose(lines[begin:end])
+    section.loose_end = begin
+    return end
+
+
+def _goes_on(text: str, line: str) -> bool:
+    if not line.strip():
+        return False
+    return _LEADING.match(line) is not None or _TRAILING.search(text) is not None
+
+
+def _continuation(line: str) -> str:
+    quote = _QUOTE.match(line)
+    return line[quote.end() :] if quote is not None else line
+
+
+def _above(section: Section, begin: int) -> tuple[int, Subject]:
+    """The line of a label above line ``begin``, and what it says."""
+    lines = section.lines
+    text = ""
+    index = begin
+    while index > max(section.loose, begin - _HIGHEST):
+        line = lines[index - 1].strip()
+        if not line:
+            if text or index < begin:
+                break
+            index -= 1
+            continue
+        if line.endswith((".", "!", "?")) and not line.endswith(("...", "no.")):
+            break
+        text = f"{line} {text}"
+        index -= 1
+        subject = find_subject(last_sentence(text))
+        if subject.tells:
+            return index, subject
+        if len(line) < 50 and index == begin - 1 and not line.endswith(("in", "at", ":")):
+            break
+    return begin, Subject()
+
+
+def _behind(chain: Chain, text: str) -> Subject:
+    found = _BEHIND.match(text)
+    words = [note for note in chain.notes if not _WMESG.search(note)]
+    if found is not None:
+        words.append(next(value for value in found.groups() if value))
+    return find_subject("; ".join(words)) if words else Subject()
+
+
+def _names(subject: Subject) -> list[str | None]:
+    """The name of each thread that a subject is of."""
+    if subject.vcpus:
+        return [f"vcpu {vcpu}" for vcpu in subject.vcpus]
+    if subject.name is not None:
+        return [subject.name]
+    return [None] * (subject.count or 1)
+
+
+def _thread(chain: Chain, name: str | None, subject: Subject, where: object) -> Thread:
+    wmesg = None
+    for note in chain.notes:
+        if chain.asleep and (found := _WMESG.search(note)) is not None:
+            wmesg = found.group("told") or found.group("noted")
+    one = len(_names(subject)) == 1
+    return Thread(
+        pid=subject.pid,
+        tid=subject.tid if one else None,
+        command=subject.command or ("bhyve" if name is not None and name.startswith("vcpu ") else None),
+        name=name,
+        wmesg=wmesg,
+        frames=chain.frames,
+        where=(where,),  # type: ignore[arg-type]
+        stack_where=where,  # type: ignore[arg-type]
+        told=True,
+    )
