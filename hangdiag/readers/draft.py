@@ -7,7 +7,7 @@ the same threads begins a new instant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from hangdiag.readers.merging import (
     merge_threads,
     merge_told,
 )
+from hangdiag.readers.rows import are_another_look, note_rows
 
 if TYPE_CHECKING:
     from hangdiag.readers.prose.release import Mention
@@ -74,7 +75,7 @@ class Draft:
                 if thread.address is not None:
                     key = ("address", thread.address)
                 elif thread.pid is not None and thread.name is None and not thread.frames:
-                    instant.rows.append(thread)
+                    instant.rows.append([thread])
                     continue
                 else:
                     key = ("anonymous", len(known))
@@ -161,7 +162,19 @@ class Draft:
 
     def add_row(self, row: Thread) -> None:
         """A thread of which only the process is known (a single-threaded process in ``ps``)."""
-        self.now.rows.append(row)
+        self.now.rows.append([row])
+
+    def add_rows(self, rows: Sequence[Thread], table: str) -> None:
+        """Threads without ids of one table of the tool ``table``: when it says something else of the same
+        processes than before, that is a new instant.
+        """
+        if not rows:
+            return
+        if are_another_look(self.now.said.get(table, {}), rows):
+            self.instants.append(Instant())
+            self._time_passed = False
+        self.now.rows.append(rows)
+        note_rows(self.now.said.setdefault(table, {}), rows)
 
     def add_process(self, process: Process) -> None:
         """Merge what is said of a process."""

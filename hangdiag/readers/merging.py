@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from hangdiag.model import Host, LockFact, Process, Thread, VirtualMachine, Where
+from hangdiag.readers.rows import Said, join_rows
 
 _THREAD_FIELDS = tuple(
     item.name for item in fields(Thread) if item.name not in ("frames", "where", "stack_where", "stack_of_debugger")
@@ -25,7 +26,9 @@ class Instant:
     #: all places of the threads that were noted more than once
     places: dict[object, dict[Where, None]] = field(default_factory=dict)
     processes: dict[int, Process] = field(default_factory=dict)
-    rows: list[Thread] = field(default_factory=list)
+    #: tables of threads of which only the process is known, and what each tool said in them
+    rows: list[Sequence[Thread]] = field(default_factory=list)
+    said: dict[str, Said] = field(default_factory=dict)
     homeless: list[Thread] = field(default_factory=list)
     #: stacks that somebody wrote down in words: they count only where no tool's are
     told: list[Thread] = field(default_factory=list)
@@ -149,7 +152,7 @@ def finish_threads(instant: Instant) -> list[Thread]:
         ]
     )
     threads = _join_cpus(_join_copies(threads))
-    threads, instant.homeless = _join_rows(threads, instant.rows)
+    threads, instant.homeless = join_rows(threads, instant.rows, _merge_with_places)
     commands = {process.pid: process.command for process in instant.processes.values()}
     blocked: dict[int, str] = {}
     for fact in instant.locks:
@@ -222,39 +225,3 @@ def _join_cpus(threads: list[Thread]) -> list[Thread]:
                 joined[target] = _merge_with_places(other, thread)
                 joined[index] = None
     return [thread for thread in joined if thread is not None]
-
-
-def _join_rows(threads: list[Thread], rows: list[Thread]) -> tuple[list[Thread], list[Thread]]:
-    """Join rows of tools that print no thread id to the threads that they are of.
-
-    A row is of the thread of its process with its name, or of its only one. Rows of a process
-    that no other tool showed are threads of their own. Returns the threads, and the rows that may be of
-    any thread of their process.
-    """
-    by_pid: dict[int, list[int]] = {}
-    by_name: dict[tuple[int, str], int] = {}
-    for index, thread in enumerate(threads):
-        if thread.pid is not None:
-            by_pid.setdefault(thread.pid, []).append(index)
-            if thread.name is not None:
-                by_name.setdefault((thread.pid, thread.name), index)
-    # ps may have been typed twice: the same row again is the same thread
-    distinct = {(row.pid, row.name, row.state, row.wmesg, row.wchan) for row in rows}
-    rows_of = Counter(pid for pid, *_ in distinct)
-    added: set[int] = set()
-    homeless: list[Thread] = []
-    for row in rows:
-        assert row.pid is not None
-        places = by_pid.get(row.pid, [])
-        named = by_name.get((row.pid, row.name)) if row.name is not None else None
-        if len(places) == 1 and (rows_of[row.pid] == 1 or named is not None):
-            named = places[0]
-        if named is not None:
-            threads[named] = _merge_with_places(threads[named], row)
-        elif not places or row.pid in added:
-            added.add(row.pid)
-            by_pid.setdefault(row.pid, []).append(len(threads))
-            threads.append(row)
-        else:
-            homeless.append(row)
-    return threads, homeless

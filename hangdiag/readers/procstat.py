@@ -1,9 +1,10 @@
-"""``procstat -k`` and ``-kk``: one line a thread.
+"""``procstat -k`` and ``-kk`` (``procstat kstack``): one line a thread.
 
 Columns from usr.bin/procstat/procstat_kstack.c: ``%5d %6d %-19s %-19s %-29s`` (12.0 and
 later), ``%5s %6s %-16s %-16s %-29s`` (11 and before). The stack is all on one line,
 innermost first, ``name`` or ``name+0xoffset``; it is missing, or a mark such as
-``<running>``, where the kernel could not take it.
+``<running>``, where the kernel could not take it. It ends after 18 frames (STACK_MAX,
+sys/sys/stack.h) or 1,024 bytes (KKST_MAXLEN, sys/sys/user.h), then perhaps in the middle of a name.
 """
 
 from __future__ import annotations
@@ -18,13 +19,29 @@ from hangdiag.readers.stacks import FrameMemo
 from hangdiag.text.lazy import lazy
 
 #: Marks in place of a stack (procstat_kstack.c) and the state that each tells.
-_MARKS = {"<running>": "running", "<swapped>": "swapped", "<unknown>": None}
+MARKS = {"<running>": "running", "<swapped>": "swapped", "<unknown>": None}
 #: What authors write for frames that they left out.
-ELISIONS = frozenset({"...", "[...]", "…", "..", "\\", "[…]", "[..]", "<snip>", "[snip]"})
-_CONTINUATION = lazy(r"\s+[A-Za-z_<.\[…]|[A-Za-z_][\w.$]*\+(?:0x[0-9a-f]|\.\.\.)")
-_FUNCTION = lazy(r"(?:[\w.-]+`)?[A-Za-z_][\w.$]*(?:\+(?:0x[0-9a-f]+|\.\.\.))?,?\Z")
+ELISIONS = frozenset({"...", "[...]", "…", "..", "\\", "[…]", "[..]", "<snip>", "[snip]", "(...)", "[truncated]", "<truncated>"})
 #: The innermost function of a thread that is not running, with or without an offset.
+SWITCH = r"(?:mi_switch|sched_switch|sched_ule_sswitch|sched_4bsd_sswitch|sleepq_\w+|turnstile_wait|fork_trampoline)"
+#: What neither a function nor a mark begins with.
+_NOT_FIRST = " 123456789-:"
+#: Functions at the end of a stack that may be all of a wrapped line.
+_SHORT = frozenset({"ast", "btext", "swapper", "exit1", "calltrap", "trap", "syscall", "sigexit", "postsig"})
+#: Words of prose that no kernel function is called.
+_PROSE = frozenset({
+    "a", "also", "and", "are", "as", "at", "be", "by", "can", "does", "for", "from", "has", "hangs", "have", "here", "if",
+    "in", "into", "is", "it", "its", "like", "no", "not", "of", "on", "or", "same", "see", "seen", "so", "that", "the",
+    "then", "there", "this", "to", "was", "were", "when", "where", "which", "while", "with", "you",
+})  # fmt: skip
 _SWITCHES = ("mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline")
+_OWN = lazy(r"\s*\d{1,7}\s{1,20}\d{6,7}\s{1,20}\S")
+_CONTINUATION = lazy(r"\s+[A-Za-z_<.\[…?]|[A-Za-z_][\w.$]*\+(?:0x[0-9a-f]|\.\.\.)")
+_FUNCTION = lazy(r"(?:[\w.-]+`)?[A-Za-z_][\w.$]*(?:\+(?:0x[0-9a-f]+|\.\.\.))?,?\Z")
+#: Widths of the command's and of the name's column, each with the blank behind it.
+_WIDTHS = (20, 17)
+#: So often a row that was there before is looked at as the begin of another sample.
+_MOST_SAMPLES = 1000
 
 
 def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
@@ -35,15 +52,62 @@ def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
     name_column = header.index("TDNAME") - comm if has_name else stack_column
     rows, index = _read_rows(section, start + 1, name_column, stack_column, has_name)
     index = section.before_blanks(start, index)
-    if rows:
-        section.draft.add_threads(rows, table="procstat")
-        section.count_stacks("procstat", len(rows))
+    add_rows(section, rows)
     return index
 
 
+def _read_row(section: Section, start: int, match: re.Match[str]) -> int:
+    """Rows whose header was not copied, or left out (``procstat -h``)."""
+    rest = section.lines[start].split(None, 2)[2]
+    command, _, text = split_unaligned(rest, True)
+    if not command or not stack_of(text):
+        return start
+    width = next((width for width in _WIDTHS if len(rest) - len(text) == 2 * width and rest[width - 1] == " "), 0)
+    rows, index = _read_rows(section, start, width, 2 * width, True, sure=False)
+    if not rows:
+        return start
+    add_rows(section, rows, table=None)
+    return section.before_blanks(start, index)
+
+
+def add_rows(section: Section, rows: list[Thread], table: str | None = "procstat") -> None:
+    """Hand on the threads of one command, which printed them over and over if it was told to (``-w``)."""
+    begin = 0
+    if len({row.tid for row in rows}) < len(rows):
+        for end in _sample_ends(rows):
+            section.draft.add_threads(rows[begin:end], table=table)
+            section.draft.pass_time()
+            begin = end
+    if rows:
+        section.draft.add_threads(rows[begin:], table=table)
+        section.count_stacks("procstat", len(rows))
+
+
+def _sample_ends(rows: list[Thread]) -> list[int]:
+    """Where the rows begin anew: with the row they began with, or with a repeated one out of their order."""
+    ends: list[int] = []
+    seen = {rows[0].tid}
+    first = rows[0].tid
+    for index in range(1, len(rows)):
+        tid = rows[index].tid
+        if tid in seen and len(ends) < _MOST_SAMPLES:
+            again = tid == first and (len(seen) > 1 or rows[index].frames != rows[index - 1].frames)
+            following = rows[index + 1].tid if index + 1 < len(rows) else None
+            if again or (following != tid and following in seen and rows[index - 1].tid != tid):
+                ends.append(index)
+                seen = set()
+                first = tid
+        seen.add(tid)
+    return ends
+
+
 def _read_rows(
-    section: Section, index: int, name_column: int, stack_column: int, has_name: bool
+    section: Section, index: int, name_column: int, stack_column: int, has_name: bool, sure: bool = True
 ) -> tuple[list[Thread], int]:
+    """Rows from line ``index`` on and the index behind them. What is not in the columns is found by its looks.
+
+    ``sure`` is false where no header told that these are rows: then only what looks like one is.
+    """
     lines = section.lines
     first_numbers, last_numbers = section.page.first, section.page.last
     source = section.source
@@ -60,6 +124,8 @@ def _read_rows(
                 index += 1  # blank lines between rows
                 continue
             following = _continue_row(rows, lines, index, memo, last_numbers, source) if rows else index
+            if following == index and rows:
+                following = section.pass_foreign(index, _OWN)
             if following == index:
                 break
             index = following
@@ -71,12 +137,14 @@ def _read_rows(
             who = heads[head] = _who(head, name_column, stack_column, has_name)
         command, name = who
         # a row whose columns are not where the header says
-        if command is None or (text and text[0] == " "):
-            command, name, text = split_unaligned(rest, has_name)
+        if command is None or (text and text[0] in _NOT_FIRST):
+            command, name, text = split_unaligned(rest, has_name, name_column)
         frames = stacks.get(text)
         if frames is None:
             frames = stacks[text] = _frames(text, memo)
-        state = _MARKS.get(frames[0].function) if len(frames) == 1 else None
+        if not sure and (len(parts[1]) < 6 or not (stack_of(text, memo) or (who[0] is not None and not text))):
+            break
+        state = MARKS.get(frames[0].function) if len(frames) == 1 else None
         where = Where(source, first_numbers[index], last_numbers[index])
         rows.append(
             Thread(
@@ -100,9 +168,11 @@ def _who(head: str, name_column: int, stack_column: int, has_name: bool) -> tupl
     command = head[:name_column].rstrip() if has_name else head.rstrip()
     name = head[name_column:].rstrip() if has_name else ""
     if (
-        (len(head) == stack_column and head[-1] != " ")
-        or (name and (head[name_column - 1] != " " or "+" in name))
-        or "  " in name
+        not name_column
+        or (len(head) == stack_column and head[-1] != " ")
+        or (name and (head[name_column - 1] != " " or ("+0x" in name and not head.endswith("  "))))
+        or "+0x" in command
+        or "  " in name.lstrip()
         or "  " in command
     ):
         return None, ""
@@ -112,7 +182,7 @@ def _who(head: str, name_column: int, stack_column: int, has_name: bool) -> tupl
 def new_memo() -> FrameMemo:
     """Frames by their text, the marks among them."""
     memo = FrameMemo()
-    for mark in _MARKS:
+    for mark in MARKS:
         memo[mark] = Frame(mark)
     return memo
 
@@ -120,6 +190,26 @@ def new_memo() -> FrameMemo:
 def _frames(text: str, memo: FrameMemo) -> tuple[Frame, ...]:
     made = [memo[token] for token in text.split()]
     return tuple([frame for frame in made if frame is not None])
+
+
+def stack_of(text: str, memo: FrameMemo | None = None) -> tuple[Frame, ...]:
+    """The frames of a line that holds nothing but functions and what stands for left out ones, else none.
+
+    Without offsets, words of prose look like functions: some must have an underscore.
+    """
+    memo = new_memo() if memo is None else memo
+    frames = []
+    plain = 0
+    for token in text.split():
+        frame = memo[token]
+        if frame is not None:
+            if token in _PROSE:
+                return ()
+            frames.append(frame)
+            plain += not ("_" in token or "+" in token or "`" in token or token[0] in "<0?")
+        elif token not in ELISIONS:
+            return ()
+    return tuple(frames) if plain * 3 <= len(frames) * 2 else ()
 
 
 def _continue_row(
@@ -131,17 +221,17 @@ def _continue_row(
     """
     begin = index
     extra: list[Frame] = []
+    with_offsets = any(frame.offset is not None for frame in rows[-1].frames)
     while index < len(lines):
         line = lines[index]
         if _CONTINUATION.match(line) is None:
             break
-        tokens = line.split()
-        frames = [memo[token] for token in tokens]
-        if any(frame is None and token not in ELISIONS for frame, token in zip(frames, tokens, strict=True)):
-            break
-        if len(tokens) > 1 and not any("+" in token or "_" in token for token in tokens):
+        frames = stack_of(line, memo)
+        if (frames and with_offsets and "+" not in line and len(frames) > 1) or (
+            not frames and line.strip() not in ELISIONS and not _is_lone_function(line, memo)
+        ):
             break  # words of prose
-        extra.extend(frame for frame in frames if frame is not None)
+        extra.extend(frames or [frame for token in line.split() if (frame := memo[token]) is not None])
         index += 1
     if index == begin:
         return index
@@ -151,16 +241,25 @@ def _continue_row(
     return index
 
 
-def split_unaligned(rest: str, has_name: bool) -> tuple[str, str, str]:
+def _is_lone_function(line: str, memo: FrameMemo) -> bool:
+    """Is ``line`` a function without an underscore, far to the right or a known one, and nothing else?"""
+    words = line.split()
+    if len(words) != 1 or memo[words[0]] is None:
+        return False
+    return words[0] in _SHORT or (words[0].islower() and len(line) - len(line.lstrip()) >= 16)
+
+
+def split_unaligned(rest: str, has_name: bool, name_column: int = 0) -> tuple[str, str, str]:
     """Command, thread name and stack of a row whose columns are not where the header says.
 
     The stack begins at the first word that looks like one (an offset, a context switch, a
-    mark); what lies before is the command and, after two blanks or the first word, the name.
+    mark); what lies before is the command and the name. They part where the header says, or behind a
+    command that is longer than its column; else at two blanks, else at the first.
     """
     words = [(found.group(), found.start()) for found in re.finditer(r"\S+", rest)]
     begin = len(rest)
     for word, position in words[1:]:
-        if "+0x" in word or word in _MARKS or word.partition("+")[0] in _SWITCHES:
+        if "+0x" in word or word in MARKS or word.partition("+")[0] in _SWITCHES or word.startswith("??"):
             begin = position
             break
     else:
@@ -170,13 +269,35 @@ def split_unaligned(rest: str, has_name: bool) -> tuple[str, str, str]:
             tail -= 1
         if len(words) - tail > 2:
             begin = words[tail][1]
-    head = rest[:begin].rstrip()
-    if not has_name:
-        return head, "", rest[begin:]
+    head, stack = rest[:begin].rstrip(), rest[begin:]
+    if has_name:
+        return *split_names(head, name_column), stack
+    if len(head) < name_column or head[name_column - 1 : name_column] == " " or "  " in head:
+        # a name although the header has no column for it; the command alone may be longer than its own
+        return *split_names(head, 0), stack
+    return head, "", stack
+
+
+def split_names(head: str, name_column: int) -> tuple[str, str]:
+    """Command and thread name out of what stands before the stack: by columns if they can be right."""
+    if 0 < name_column < len(head):
+        # a command that is longer than its column pushes the name on
+        blank = name_column - 1 if head[name_column - 1] == " " else head.find(" ", name_column)
+        if blank > 0 and "  " not in head[:blank].rstrip():
+            return head[:blank].rstrip(), head[blank:].strip()
     halves = re.split(r"\s{2,}", head, maxsplit=1)
     if len(halves) == 1:
         halves = head.split(None, 1)
-    return halves[0] if halves else "", halves[1] if len(halves) > 1 else "", rest[begin:]
+    return halves[0] if halves else "", halves[1].strip() if len(halves) > 1 else ""
 
 
 OPENERS = (Opener("procstat-table", "procstat", r"\s*PID\s+TID\s+COMM\b.*\bKSTACK\b", _read_table),)
+#: Asked later: the header of another tool's table may be in between.
+ROW_OPENERS = (
+    Opener(
+        "procstat-row",
+        "procstat",
+        rf"\s*\d{{1,6}}\s+\d{{5,7}}\s+\S.{{0,60}}?\s(?:{SWITCH}\b|<running>|(?:[a-z_]\w+|\?\?)\+(?:0x[0-9a-f]+|0)(?:\s|\Z))",
+        _read_row,
+    ),
+)

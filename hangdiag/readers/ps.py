@@ -1,94 +1,172 @@
 """``ps -l``, ``ps -axHl``, ``ps -o ...wchan...`` and ``top -H``: who waits for what, without stacks.
 
-From bin/ps/print.c (state: D, I, L, R, S, T, W, Z and flags; a lock is shown as ``*name``) and
-usr.bin/top/machine.c (``CPU3``, ``RUN``, ``*name`` or the wait message; threads as
-``command{thread}``). Both cut a wait message to 8 characters (WMESGLEN, sys/sys/user.h).
+From bin/ps/print.c (state: D, I, L, R, S, T, W, Z and flags; mwchan prints the lock's name of a thread on a turnstile,
+with ``*`` before it in old releases) and usr.bin/top/machine.c (``CPU3``, ``RUN``, ``*name`` or the wait message, cut to 6
+characters). The kernel cuts wait messages and locks' names to 8 (WMESGLEN, LOCKNAMELEN, sys/sys/user.h).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from hangdiag.model import Process, Thread
 from hangdiag.readers.columns import read_row
+from hangdiag.readers.commands import Who, who_of_ps, who_of_top
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
-_CUT = 8
+#: So many characters are shown of a wait message.
+_CUT = {"ps": 8, "top": 6}
+#: Of a runnable thread it is not told whether it has a CPU (SRUN).
 _LETTERS: dict[str, tuple[str | None, bool | None]] = {
     "D": ("sleeping", False),
     "I": ("sleeping", True),
     "S": ("sleeping", True),
     "L": ("lock", None),
-    "R": (None, None),
+    "R": ("runnable", None),
     "T": ("suspended", None),
     "W": ("iwait", None),
     "Z": ("zombie", None),
 }
 _TOP_STATES: dict[str, str | None] = {
     "RUN": "runnable", "SLEEP": "sleeping", "STOP": "suspended", "ZOMB": "zombie", "WAIT": "iwait", "START": "new",
-    "LOCK": "lock", "-": None,
+    "LOCK": "lock",
 }  # fmt: skip
+_LONG_HEADER = "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND"
+_STATE = r"[DILRSTWZ][A-Zs0-9<>+]{0,8}"
+_IN_WORDS = lazy(rf"\s*pid (?P<pid>\d{{1,7}}),? +state:? +(?P<state>{_STATE}),? +(?P<command>\S.{{0,300}})")
 _ON_CPU = lazy(r"CPU(\d+)\Z")
-_NAMED = lazy(r"(?P<command>[^{}]*)\{(?P<name>[^{}]*)\}\Z")
-_KERNEL = lazy(r"\[(?P<command>[^/\]]*)(?:/(?P<name>.*))?\]\Z")
-# ps -H without arguments prints comm/thread (bin/ps/print.c, ucomm)
-_THREAD = lazy(r"(?P<command>[\w-]+)/(?P<name>(?:(?! -)[^/]){1,19})\Z")
-_PROGRAM = lazy(r"(?:\S*/)?(?P<name>[^\s/:]+)")
+_SEAM = lazy(r"[A-Z]COMMAND\s*\Z")
+#: What a row begins with.
+_OWN = lazy(r"\s*(?:[a-z_][\w.-]{0,31} +)?\d{1,10} +\S")
+_ADDRESS = lazy(r"(?:0x)?f{4}[0-9a-f]{8,12}\Z")
+_HEX = lazy(r"(?:0x)?[0-9a-f]{6,16}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: names and values of its columns, the process and thread that it is of, its (last) line's index."""
+
+    index: int
+    pid: int | None
+    tid: int | None
+    cells: list[tuple[str, str]]
+    last: int = -1
+
+    def first(self, *names: str) -> str:
+        """The first value that one of the columns ``names`` holds."""
+        return next((value for wanted in names for name, value in self.cells if name == wanted and value), "")
 
 
 def _read_ps(section: Section, start: int, match: re.Match[str]) -> int:
-    return _read_table(section, start, "ps")
+    index = _read_rows(section, start + 1, section.lines[start], "ps")
+    return index if index > start + 1 else start
 
 
 def _read_top(section: Section, start: int, match: re.Match[str]) -> int:
-    return _read_table(section, start, "top")
+    index = _read_rows(section, start + 1, section.lines[start], "top")
+    return index if index > start + 1 else start
 
 
-def _read_table(section: Section, start: int, tool: str) -> int:
-    lines = section.lines
-    header = lines[start]
-    index = start + 1
-    threads = []
-    begins: dict[int, int] = {}
-    while index < len(lines):
-        row = read_row(header, lines[index]) if lines[index][:1] in " \t0123456789-" or lines[index][:1].isalpha() else None
-        pid = row.get("PID", "") if row is not None else ""
-        if row is None or not pid.isdecimal():
-            break
-        begins[int(pid)] = begins.get(int(pid), 0) + 1
-        threads.append(_thread(section, index, row, tool))
-        index += 1
-    if not threads:
+def _read_bare_rows(section: Section, start: int, match: re.Match[str]) -> int:
+    """Rows of ``ps -l`` whose header was not copied."""
+    return _read_rows(section, start, _LONG_HEADER, "ps")
+
+
+def _read_words(section: Section, start: int, match: re.Match[str]) -> int:
+    """A process in a report's words: ``pid 31195  state DJ  /sbin/ifconfig``."""
+    found = _IN_WORDS.match(section.lines[start])
+    if found is None:
         return start
-    known = [thread for thread in threads if thread.tid is not None]
-    if known:
-        section.draft.add_threads(known, table=tool)
-    for thread in threads:
-        if thread.tid is None:
-            section.draft.add_row(thread)
-    section.count_stacks(tool, 0)
+    cells = [("PID", found.group("pid")), ("STAT", found.group("state")), ("COMMAND", found.group("command").strip())]
+    thread = _thread(section, Row(start, int(found.group("pid")), None, cells), "ps", False)
+    section.draft.add_row(thread)
+    return start + 1
+
+
+def _read_rows(section: Section, start: int, header: str, tool: str) -> int:
+    """Rows of a table from line ``start`` on; the index of the line behind them."""
+    lines = section.lines
+    # with thread ids instead of process ids, top calls the first column THR (format_header)
+    by_tid = tool == "top" and header.split(None, 1)[0] in ("THR", "THRID", "TID")
+    # a header that was broken before its last name, and joined without the blank
+    seam = len(header.rstrip()) - len("COMMAND") if _SEAM.search(header) else 0
+    header = _mend(header, seam)
+    rows: list[Row] = []
+    index = start
+    while index < len(lines):
+        line = _mend(lines[index], seam)
+        row = _row(header, line, index, by_tid)
+        if row is not None:
+            rows.append(row)
+        elif rows and (whole := _with_rest(section, header, rows[-1], index, by_tid)) is not None:
+            rows[-1] = whole
+        else:
+            blank = not line.strip() and index + 1 < len(lines)
+            following = index + 1 if blank else section.pass_foreign(index, _OWN) if rows else index
+            if following == index or _row(header, _mend(lines[following], seam), following, by_tid) is None:
+                break
+            index = following
+            continue
+        index += 1
+    if not rows:
+        return start
+    add_table(section, rows, tool)
     return index
 
 
-def _thread(section: Section, index: int, row: dict[str, str], tool: str) -> Thread:
-    pid = int(row["PID"])
-    where = section.where(index, index + 1)
-    tid = next((int(row[key]) for key in ("LWP", "TID", "THRID") if row.get(key, "").isdecimal()), None)
-    printed = row.get("COMMAND") or row.get("ARGS") or row.get("COMM") or ""
-    command, name, arguments = _who(printed)
-    name = row.get("TDNAME") or name
-    if arguments is not None:
-        section.draft.add_process(Process(pid, command, arguments, where=(where,)))
-    state, interruptible = None, None
-    if "STAT" in row:
-        state, interruptible = _LETTERS.get(row["STAT"][:1], (None, None))
-    elif tool == "ps" and "STATE" in row:
-        state, interruptible = _LETTERS.get(row["STATE"][:1], (None, None))
-    message = row.get("MWCHAN") or row.get("WCHAN") or ""
-    cpu: int | None = None
+def _mend(line: str, seam: int) -> str:
+    return f"{line[:seam]} {line[seam:]}" if seam and line[seam - 1 : seam + 1].strip() else line
+
+
+def _with_rest(section: Section, header: str, row: Row, index: int, by_tid: bool) -> Row | None:
+    """``row`` together with line ``index``, where a terminal or a mailer broke it before the command."""
+    if row.cells[-1][1] or row.index != index - 1 or section.opens(section.lines[index]) is not None:
+        return None
+    before, rest = section.lines[row.index], section.lines[index]
+    for whole in (before + rest, f"{before} {rest}"):
+        made = _row(header, whole, row.index, by_tid)
+        if made is not None and made.cells[-1][1] and made.cells[:-1] == row.cells[:-1]:
+            return Row(row.index, made.pid, made.tid, made.cells, index)
+    return None
+
+
+def add_table(section: Section, rows: list[Row], tool: str) -> None:
+    """Hand on what the rows of one table say."""
+    shown: dict[int | None, int] = {}
+    for row in rows:
+        shown[row.pid] = shown.get(row.pid, 0) + 1
+    threads = [_thread(section, row, tool, shown[row.pid] > 1) for row in rows]
+    section.draft.add_threads([thread for thread in threads if thread.tid is not None], table=tool)
+    section.draft.add_rows([thread for thread in threads if thread.tid is None], table=tool)
+    section.count_stacks(tool, 0)
+
+
+def _row(header: str, line: str, index: int, by_tid: bool) -> Row | None:
+    if not (line[:1] in " \t0123456789-" or line[:1].isalpha()):
+        return None
+    cells = read_row(header, line)
+    if cells is None:
+        return None
+    numbers: dict[str, int] = {}
+    for position, (name, value) in enumerate(cells):
+        if value.isdecimal():
+            numbers.setdefault("LWP" if by_tid and position == 0 else name, int(value))
+    tid = next((numbers[key] for key in ("LWP", "TID", "THRID") if key in numbers), None)
+    pid = numbers.get("PID")
+    return Row(index, pid, tid, cells) if pid is not None or tid is not None else None
+
+
+def _thread(section: Section, row: Row, tool: str, has_threads: bool) -> Thread:
+    where = section.where(row.index, max(row.index, row.last) + 1)
+    who = _who(row, tool, has_threads)
+    if row.pid is not None and who.arguments is not None:
+        section.draft.add_process(Process(row.pid, who.command, who.arguments, where=(where,)))
+    state, interruptible, cpu = None, None, None
+    message = row.first("MWCHAN", "WCHAN")
     if tool == "top":
-        message = row.get("STATE", "")
+        message = row.first("STATE")
         on_cpu = _ON_CPU.match(message)
         if on_cpu is not None:
             state, cpu, message = "running", int(on_cpu.group(1)), ""
@@ -96,63 +174,84 @@ def _thread(section: Section, index: int, row: dict[str, str], tool: str) -> Thr
             state, message = _TOP_STATES[message], ""
         elif message:
             state = "sleeping"
-    lock = None
+    else:
+        state, interruptible = _LETTERS.get(row.first("STAT", "STATE")[:1], (None, None))
+    lock: str | None = row.first("LOCK").removeprefix("-") or None
     if message.startswith("*"):
         lock, message, state = message[1:] or "?", "", "lock"
+    elif state == "lock" and message not in ("", "-"):
+        lock, message = lock or message, ""
     elif message == "-" and state != "sleeping":
         message = ""
+    channel = row.first("NWCHAN")
+    if _ADDRESS.match(message):
+        channel, message = message, ""  # it has no message (print.c, wchan)
     wmesg = message or None
+    cut = _CUT[tool]
     return Thread(
-        pid=pid,
-        tid=tid,
-        command=command,
-        name=name,
+        pid=row.pid,
+        tid=row.tid,
+        address=_address(row.first("TDADDR")),
+        # a thread with an id gets its command from who knows it, a guess from the arguments comes last
+        command=who.command if row.tid is None or who.is_sure else None,
+        name=row.first("TDNAME") or who.name,
         state=state,
         interruptible=interruptible,
         wmesg=wmesg,
-        wmesg_cut=_CUT if wmesg is not None and len(wmesg) >= _CUT else None,
+        wmesg_cut=cut if wmesg is not None and len(wmesg) >= cut else None,
+        wchan=_address(channel),
         lock=lock,
         cpu=cpu,
         where=(where,),
     )
 
 
-def _who(printed: str) -> tuple[str | None, str | None, str | None]:
-    """Command, thread name and command line from what stands under COMMAND."""
-    if not printed:
-        return None, None, None
-    kernel = _KERNEL.match(printed)
-    if kernel is not None:
-        return kernel.group("command"), kernel.group("name"), None
-    named = _NAMED.match(printed)
-    if named is not None:
-        return named.group("command").strip() or None, named.group("name"), None
-    program = _PROGRAM.match(printed)
-    command = program.group("name") if program is not None else printed
-    thread = _THREAD.match(printed)
-    if thread is not None:
-        return thread.group("command"), thread.group("name"), None
-    return command, None, printed
+def _who(row: Row, tool: str, has_threads: bool) -> Who:
+    """Whose row it is: the surest command of its columns, and the longest arguments."""
+    found = Who(None, None, None)
+    last = len(row.cells) - 1
+    for position, (name, value) in enumerate(row.cells):
+        if name not in ("COMMAND", "ARGS", "COMM", "UCOMM") or not value:
+            continue
+        who = who_of_top(value) if tool == "top" else who_of_ps(value, name, position == last, has_threads)
+        surer = who if (who.is_sure, who.command is not None) > (found.is_sure, found.command is not None) else found
+        arguments = max(who.arguments or "", found.arguments or "", key=len) or None
+        found = Who(surer.command, who.name or found.name, arguments, surer.is_sure)
+    return found
+
+
+def _address(text: str) -> int | None:
+    return int(text, 16) if text and _HEX.match(text) else None
 
 
 OPENERS = (
     Opener(
         "top-table",
         "top",
-        r"\s*PID(?: (?:USERNAME|JID|THRID|TID|UID|USER)\b)+.{0,120}\bSTATE\b.{0,80}\bCOMMAND\s*\Z",
+        r"\s*(?:PID|THR|TID|THRID)(?: {1,12}(?:USERNAME|JID|THR|THRID|TID|UID|USER)\b){1,4}.{0,120}\bSTATE\b.{0,80}"
+        r"\bCOMMAND\s*\Z",
         _read_top,
     ),
     Opener(
         "ps-table",
         "ps",
-        r"\s*(?=(?:[A-Z%]\S* +){1,25}[A-Z])(?=.*\bPID\b)(?=.*\b(?:MWCHAN|WCHAN|STAT|NWCHAN)\b)[A-Z% \t]+\Z",
+        r"\s*(?!ADDR +PROC)(?=(?:[A-Z%]\S* +){1,40}[A-Z])(?=.*\b(?:PID|LWP)\b)"
+        r"(?=.*\b(?:MWCHAN|WCHAN|STAT|NWCHAN|LWP|LOCK)\b)[A-Z0-9% \t]+\Z",
         _read_ps,
     ),
     Opener(
+        "ps-row",
+        "ps",
+        r"\s*\d{1,10} +\d{1,6} +\d{1,6} +\d{1,3} +-?\d{1,3} +-?\d{1,3} +\d{1,12} +\d{1,12} +\S.{0,8}? +"
+        rf"{_STATE} +\S{{1,8}} +\d{{1,7}}:\d\d[.,]\d\d ",
+        _read_bare_rows,
+    ),
+    Opener("ps-words", "ps", rf"\s*pid \d{{1,7}},? +state:? +{_STATE},? +\S", _read_words),
+    Opener(
         "top-head",
         "top",
-        r"last pid: +\d+; +load averages?:|\d+ (?:processes|threads): +\d+|CPU(?: \d+)?: +[\d.]+% user|Mem: \d+\w Active"
-        r"|ARC: \d+|Swap: \d+\w Total|\s+\d+\w MFU, ",
+        r"last pid: +\d+; +load averages?:|\d+ (?:processes|threads): +\d+|CPU(?: \d+)?: +[\d.,]+% user|Mem: \d+\w Active"
+        r"|ARC: \d+|Swap: \d+\w Total|\s+\d+\w (?:MFU|Compressed), ",
         lambda section, start, match: start + 1,
     ),
 )

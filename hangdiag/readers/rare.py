@@ -39,6 +39,16 @@ LLDB = (
     ),
 )
 
+LIBXO = (
+    Opener(
+        "libxo",
+        "procstat",
+        r"\s*(?:\{\s*(?:\Z|\"(?:__version|procstat|process-information)\")|\"(?:procstat|process-information)\": ?\{"
+        r"|<(?:procstat|process-information)\b)",
+        _later("libxo", "read"),
+    ),
+)
+
 DTRACE = (
     Opener(
         "dtrace-stack",

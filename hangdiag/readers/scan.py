@@ -10,7 +10,7 @@ import re
 from functools import cache
 
 from hangdiag.model import Source, Unread, Where
-from hangdiag.readers import ddb, gdb, host, procstat, ps, rare, stack_lines
+from hangdiag.readers import ddb, gdb, host, procstat, procstat_threads, ps, rare, stack_lines
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.section import Opener, Opening, Section
 from hangdiag.text.layers import Peeler
@@ -23,8 +23,11 @@ _COMMON: tuple[Opener, ...] = (*procstat.OPENERS, *ddb.OPENERS, *gdb.OPENERS)
 _OTHERS: tuple[Opener, ...] = (
     *rare.LLDB,
     *host.OPENERS,
+    *procstat_threads.OPENERS,
+    *procstat.ROW_OPENERS,
     *stack_lines.OPENERS,
     *ps.OPENERS,
+    *rare.LIBXO,
     *rare.DTRACE,
     *rare.MDB,
     *rare.ARROWS,

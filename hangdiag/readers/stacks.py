@@ -7,8 +7,12 @@ import re
 from hangdiag.model import Frame
 from hangdiag.text.lazy import lazy
 
-# name, name+0x1a, name+26, kld.ko`name+0x1a; a compiler's suffix (.isra.0) belongs to the name
-_TOKEN = lazy(r"(?:([\w.-]+)`)?([A-Za-z_][\w.$@]*)(?:\+(0x[0-9a-f]+|\d+|\.\.\.)?)?(?:\(\))?,?\Z", re.I)
+# name, name+0x1a, name+26, kld.ko`name+0x1a; a compiler's suffix (.isra.0) belongs to the name. "??" is what
+# stack(9) prints for an address outside of all modules; "0x" alone is where its buffer ended; authors add dots.
+_TOKEN = lazy(
+    r"(?:([\w.-]+)`)?([A-Za-z_][\w$@]*(?:\.[\w$@]+){0,9}|\?\?)(?:\+(?:(0x[0-9a-f]+|\d+(?!x))|0x)?)?(?:\.{3}|…)?(?:\(\))?,?\Z",
+    re.I,
+)
 _ADDRESS = lazy(r"0x[0-9a-fA-F]+\Z")
 
 
@@ -33,8 +37,8 @@ def parse_token(token: str) -> Frame | None:
 
 
 def parse_offset(text: str | None) -> int | None:
-    """``0x1a`` or ``26`` as a number, None for nothing or an elision."""
-    if not text or text == "...":
+    """``0x1a`` or ``26`` as a number, None for nothing."""
+    if not text:
         return None
     return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
 

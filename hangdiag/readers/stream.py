@@ -24,6 +24,7 @@ MARKS: tuple[tuple[bytes, bytes], ...] = (
     (b"#", b"#0 "), (b"#", b"#1 "), (b"#", b"frame #"), (b">", b"db> "), (b"b)", b"db) "), (b"(", b"(pid "),
     (b"@", b"locked @"), (b"p", b"panic: "), (b"K", b"KDB: "), (b"l", b"load: "), (b"F", b"FreeBSD "),
     (b"<", b"<<BOOT"), (b">", b"() -"), (b"\xe2", "→".encode()), (b"C", b"COMMAND"),
+    (b"_", b"thread_id"), (b"-", b"wait-channel"),
 )  # fmt: skip
 #: Blocks are looked at in this size; an island takes one more on either side.
 BLOCK = 1 << 16

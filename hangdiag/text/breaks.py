@@ -40,6 +40,8 @@ _BEGIN = (
     r"|\s*(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
     r"|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Z]+) |\s*\S+`|\s+PC: |\s+\[ |stack pointer|<\d+>"
     r"|\s*(?:[>*|#;%`]+|//+)(?:\s|\Z)"
+    # rows of ps and top: a process and its user, a thread and its message, a user and his process
+    r"|\s*\d{1,7} +[a-z][\w-]{0,31} {2,9}-?\d+ +\S|\s*\d{6,7} \S+(?: \S+){0,7} {2,9}\S|[a-z_][\w.-]{0,31} +\d+ +\d+[. ]"
     # times, uptimes and numbers of lines
     r"|\[[ \d:.]{2,16}\]|\[?\d{4}-\d\d-\d\d[ T]|\[?\d\d:\d\d:\d\d|\[?(?:[A-Z][a-z]{2} ){1,2}[ \d]\d \d\d:|\s*\d+[:\t])"
 )

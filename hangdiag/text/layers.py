@@ -61,6 +61,7 @@ _MARKS = (
     "0x", "() at ", "KSTACK", "db>", "gdb)", "lldb)", "mi_switch", "(pid ", "pid ", "tid ", "Thread ", "thread #", "#0 ",
     "db:", "panic: ", "KDB: ", "load: ", "FreeBSD ", "BOOT>>", "->", "→", "<-", "COMMAND", "WCHAN", "```", "~~~", "locks:",
     " at ", "\\n", "$1 = ", "Id ", " = ", "LWP", "STATE", "frame #", "mutex", "`", "<running>", "lock order", "cpuid",
+    " D", "0:00", " state ", '"procstat"', '"process-', "<proc",
 )  # fmt: skip
 #: A line may lie under so many layers.
 _DEPTH = 5

@@ -6,11 +6,19 @@ import textwrap
 
 from hangdiag.model import Capture, Thread
 from hangdiag.readers import read_text
+from tests.readers.accounts import check_lines
 
 
 def read(text: str, indented: bool = True) -> Capture:
     """The only capture of ``text``, whose common indentation is taken off."""
     captures = read_text(textwrap.dedent(text).lstrip("\n") if indented else text)
+    assert len(captures) == 1, len(captures)
+    return captures[0]
+
+
+def read_accounted(text: str, indented: bool = True) -> Capture:
+    """As :func:`read`; every line must be in one place."""
+    captures = check_lines(textwrap.dedent(text).lstrip("\n") if indented else text)
     assert len(captures) == 1, len(captures)
     return captures[0]
 

@@ -1,0 +1,176 @@
+"""Rows that know a thread's process but not its id (``ps``, ``top``, SIGINFO): which thread each is of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from hangdiag.model import Thread
+
+#: At most this share of a process's rows may disagree with the stacks that they are laid beside.
+_TOLERATED = 0.2
+#: So many rows are compared with one.
+_CANDIDATES = 20
+
+
+#: What a tool said of the threads of each process.
+Said = dict[int | None, set[tuple[object, ...]]]
+
+
+def note_rows(said: Said, rows: Iterable[Thread]) -> None:
+    """Add to ``said`` what ``rows`` say."""
+    for row in rows:
+        said.setdefault(row.pid, set()).add((row.name, row.state, row.wmesg, row.lock))
+
+
+def are_another_look(before: Said, rows: Iterable[Thread]) -> bool:
+    """Do ``rows`` say of some process what the same tool did not say ``before``?"""
+    now: Said = {}
+    note_rows(now, (row for row in rows if row.pid in before))
+    return any(not (said <= before[pid] or before[pid] <= said) for pid, said in now.items())
+
+
+def join_rows(
+    threads: list[Thread], tables: Sequence[Sequence[Thread]], join: Callable[[Thread, Thread], Thread]
+) -> tuple[list[Thread], list[Thread]]:
+    """``join`` the rows of each table to ``threads``.
+
+    Rows of a process that nothing else showed are threads of their own. Returns the threads, and the rows that
+    may be of any thread of their process.
+    """
+    threads = list(threads)
+    of_process: dict[int, list[int]] = defaultdict(list)
+    for index, thread in enumerate(threads):
+        if thread.pid is not None:
+            of_process[thread.pid].append(index)
+    homeless: list[Thread] = []
+    for pid, groups in _by_process(tables).items():
+        places = of_process.get(pid)
+        if not places:
+            rows, others = _one_look(groups, join)
+            threads.extend(rows)
+            homeless += others
+            continue
+        for rows in groups:
+            found = _match([threads[place] for place in places], rows)
+            for row, place in zip(rows, found, strict=True):
+                if place is None:
+                    homeless.append(row)
+                else:
+                    threads[places[place]] = join(threads[places[place]], row)
+    return threads, homeless
+
+
+def _by_process(tables: Sequence[Sequence[Thread]]) -> dict[int, list[list[Thread]]]:
+    """The rows of each process, table by table."""
+    groups: dict[int, list[list[Thread]]] = {}
+    for table in tables:
+        here: dict[int, list[Thread]] = {}
+        for row in table:
+            assert row.pid is not None
+            mine = here.get(row.pid)
+            if mine is None:
+                mine = here[row.pid] = []
+                groups.setdefault(row.pid, []).append(mine)
+            mine.append(row)
+    return groups
+
+
+def _one_look(
+    groups: list[list[Thread]], join: Callable[[Thread, Thread], Thread]
+) -> tuple[list[Thread], list[Thread]]:
+    """One row for each thread of a process out of several tables' rows of it; and what is left over."""
+    fullest = max(groups, key=len)
+    if len(groups) == 1:
+        return fullest, []
+    rows = list(fullest)
+    left: list[Thread] = []
+    are_single = len(rows) == 1
+    for group in groups:
+        if group is fullest:
+            continue
+        free: dict[str | None, list[int]] = defaultdict(list)
+        for index in range(len(rows) - 1, -1, -1):
+            free[rows[index].name].append(index)
+        for row in group:
+            names = (row.name,) if row.name is not None and row.name in free else tuple(free)
+            place = None
+            for name in names[:_CANDIDATES]:
+                some = free[name][: -_CANDIDATES - 1 : -1]
+                place = next((index for index in some if _may_be_same(rows[index], row)), None)
+                if place is not None:
+                    free[name].remove(place)
+                    rows[place] = join(rows[place], row)
+                    break
+            if place is None:
+                (rows if are_single else left).append(row)
+    return rows, left
+
+
+def _may_be_same(one: Thread, other: Thread) -> bool:
+    return (
+        _agree(one.name, other.name)
+        and _agree(one.wmesg, other.wmesg)
+        and _agree(one.lock, other.lock)
+        and (one.state == other.state or None in (one.state, other.state))
+        and (not one.frames or not other.frames or one.frames == other.frames)
+    )
+
+
+def _agree(one: str | None, other: str | None) -> bool:
+    return one is None or other is None or one.startswith(other) or other.startswith(one)
+
+
+def _match(threads: list[Thread], rows: list[Thread]) -> list[int | None]:
+    """For each row the index of its thread among those of its process.
+
+    By name (that of an unnamed thread is its command), by the only thread, or by order where there are as many
+    rows as threads: ps and procstat sort by thread id (bin/ps/ps.c, pscomp; procstat_kstack.c).
+    """
+    if len(threads) == 1 and (len(rows) == 1 or any(row.name == threads[0].name for row in rows)):
+        if len(rows) == 1:
+            return [0]
+        first = next(index for index, row in enumerate(rows) if row.name == threads[0].name)
+        return [0 if index == first else None for index in range(len(rows))]
+    order = sorted(range(len(threads)), key=lambda index: (threads[index].tid or 0, index))
+    if len(rows) == len(threads) and all(row.name is None for row in rows):
+        wrong = sum(not _fits(threads[place], row) for place, row in zip(order, rows, strict=True))
+        if wrong <= len(rows) * _TOLERATED:
+            return [place if _fits(threads[place], row) else None for place, row in zip(order, rows, strict=True)]
+    named: dict[str | None, list[int]] = defaultdict(list)
+    for place in order:
+        named[threads[place].name or threads[place].command].append(place)
+    same_name: dict[str | None, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        same_name[row.name].append(index)
+    found: list[int | None] = [None] * len(rows)
+    for name, indices in same_name.items():
+        if name is not None and len(named[name]) == len(indices):
+            for index, place in zip(indices, named[name], strict=True):
+                found[index] = place
+        elif name is not None and len(indices) == 1 and named[name]:
+            found[indices[0]] = named[name][0]
+    for index, row in enumerate(rows):
+        if found[index] is None and row.frames:
+            alike = [place for place, thread in enumerate(threads) if _functions(thread) == _functions(row)]
+            if len(alike) == 1:
+                found[index] = alike[0]
+    return found
+
+
+def _fits(thread: Thread, row: Thread) -> bool:
+    """May ``row`` be of ``thread``, by how it sleeps?"""
+    functions = _functions(thread)
+    queues = [name for name in functions if name.startswith(("sleepq_", "turnstile_wait"))]
+    if not functions or row.state not in ("sleeping", "lock"):
+        return True
+    if not queues:
+        return False
+    if row.state == "lock":
+        return "turnstile_wait" in queues
+    by_signal = any(name.endswith("_sig") or name == "sleepq_catch_signals" for name in queues)
+    return row.interruptible is None or by_signal == row.interruptible
+
+
+def _functions(thread: Thread) -> tuple[str, ...]:
+    return tuple([frame.function for frame in thread.frames])
