@@ -32,7 +32,8 @@ def attach(
     kernel: Annotated[bool, typer.Option("--kernel", help="Read the running kernel with kgdb.")] = False,
     core: Annotated[Optional[Path], typer.Option(help="Read a crash dump.", metavar="VMCORE")] = None,
     remote: Annotated[
-        Optional[str], typer.Option(help="Read through a gdb stub.", metavar="HOST:PORT|DEVICE")
+        Optional[str],
+        typer.Option(help="Read through a gdb stub.", metavar="HOST:PORT|DEVICE[@BAUD]|unix:PATH"),
     ] = None,
     ui: Annotated[bool, typer.Option("--ui", help="Join the kgdb session open in another terminal.")] = False,
     ddb: Annotated[

@@ -25,11 +25,20 @@ class Host(StrEnum):
 
 
 def compare(
-    files: Annotated[list[str], typer.Argument(help="Captures, oldest first; one file may hold several.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Captures, oldest first; one file may hold several.", show_default=False),
+    ],
     format: Annotated[Format, typer.Option("--format", "-f", help="Form of the comparison.")] = Format.text,
-    seconds: Annotated[Optional[float], typer.Option(help="Time between the first and the last capture.", min=0)] = None,
-    host: Annotated[Host, typer.Option(help="Are they of one host? auto: decide by threads and addresses.")] = Host.auto,
-    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+    seconds: Annotated[
+        Optional[float], typer.Option(help="Time between the first and the last capture.", min=0)
+    ] = None,
+    host: Annotated[
+        Host, typer.Option(help="Are they of one host? auto: decide by threads and addresses.")
+    ] = Host.auto,
+    rules: Annotated[
+        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Say which threads moved between captures of one host, or whether two hosts have the same hang."""
     from hangdiag.cli import common

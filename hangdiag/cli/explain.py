@@ -26,8 +26,12 @@ _FACTS = (
 
 
 def explain(
-    what: Annotated[str, typer.Argument(metavar="WMESG|FUNCTION|ID", help="A wait message, a kernel function, or a rule.")],
-    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+    what: Annotated[
+        str, typer.Argument(metavar="WMESG|FUNCTION|ID", help="A wait message, a kernel function, or a rule.")
+    ],
+    rules: Annotated[
+        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Say what a wait message or function on a stack means, without any capture."""
     from hangdiag.cli import common
@@ -61,7 +65,9 @@ def search(knowledge: Knowledge, what: str) -> list[WaitRule]:
         lambda rule: rule.id == word,
         lambda rule: word in rule.wmesg,
         lambda rule: word in functions[rule.id] and word not in common,
-        lambda rule: len(word) >= _SHORTEST_PREFIX and any(message.startswith(word) for message in rule.wmesg),
+        lambda rule: (
+            len(word) >= _SHORTEST_PREFIX and any(message.startswith(word) for message in rule.wmesg)
+        ),
     )
     for test in tests:
         found = [rule for rule in knowledge.waits if test(rule)]
@@ -75,7 +81,9 @@ def _describe(rule: WaitRule) -> list[str]:
     lines = textwrap.wrap(f"{rule.id}: {rule.title} ({kind})", 80, subsequent_indent="  ")
     if rule.wmesg:
         lines += _fact("wmesg", ", ".join(rule.wmesg))
-    judged = {"normal": "normal", "transient": "normal if short", "suspicious": "never normal"}.get(rule.normal or "")
+    judged = {"normal": "normal", "transient": "normal if short", "suspicious": "never normal"}.get(
+        rule.normal or ""
+    )
     if rule.idle:
         judged = "normal: the thread has nothing to do"
     if judged:

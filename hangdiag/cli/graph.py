@@ -26,11 +26,22 @@ class Focus(StrEnum):
 
 
 def graph(
-    files: Annotated[Optional[list[str]], typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False)] = None,
-    format: Annotated[Format, typer.Option("--format", "-f", help="Form of the picture; svg needs Graphviz.")] = Format.dot,
-    focus: Annotated[Focus, typer.Option(help="The gravest finding's threads, all of its VM, or all that waits.")] = Focus.vm,
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write to this file.", metavar="FILE")] = None,
-    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+    files: Annotated[
+        Optional[list[str]],
+        typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False),
+    ] = None,
+    format: Annotated[
+        Format, typer.Option("--format", "-f", help="Form of the picture; svg needs Graphviz.")
+    ] = Format.dot,
+    focus: Annotated[
+        Focus, typer.Option(help="The gravest finding's threads, all of its VM, or all that waits.")
+    ] = Focus.vm,
+    output: Annotated[
+        Optional[Path], typer.Option("--output", "-o", help="Write to this file.", metavar="FILE")
+    ] = None,
+    rules: Annotated[
+        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Draw which thread waits for which (DOT, SVG through Graphviz, Mermaid)."""
     from hangdiag.cli import common
@@ -58,7 +69,9 @@ def _svg(text: str) -> str:
     if program is None:
         raise UsageError("Graphviz is not installed; run 'pkg install graphviz', or use --format mermaid")
     try:
-        done = subprocess.run([program, "-Tsvg"], input=text, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [program, "-Tsvg"], input=text, capture_output=True, text=True, timeout=60, check=False
+        )
     except subprocess.TimeoutExpired:
         raise UsageError("Graphviz was not done after 60 s; use --focus cycle") from None
     if done.returncode != 0:

@@ -19,14 +19,27 @@ class Format(StrEnum):
 
 
 def report(
-    files: Annotated[Optional[list[str]], typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False)] = None,
+    files: Annotated[
+        Optional[list[str]],
+        typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False),
+    ] = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="Form of the report.")] = Format.bugzilla,
     redact: Annotated[
-        bool, typer.Option("--redact/--no-redact", help="Replace names of hosts, users and VMs, network addresses, serial numbers.")
+        bool,
+        typer.Option(
+            "--redact/--no-redact",
+            help="Replace names of hosts, users and VMs, network addresses, serial numbers.",
+        ),
     ] = True,
-    redact_addresses: Annotated[bool, typer.Option("--redact-addresses", help="Replace kernel addresses as well.")] = False,
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write to this file.", metavar="FILE")] = None,
-    rules: Annotated[Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")] = None,
+    redact_addresses: Annotated[
+        bool, typer.Option("--redact-addresses", help="Replace kernel addresses as well.")
+    ] = False,
+    output: Annotated[
+        Optional[Path], typer.Option("--output", "-o", help="Write to this file.", metavar="FILE")
+    ] = None,
+    rules: Annotated[
+        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Write a bug report: what is stuck, the evidence, the stacks, what to collect before a reboot."""
     import io

@@ -9,9 +9,12 @@ import typer
 
 
 def serve(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 8731,
+    port: Annotated[
+        int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)
+    ] = 8731,
     pyodide: Annotated[
-        Optional[Path], typer.Option(help="The npm package pyodide, unpacked: diagnose in the browser.", metavar="DIR")
+        Optional[Path],
+        typer.Option(help="The npm package pyodide, unpacked: diagnose in the browser.", metavar="DIR"),
     ] = None,
 ) -> None:
     """Serve a page on this machine alone: paste a trace, read the report."""
@@ -21,7 +24,9 @@ def serve(
     from hangdiag.web.site import PYODIDE_FILES
 
     if pyodide is not None and not all((pyodide / name).is_file() for name in PYODIDE_FILES):
-        raise UsageError(f"{pyodide}: not the npm package pyodide; run 'npm install pyodide' and name node_modules/pyodide")
+        raise UsageError(
+            f"{pyodide}: not the npm package pyodide; run 'npm install pyodide' and name node_modules/pyodide"
+        )
     try:
         server = make_server(port, pyodide)
     except OSError as error:

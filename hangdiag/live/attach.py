@@ -15,13 +15,13 @@ from typing import NoReturn
 
 from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live import kld
-from hangdiag.live.gate import check, is_place
+from hangdiag.live.gate import check
 from hangdiag.live.gdb_memory import GdbMemory, lists_kernel_threads
 from hangdiag.live.host import read_modules
 from hangdiag.live.layouts import QUESTIONS, VM_LIST
 from hangdiag.live.options import Options
 from hangdiag.live.samples import annotate
-from hangdiag.live.target import Target, start
+from hangdiag.live.target import Target, start, stub_place
 from hangdiag.live.walker import Progress, walk
 from hangdiag.model import Capture
 
@@ -56,8 +56,8 @@ def attach(options: Options, say: Say, progress: Progress) -> tuple[Capture, ...
         raise UsageError(f"unknown way to attach: {options.way}")
     if options.samples < 1 or options.interval < 0 or options.timeout <= 0:
         raise UsageError("--samples, --interval and --timeout must be positive")
-    if options.way == "remote" and not is_place(options.place.partition("@")[0]):
-        raise UsageError(f"{options.place}: is no HOST:PORT and no /dev/ttyU0[@BAUD]")
+    if options.way == "remote":
+        stub_place(options.place)
     with _orderly_signals():
         if options.way == "ddb":
             from hangdiag.live.ddb_interview import read_console

@@ -28,7 +28,8 @@ _TYPE = rf"(?:struct {_WORD}|{_WORD})"
 _PATH = r"""[^"'\\\x00-\x1f\x7f|;`$<>*?\s-][^"'\\\x00-\x1f\x7f|;`$<>*?]{0,1023}"""
 # Outside of quotes a path ends at the first blank.
 _FILE = r"/[\w./+,:@%=~-]{1,1023}"
-_PLACE = r"(?:(?:\[[0-9a-fA-F:.]+\]|[\w.-]{0,253}):\d{1,5}|/dev/[\w./-]{1,120})"
+# A stub's host and port; a serial device or a Unix socket (in whose path a colon would make it a host).
+_PLACE = r"(?:(?:\[[0-9a-fA-F:.]+\]|[\w.-]{0,253}):\d{1,5}|/[\w./+,@%=~-]{1,107})"
 
 _EXPRESSIONS = (
     rf"sizeof\({_TYPE}\)",
@@ -74,7 +75,7 @@ _COMMANDS = (
     r"-thread-select \d{1,6}",
     rf"-data-read-memory-bytes {_NUMBER} \d{{1,7}}",
     *(
-        rf'-data-evaluate-expression (?:--thread \d{{1,6}} --frame 0 )?"{expression}"'
+        rf'-data-evaluate-expression (?:--language c )?(?:--thread \d{{1,6}} --frame 0 )?"{expression}"'
         for expression in _EXPRESSIONS
     ),
     *(rf'-interpreter-exec console "{command}"' for command in _CONSOLE),
@@ -116,7 +117,7 @@ def check(command: str) -> str:
 
 
 def is_place(place: str) -> bool:
-    """True if ``place`` is HOST:PORT or a device, as ``target remote`` takes them."""
+    """True if ``place`` is HOST:PORT, a device or a Unix socket's path, as ``target remote`` takes them."""
     return re.fullmatch(_PLACE, place) is not None
 
 

@@ -16,7 +16,9 @@ from hangdiag.live import gdb_script
 from hangdiag.live.memory import Field, Layout, Name, Question, Registers
 from hangdiag.live.mi import Answer, Session
 
-_NUMBER = re.compile(r"\d+|0x[0-9a-f]+")
+#: Whatever language an open session is set to (``set language``), the kernel's is C.
+EVALUATE = "-data-evaluate-expression --language c"
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 _SYMBOL_LINE = re.compile(
     r"(?P<function>.+?)(?: \+ (?P<offset>\d+))? in section (?P<section>\S+)(?: of (?P<object>.+))?"
 )
@@ -192,7 +194,7 @@ class GdbMemory:
         prefixes = options if options is not None else [""] * len(expressions)
         answers = self._session.ask_many(
             [
-                f'-data-evaluate-expression {prefix}"{expression}"'
+                f'{EVALUATE} {prefix}"{expression}"'
                 for prefix, expression in zip(prefixes, expressions, strict=True)
             ]
         )
@@ -205,7 +207,7 @@ def check_pointers(session: Session) -> None:
     A gdb without FreeBSD's ABI takes an amd64 kernel for a 32-bit program unless it is told
     ``set osabi none`` before the symbols are loaded, and says nothing.
     """
-    size = _number(session.ask('-data-evaluate-expression "sizeof(void *)"'))
+    size = _number(session.ask(f'{EVALUATE} "sizeof(void *)"'))
     if size is not None and size != 8:
         raise DebuggerError(
             f"this gdb takes the kernel's pointers for {size} bytes; use FreeBSD's gdb or kgdb (--gdb),"
@@ -294,7 +296,14 @@ def _number(answer: Answer) -> int | None:
     if answer.status != "done" or not isinstance(value, str):
         return None
     match = _NUMBER.match(value)
-    return int(match.group(0), 0) if match is not None else None
+    if match is None:
+        return None
+    # As the session's output-radix has it: 0x10, 16 or 020.
+    digits = match.group(0)
+    try:
+        return int(digits, 8 if digits.isdigit() and digits.startswith("0") else 0)
+    except ValueError:
+        return None
 
 
 def _name(symbol: str) -> Name | None:

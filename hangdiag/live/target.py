@@ -11,14 +11,15 @@ import contextlib
 import os
 import re
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hangdiag.errors import DebuggerError
+from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live import gate, mi
-from hangdiag.live.gdb_memory import GdbMemory, build_id_place, check_pointers, cpu_threads
+from hangdiag.live.gdb_memory import EVALUATE, GdbMemory, build_id_place, check_pointers, cpu_threads
 from hangdiag.live.host import read_version
 from hangdiag.live.options import Options
 
@@ -83,7 +84,7 @@ class Target:
             and not orderly
             and (self.resume or (self.unknown and self.options.stop))
         ):
-            release(self.options.place)
+            release(self.options.place.removeprefix("unix:"))
 
     def _quit(self) -> None:
         with contextlib.suppress(DebuggerError):
@@ -94,23 +95,57 @@ class Target:
                 process.wait(timeout=2.0)
 
 
+def stub_place(place: str) -> tuple[str, str]:
+    """(what ``target remote`` takes, baud or nothing) of HOST:PORT, DEVICE[@BAUD] or [unix:]PATH.
+
+    Raises UsageError for anything else, DebuggerError for a path where nothing is.
+    """
+    address, baud = place.removeprefix("unix:"), ""
+    if address.startswith("/dev/"):
+        address, _, baud = address.partition("@")
+    if not gate.is_place(address) or (baud and not re.fullmatch(r"[0-9]{3,7}", baud)):
+        raise UsageError(f"{place}: is no HOST:PORT, no /dev/ttyU0[@BAUD] and no path of a Unix socket")
+    if address.startswith("/"):
+        try:
+            mode = os.stat(address).st_mode
+        except OSError as error:
+            raise DebuggerError(f"{place}: {error.strerror}; is a gdb stub listening there?") from error
+        # Of any other file gdb would take the content for a stub's answers.
+        if not stat.S_ISSOCK(mode) and not stat.S_ISCHR(mode):
+            raise UsageError(f"{place}: is neither a serial device nor a Unix socket")
+    return address, baud
+
+
 def release(place: str) -> bool:
     """Lets a stub's target run again after the debugger has died: sends it the packet that detaches.
 
-    Returns whether the stub said OK. Only HOST:PORT can be reached this way.
+    Returns whether the stub said OK. A serial line cannot be reached this way.
     """
-    host, _, port = place.rpartition(":")
-    if not port.isdigit() or place.startswith("/"):
+    if place.startswith("/dev/"):
         return False
     deadline = time.monotonic() + _LEAVING_TIMEOUT
     while time.monotonic() < deadline:
         try:
-            with socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout=1.0) as stub:
+            with _connect_socket(place) as stub:
                 return any(_accepts(stub, packet) for packet in _DETACH_PACKETS)
         except OSError:
             # The stub may need a moment to see that the debugger has gone.
             time.sleep(0.1)
     return False
+
+
+def _connect_socket(place: str) -> socket.socket:
+    if not place.startswith("/"):
+        host, _, port = place.rpartition(":")
+        return socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout=1.0)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(1.0)
+    try:
+        connection.connect(place)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _accepts(stub: socket.socket, packet: bytes) -> bool:
@@ -241,7 +276,7 @@ def _connect_remote(target: Target, say: Say) -> None:
     options, session = target.options, target.session
     # gdb asks a silent stub three times before it gives up.
     patience = max(2, min(int(options.timeout / 3), 600))
-    place, _, baud = options.place.partition("@")
+    place, baud = stub_place(options.place)
     session.ask_many(
         [
             "-gdb-set tcp auto-retry off",
@@ -283,7 +318,7 @@ def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int]) -> None:
     user mode do not map the kernel.
     """
     for number in cpus.values():
-        answer = session.ask(f'-data-evaluate-expression --thread {number} --frame 0 "(unsigned long)$pc"')
+        answer = session.ask(f'{EVALUATE} --thread {number} --frame 0 "(unsigned long)$pc"')
         value = str(answer.payload.get("value", ""))
         if value.isdigit() and int(value) >> 63:
             session.ask(f"-thread-select {number}")

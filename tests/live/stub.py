@@ -13,11 +13,12 @@ import signal
 import socket
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
 class Stub:
-    """Listens on ``port`` until closed. ``silent`` never answers; ``dies_after`` hangs up after so many packets."""
+    """Listens at ``place`` until closed. ``silent`` never answers; ``dies_after`` hangs up after so many packets."""
 
     pid: int
     kind: str = "cpus"
@@ -25,6 +26,8 @@ class Stub:
     silent: bool = False
     dies_after: int | None = None
     stalls_after: int | None = None
+    #: A Unix socket to listen on, instead of a port.
+    path: Path | None = None
     #: rip, rsp and rbp by gdb's thread id (1 is CPU 0).
     registers: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
@@ -32,9 +35,12 @@ class Stub:
     connections: int = 0
 
     def __post_init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.place = f"127.0.0.1:{self.port}"
+        if self.path is not None:
+            self._listener = socket.create_server(str(self.path), family=socket.AF_UNIX)
+            self.place = str(self.path)
+        else:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.place = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY)
         self._closing = threading.Event()
         self._selected = 1
@@ -44,7 +50,7 @@ class Stub:
     def close(self) -> None:
         self._closing.set()
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(timeout=5)
         os.close(self._memory)

@@ -169,11 +169,18 @@ def test_options_that_make_no_sense(options: Options) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["|sh -c id", "localhost:1\n-exec-run", "a b:1", "$(id):1", "localhost", "/tmp/x", "x:123456", "x:1 y:2"],
+    [
+        *("|sh -c id", "localhost:1\n-exec-run", "a b:1", "$(id):1", "localhost", "x:123456", "x:1 y:2"),
+        *("/etc/passwd", "/dev/null@fast", "unix:x", "/tmp", "/tmp/a:b"),
+    ],
 )
 def test_odd_places_never_reach_the_debugger(place: str) -> None:
     with pytest.raises(UsageError):
         attach(Options("remote", place), lambda line: None, lambda step, done, total: None)
+
+
+def test_no_socket_there(tmp_path: Path) -> None:
+    assert "No such file" in failure(Options("remote", f"unix:{tmp_path}/absent"))
 
 
 def test_exit_code_and_one_line(build: Callable[[str], Path]) -> None:

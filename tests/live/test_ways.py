@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -20,6 +21,7 @@ import pytest
 from hangdiag.errors import DebuggerError
 from hangdiag.live.attach import attach
 from hangdiag.live.options import Options
+from hangdiag.live.target import release
 from hangdiag.model import Capture
 from hangdiag.savefile import load
 
@@ -93,19 +95,37 @@ def open_session(program: Path, pid: int) -> Iterator[tuple[int, subprocess.Pope
 
 
 def terminal(descriptor: int, seconds: float, until: bytes = b"(gdb) ") -> bytes:
+    """What the terminal shows up to ``until``, or until ``seconds`` have passed."""
     heard = b""
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not heard.endswith(until):
+    while time.monotonic() < end and until not in heard:
         if select.select([descriptor], [], [], 0.2)[0]:
             heard += os.read(descriptor, 1 << 16)
     return heard
 
 
+def typed(descriptor: int, line: str, seconds: float = 20) -> str:
+    """What gdb prints in its terminal for ``line``."""
+    number = time.monotonic_ns()
+    # The terminal's echo of it does not hold the mark.
+    os.write(descriptor, f"{line}\necho \\074{number}>\n".encode())
+    return terminal(descriptor, seconds, f"<{number}>".encode()).decode("utf-8", "replace")
+
+
+SETTINGS = (
+    *("width 77", "height 22", "pagination on", "language fortran", "print pretty on", "output-radix 16"),
+    *("confirm on", "backtrace limit 9", "osabi none", "may-call-functions on", "print elements 3"),
+)
+
+
 def test_ui_joins_an_open_session_and_leaves_it_alone(build: Callable[[str], Path]) -> None:
     program = build("array")
     with running(program, "deadlock") as process, open_session(program, process.pid) as (screen, debugger):
-        os.write(screen, b"print osreldate\n")
-        assert b"1201517" in terminal(screen, 10)
+        assert "1201517" in typed(screen, "print osreldate")
+        for setting in SETTINGS:
+            typed(screen, f"set {setting}")
+        typed(screen, "frame 1")
+        before = found_in(screen)
 
         def say(line: str) -> None:
             assert "new-ui mi3 /dev/" in line
@@ -113,12 +133,42 @@ def test_ui_joins_an_open_session_and_leaves_it_alone(build: Callable[[str], Pat
 
         (capture,) = attach(Options("ui", timeout=20), say, quiet)
         assert is_the_deadlock(capture)
-        # The user's session goes on where it was: same history, same target, same thread.
-        terminal(screen, 2)
-        os.write(screen, b"print $1 + 1\n")
-        assert b"1201518" in terminal(screen, 10)
+        typed(screen, "echo")
+        # The user's session goes on where it was: same history, same target, same frame, same settings.
+        assert found_in(screen) == before
+        typed(screen, "set language c")
+        typed(screen, "set output-radix 10")
+        assert "1201518" in typed(screen, "print $1 + 1")
         assert debugger.poll() is None
         assert state_of(process.pid) in "tT"
+
+
+def found_in(screen: int) -> list[str]:
+    """The settings and the selection of the session on the terminal."""
+    questions = [f"show {setting.rpartition(' ')[0]}" for setting in SETTINGS]
+    answers = [typed(screen, question) for question in [*questions, "frame", "info threads"]]
+    return [re.sub(r"<\d+>|<?\d{6,}>|\r|\(gdb\) ", "", answer) for answer in answers]
+
+
+@pytest.mark.parametrize("prefix", ["", "unix:"])
+def test_a_stub_behind_a_unix_socket(build: Callable[[str], Path], tmp_path: Path, prefix: str) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid, path=tmp_path / "stub") as server:
+        (capture,) = read(
+            Options("remote", prefix + server.place, symbols=str(program), timeout=10, stop=True)
+        )
+        assert is_the_deadlock(capture)
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.changes == []
+
+
+def test_a_machine_behind_a_unix_socket_runs_on_when_the_debugger_dies(
+    build: Callable[[str], Path], tmp_path: Path
+) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid, path=tmp_path / "stub") as server:
+        assert release(server.place)
+        assert wait_until(lambda: server.packets == ["D"] and state_of(process.pid) == "S")
 
 
 def test_a_running_machine_is_not_stopped_without_leave(build: Callable[[str], Path]) -> None:
