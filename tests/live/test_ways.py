@@ -145,9 +145,13 @@ def test_ui_joins_an_open_session_and_leaves_it_alone(build: Callable[[str], Pat
 
 def found_in(screen: int) -> list[str]:
     """The settings and the selection of the session on the terminal."""
-    questions = [f"show {setting.rpartition(' ')[0]}" for setting in SETTINGS]
-    answers = [typed(screen, question) for question in [*questions, "frame", "info threads"]]
-    return [re.sub(r"<\d+>|<?\d{6,}>|\r|\(gdb\) ", "", answer) for answer in answers]
+    questions = [f"show {setting.rpartition(' ')[0]}" for setting in SETTINGS] + ["frame", "info threads"]
+    found = []
+    for question in questions:
+        answer = re.sub(r"<\d+>|\(gdb\) ", "", typed(screen, question))
+        # Without what was typed, which the terminal shows once or twice.
+        found += [line for line in answer.split("\r\n") if not line.startswith((question, "echo "))]
+    return found
 
 
 @pytest.mark.parametrize("prefix", ["", "unix:"])
