@@ -71,6 +71,10 @@ class Target:
             # The session is the user's: gdb drops the second interface when its terminal goes away.
             self.session.close()
             return
+        if self.options.way != "remote":
+            # Nothing was stopped, and a debugger that is asked to quit might kill what it holds.
+            self.session.kill()
+            return
         orderly = False
         if self.connected:
             command = "-target-detach" if self.resume else "-target-disconnect"
@@ -79,11 +83,7 @@ class Target:
         if orderly or not self.connected:
             self._quit()
         self.session.kill()
-        if (
-            self.options.way == "remote"
-            and not orderly
-            and (self.resume or (self.unknown and self.options.stop))
-        ):
+        if not orderly and (self.resume or (self.unknown and self.options.stop)):
             release(self.options.place.removeprefix("unix:"))
 
     def _quit(self) -> None:

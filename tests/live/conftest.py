@@ -138,6 +138,18 @@ CLI = (
 )
 
 
+def start_command_line(*arguments: str) -> subprocess.Popen[str]:
+    """``hangdiag`` with ``arguments``, under way."""
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(
+        [*CLI, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root), "COLUMNS": "100"},
+    )
+
+
 def command_line(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """``hangdiag`` with ``arguments``, as its own process."""
     root = Path(__file__).resolve().parents[2]

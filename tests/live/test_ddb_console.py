@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import socket
 import threading
 import tty
@@ -21,7 +22,7 @@ from hangdiag.live.ddb_console import Console
 from hangdiag.live.options import Options
 from hangdiag.model import Thread
 
-from .conftest import command_line
+from .conftest import command_line, start_command_line, wait_until
 from .fake_ddb import Console as Silence
 from .fake_ddb import FakeDdb, FakeTerminal
 
@@ -154,6 +155,36 @@ def test_command_line_to_saved_capture_and_back(folder: Path) -> None:
     assert first["findings"] == second["findings"]
     assert first["threads"] == second["threads"]
     assert {100043, 100045} <= {thread["tid"] for thread in first["threads"]}
+    fake.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_leave_ddb_at_its_prompt(folder: Path, number: signal.Signals) -> None:
+    # Slow enough that the signal comes in the middle of the answer.
+    fake = FakeDdb(folder / "ddb", baud=9600)
+    command = start_command_line("attach", "--ddb", fake.place)
+    assert wait_until(lambda: fake.commands[-1:] == ["alltrace"], 60)
+    command.send_signal(number)
+    output, errors = command.communicate(timeout=60)
+    assert command.returncode == 4
+    assert output == ""
+    assert errors == f"hangdiag: interrupted by {number.name}; the target was left as it was found\n"
+    assert fake.lines == 20
+    assert fake.at_prompt
+    assert fake.violations == []
+    fake.close()
+
+
+def test_closed_output_still_leaves_ddb_at_its_prompt(folder: Path) -> None:
+    fake = FakeDdb(folder / "ddb")
+    command = start_command_line("attach", "--ddb", fake.place)
+    assert command.stdout is not None
+    command.stdout.close()
+    command.stdout = None
+    _, errors = command.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert fake.lines == 20
+    assert fake.at_prompt
     fake.close()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -250,6 +252,167 @@ def test_punctuation_never_slips_in(command: str, extra: str, place: int) -> Non
     assert "|" not in changed
     expression = changed.partition('"')[2]
     assert "=" not in expression or changed.startswith(("-file", "-interpreter-exec"))
+
+
+HARMFUL = (
+    # Assignments and calls, wherever an expression may stand.
+    *(
+        "print x=1",
+        "p f()",
+        "output x=1",
+        'printf "%d", f()',
+        "set var x=1",
+        "print $rip = 0",
+        "p x++",
+        "p --x",
+    ),
+    *("p (x=1, 2)", "p x, y=2", "inspect x|=1", "call panic()", "call (void)f()", "display x=1", "x/s f()"),
+    *(
+        "p *(int *)0xffffffff80000000=0",
+        "p sizeof(int[f()])",
+        "print/x ({ x=1; })",
+        "info symbol x=1",
+        "ptype f()",
+    ),
+    # Execution, and what ends or changes the target.
+    *(
+        "continue",
+        "c",
+        "step",
+        "stepi",
+        "next",
+        "until",
+        "jump *0",
+        "finish",
+        "return",
+        "kill",
+        "detach",
+        "run",
+    ),
+    *(
+        "starti",
+        "signal 9",
+        "tbreak f",
+        "watch x",
+        "monitor quit",
+        "maint packet X0,1:00",
+        "checkpoint",
+        "load",
+    ),
+    *(
+        "restore f binary 0",
+        "compile code x=1;",
+        "generate-core-file /x",
+        "inferior 2",
+        "record",
+        "reverse-step",
+    ),
+    # Programs, files and scripts.
+    *(
+        "shell id",
+        "!id",
+        "source /x",
+        "python print(1)",
+        "py x",
+        "guile 1",
+        "pipe bt | sh",
+        "dump memory /x 0 1",
+    ),
+    *(
+        "define x",
+        "document x",
+        "alias x=c",
+        "set logging file /x",
+        "make",
+        "edit",
+        "cd /x",
+        "save breakpoints /x",
+    ),
+)
+WRAPPERS = (
+    *("{}", "thread apply all {}", "thread apply 1 2 {}", "thread apply 1 -q {}", "taas {}", "tfaas {}"),
+    *(
+        "frame apply all {}",
+        "faas {}",
+        "with width 0 -- {}",
+        "w language c -- {}",
+        "pipe {} | sh",
+        "| {} | sh",
+    ),
+    *(
+        "if 1\n{}\nend",
+        "while 1\n{}\nend",
+        'eval "{}"',
+        "interpreter-exec mi {}",
+        "commands\n{}\nend",
+        "{} | cat",
+    ),
+    *(
+        "thread apply 1 bt {}",
+        "info symbol 0x1 {}",
+        "show osabi {}",
+        "target vmcore /x {}",
+        "thread find 1 {}",
+    ),
+    *("add-symbol-file /x 0x1 {}", "{}; bt", "help {}", "silent {}", "maint time {}", "skip {}", "tui {}"),
+)
+FRAMES = (
+    "{}",
+    '-interpreter-exec console "{}"',
+    "-interpreter-exec console {}",
+    '-interpreter-exec mi3 "{}"',
+    '-data-evaluate-expression "{}"',
+    '-data-evaluate-expression --language c "{}"',
+    '-data-evaluate-expression --thread 1 --frame 0 "{}"',
+    "-data-read-memory-bytes {} 4",
+    "-gdb-set {}",
+    "-target-select {}",
+    "-thread-select {}",
+    '-file-exec-and-symbols "/x" {}',
+    "-thread-info\n{}",
+)
+
+
+@given(
+    st.sampled_from(HARMFUL),
+    st.lists(st.sampled_from(WRAPPERS), max_size=3),
+    st.sampled_from(FRAMES),
+    st.sampled_from([str, str.upper, str.title]),
+)
+def test_no_wrapping_brings_a_harmful_command_through(
+    harmful: str, wrappers: list[str], frame: str, case: Callable[[str], str]
+) -> None:
+    command = case(harmful)
+    for wrapper in wrappers:
+        command = wrapper.format(command)
+    # As MI wants its strings, and bare.
+    for text in (command, command.replace("\\", "\\\\").replace('"', '\\"')):
+        with pytest.raises(gate.RefusedCommand):
+            gate.check(frame.format(text))
+        with pytest.raises(gate.RefusedCommand):
+            gate.check_typed(frame.format(text))
+        with pytest.raises(gate.RefusedCommand):
+            gate.check_ddb(frame.format(text))
+
+
+@given(
+    st.sampled_from(DDB_ALLOWED),
+    st.sampled_from(DDB_REFUSED),
+    st.sampled_from([";", "\r", "\n", " ", "!", ",", "/", "|", ""]),
+    st.booleans(),
+)
+def test_nothing_rides_on_a_ddb_command(allowed: str, refused: str, between: str, first: bool) -> None:
+    pair = (refused, allowed) if first else (allowed, refused)
+    command = between.join(pair)
+    if command == allowed:
+        return
+    try:
+        gate.check_ddb(command)
+    except gate.RefusedCommand:
+        return
+    # What passes is still one command that reads: a longer number of the first.
+    assert command.startswith(allowed)
+    assert re.fullmatch("[0-9a-f]+", command[len(allowed) :])
 
 
 @pytest.mark.parametrize("path", ['/x"', "/x\n", "|sh", "-x", "/x\\", "", "/a;b"])

@@ -406,6 +406,27 @@ def test_kernel_by_kgdb(build: Callable[[str], Path], kgdb: str, monkeypatch: py
         captures = read(Options("kernel", str(program), gdb=kgdb, timeout=20, samples=2, interval=0.1))
         assert [is_the_deadlock(capture) for capture in captures] == [True, True]
         assert dict(captures[-1].host.facts)["moved"] == ""
+        assert process.poll() is None
+        assert wait_until(lambda: state_of(process.pid) == "S")
+
+
+def test_kgdb_to_saved_capture_and_back(
+    build: Callable[[str], Path], kgdb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = build("array")
+    saved = tmp_path / "saved.json"
+    with running(program, "deadlock") as process:
+        monkeypatch.setenv("MODEL_PID", str(process.pid))
+        live = command_line(
+            *("attach", "--kernel", str(program), "--gdb", kgdb, "--save", str(saved), "--format", "json")
+        )
+        assert process.poll() is None
+    assert live.returncode == 0, live.stderr
+    again = command_line("analyze", str(saved), "--format", "json")
+    first, second = json.loads(live.stdout), json.loads(again.stdout)
+    assert first["findings"][0]["verdict"] == "deadlock"
+    assert first["findings"] == second["findings"]
+    assert first["threads"] == second["threads"]
 
 
 def test_symbols_of_another_kernel_by_kgdb(
