@@ -52,9 +52,9 @@ for question in asked.split(';'):
         top = members(kind)
         for path in wanted.split(','):
             try:
-                line.append(path + ':%d:%d:%d' % place(top, path))
+                line.append('%d:%d:%d' % place(top, path))
             except (KeyError, TypeError):
-                pass
+                line.append('-')
         lines.append(' '.join(line))
     except gdb.error:
         pass
@@ -62,7 +62,7 @@ print('\n'.join(lines + ['layouts end']))
 """
 _ASKED = re.compile(rb"[A-Za-z_][\w.,:;]{0,20000}", re.ASCII)
 _STRUCT = re.compile(r"struct (\w{1,128})", re.ASCII)
-# gdb reads its commands a character a time, some microseconds each: a short text is a quick question.
+# gdb reads and prints a character a time, a microsecond each: a short text is a quick question and answer.
 _COMMAND = (
     '-interpreter-exec console "python import base64,zlib;'
     "a,s=zlib.decompress(base64.b64decode('{}')).decode().split('#',1);exec(s,{{'asked':a}});del a,s\""
@@ -107,9 +107,9 @@ def understand(printed: str, questions: Sequence[Question]) -> dict[str, Layout]
         if not words or int(words[2]) == 0:
             continue
         fields: dict[str, Field] = {}
-        for word in words[3:]:
-            member, offset, size, element = word.split(":")
-            wanted = int(element) if member in question.arrays and int(element) else None
-            fields[member] = Field(int(offset), int(size), wanted)
+        for member, word in zip(question.members, words[3:], strict=False):
+            if word != "-":
+                offset, size, element = (int(number) for number in word.split(":"))
+                fields[member] = Field(offset, size, (element or None) if member in question.arrays else None)
         found[question.name] = Layout(question.name, int(words[2]), fields)
     return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hangdiag.live.memory import KernelMemory, Layout
+from hangdiag.live.memory import KernelMemory, Layout, Name
 from hangdiag.live.structs import c_string, read_numbers, read_strings, read_views
 from hangdiag.model import Host
 
@@ -104,6 +105,19 @@ def read_modules(
     return [
         Module(strings.get(name) or "?", strings.get(path), where, size) for name, path, where, size in raw
     ]
+
+
+def names_by_module(modules: Sequence[Module], addresses: Sequence[int]) -> dict[int, Name]:
+    """Names for addresses inside modules whose symbols are not there: ``??`` of that module, as gdb would say.
+
+    With frame pointers a stack leads through such a module and on; the kernel itself is no module.
+    """
+    return {
+        address: Name("??", address - module.address, module.name)
+        for address in addresses
+        for module in modules
+        if module.name.endswith(".ko") and module.address <= address < module.address + module.size
+    }
 
 
 def read_arguments(

@@ -117,6 +117,7 @@ def thread_registers(
     running = {index: cpu for index, view in enumerate(threads) if (cpu := oncpu(view)) is not None}
     found: list[Registers | None] = [None] * len(threads)
     cpus = memory.cpu_registers() if running else {}
+    by_stack = _match_stacks(cpus, {index: threads[index] for index in running})
     stopped = find_stopped(memory, layouts, symbols) if running else StoppedCpus({}, None, None)
     places: dict[int, int] = {}
     for index, view in enumerate(threads):
@@ -128,7 +129,9 @@ def thread_registers(
             continue
         cpu = running[index]
         tid = view.signed("td_tid")
-        if cpu in cpus:
+        if index in by_stack:
+            found[index] = cpus[by_stack[index]]
+        elif cpu in cpus and cpu not in by_stack.values():
             found[index] = cpus[cpu]
         elif stopped.dumped is not None and tid == stopped.dumped and "dumppcb" in symbols:
             places[index] = symbols["dumppcb"]
@@ -138,4 +141,19 @@ def thread_registers(
             places[index] = stopped.entered
     for index, registers in zip(places, read_pcbs(memory, layouts, list(places.values())), strict=True):
         found[index] = registers
+    return found
+
+
+def _match_stacks(cpus: dict[int, Registers], running: dict[int, View]) -> dict[int, int]:
+    """The source's CPU for each running thread on whose kernel stack one stands.
+
+    That is surer than the number: a stub counts CPUs in its own order.
+    """
+    found: dict[int, int] = {}
+    for index, view in running.items():
+        low = view.unsigned("td_kstack") or 0
+        high = low + (view.unsigned("td_kstack_pages") or 4) * 4096
+        for cpu, registers in cpus.items():
+            if low and low <= registers.sp < high:
+                found[index] = cpu
     return found

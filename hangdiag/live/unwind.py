@@ -7,10 +7,10 @@ is asked for in one batch. A stack is one read, unless its bytes are dearer than
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
+from hangdiag.live.machine import Machine
 from hangdiag.live.memory import KernelMemory, Layout, Name, Registers
 from hangdiag.live.structs import View
 from hangdiag.model import Frame
@@ -23,16 +23,12 @@ _FIRST_READ = 1024
 _LEAST_READ = 64
 _PAGE = 4096
 
-# amd64: the assembler's entry points, between which and the C code they call lies a trap frame.
-_AMD64_ENTRY = re.compile(
-    r"calltrap|nmi_calltrap|mchk_calltrap|fork_trampoline|fast_syscall_common|int0x80_syscall_common|doreti\w*|X[a-z]\w*"
-)
-# doreti calls ast() only on the way back to user mode.
-_AMD64_LAST = re.compile(
-    r"fork_trampoline|fast_syscall_common|int0x80_syscall\w*|Xfast_syscall\w*|Xint0x80_\w*|doreti\w*"
-)
-_ARM64_ENTRY = re.compile(r"handle_(?:el[01]h?_\w+|serror|empty_exception)")
-_ARM64_LAST = re.compile(r"fork_trampoline|handle_el0_\w+")
+Namer = Callable[[Sequence[int]], dict[int, Name]]
+
+
+def _nameless(addresses: Sequence[int]) -> dict[int, Name]:
+    """Knows no name."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +51,6 @@ class Stack:
     frames: tuple[Frame, ...]
     own: bool
     complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Machine:
-    """What differs between architectures; ``kernel_half``: kernel addresses have the top bit set."""
-
-    pointer_size: int
-    byte_order: Literal["little", "big"]
-    trapframe: Layout | None
-    arm64: bool
-    kernel_half: bool
-    chunk: int
-    #: A thousand stacks share some dozens of functions and call sites.
-    kinds: dict[str, tuple[bool, bool]] = field(default_factory=dict)
-    frames: dict[tuple[int, bool], Frame] = field(default_factory=dict)
-
-    def is_entry(self, function: str) -> tuple[bool, bool]:
-        """Whether ``function`` is an entry point, with a trap frame above it, and whether one where stacks begin."""
-        kind = self.kinds.get(function)
-        if kind is None:
-            entry, last = (_ARM64_ENTRY, _ARM64_LAST) if self.arm64 else (_AMD64_ENTRY, _AMD64_LAST)
-            kind = (entry.fullmatch(function) is not None, last.fullmatch(function) is not None)
-            self.kinds[function] = kind
-        return kind
 
 
 @dataclass(slots=True)
@@ -104,6 +76,7 @@ class _Walk:
     need: tuple[int, int] | None = None
     refused: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
+    turned_back: bool = False
     own: bool = False
     done: bool = False
     complete: bool = False
@@ -124,14 +97,15 @@ def unwind(
     jobs: list[Job],
     names: dict[int, Name],
     kernel_half: bool,
+    unnamed: Namer = _nameless,
 ) -> list[Stack]:
     """Unwinds every job; frames are innermost first and named as ddb and procstat name them.
 
-    ``names`` is a cache that is filled. With ``kernel_half``, an address in the lower half of the
-    address space ends a stack (it is the user's).
+    ``names`` is a cache that is filled; ``unnamed`` is asked for what ``memory`` has no name for. With
+    ``kernel_half``, an address in the lower half of the address space ends a stack (it is the user's).
     """
     pcb = layouts.get("pcb")
-    machine = _Machine(
+    machine = Machine(
         memory.pointer_size,
         "big" if memory.byte_order == "big" else "little",
         layouts.get("trapframe"),
@@ -155,7 +129,9 @@ def unwind(
         wanted -= asked
         if wanted:
             asked |= wanted
-            names.update(memory.names(sorted(wanted)))
+            found = memory.names(sorted(wanted))
+            names.update(found)
+            names.update(unnamed(sorted(wanted - found.keys())))
         for walk in active:
             while not walk.done and walk.need is None and (walk.named or walk.lookup in asked):
                 _advance(walk, names, machine)
@@ -165,11 +141,11 @@ def unwind(
     return [Stack(tuple(walk.frames), walk.own, walk.complete) for walk in walks]
 
 
-def _start(job: Job, machine: _Machine) -> _Walk:
+def _start(job: Job, machine: Machine) -> _Walk:
     registers = job.registers
     walk = _Walk(
         job,
-        _canonical(registers.pc, machine),
+        machine.canonical(registers.pc),
         registers.sp,
         registers.fp,
         interrupted=registers.interrupted,
@@ -210,7 +186,7 @@ def _read_code(memory: KernelMemory, walks: list[_Walk]) -> None:
         walk.code = block or b""
 
 
-def _foresee(walk: _Walk, machine: _Machine) -> list[int]:
+def _foresee(walk: _Walk, machine: Machine) -> list[int]:
     """The addresses that ``walk`` is going to name, as far as what was read shows: named at once, they are one question."""
     size = machine.pointer_size
     found: list[int] = []
@@ -219,7 +195,7 @@ def _foresee(walk: _Walk, machine: _Machine) -> list[int]:
         record = _remembered(walk, fp, 2 * size)
         if record is None:
             break
-        pc = _canonical(int.from_bytes(record[size:], machine.byte_order), machine)
+        pc = machine.canonical(int.from_bytes(record[size:], machine.byte_order))
         if not pc or (machine.kernel_half and not pc >> 63):
             break
         found.append(pc - 1)
@@ -229,14 +205,7 @@ def _foresee(walk: _Walk, machine: _Machine) -> list[int]:
     return found
 
 
-def _canonical(address: int, machine: _Machine) -> int:
-    # arm64 may sign return addresses in their upper bits (PAC); bit 55 tells the kernel's half.
-    if machine.arm64 and machine.kernel_half and address >> 55 & 1:
-        return address | 0xFFFF << 48
-    return address
-
-
-def _advance(walk: _Walk, names: dict[int, Name], machine: _Machine) -> None:
+def _advance(walk: _Walk, names: dict[int, Name], machine: Machine) -> None:
     """Names the current frame, then moves to its caller, or says which memory that needs."""
     if not walk.named and not _name_frame(walk, names, machine):
         return
@@ -254,14 +223,14 @@ def _advance(walk: _Walk, names: dict[int, Name], machine: _Machine) -> None:
             walk.callee, walk.exact, walk.interrupted, walk.named = None, False, False, False
         return
     entry, last = machine.is_entry(function)
-    if entry and not walk.exact:
+    if (entry or last) and not walk.exact:
         if last:
             walk.end(complete=True)
         else:
             _through_trap(walk, machine)
         return
     if walk.fp == 0:
-        walk.end(complete=True)
+        walk.end(complete=not walk.turned_back)
         return
     size = machine.pointer_size
     record = _load(walk, walk.fp, 2 * size, machine)
@@ -271,7 +240,7 @@ def _advance(walk: _Walk, names: dict[int, Name], machine: _Machine) -> None:
         walk.own = True
     _move(
         walk,
-        pc=_canonical(int.from_bytes(record[size:], machine.byte_order), machine),
+        pc=machine.canonical(int.from_bytes(record[size:], machine.byte_order)),
         fp=int.from_bytes(record[:size], machine.byte_order),
     )
 
@@ -292,7 +261,7 @@ def _return_address_place(walk: _Walk) -> int | None:
     return None
 
 
-def _name_frame(walk: _Walk, names: dict[int, Name], machine: _Machine) -> bool:
+def _name_frame(walk: _Walk, names: dict[int, Name], machine: Machine) -> bool:
     """Appends the current frame; ends the walk and returns False where its address has no name."""
     frame = machine.frames.get((walk.pc, walk.exact))
     if frame is None:
@@ -318,17 +287,15 @@ def _move(walk: _Walk, pc: int, fp: int) -> None:
     if pc == 0:
         walk.end(complete=True)
         return
-    if low <= callee < high and low <= fp <= callee:
+    if (low <= callee < high and low <= fp <= callee) or fp in walk.seen:
         # Callers lie above on a stack: a chain that turns back is garbage.
-        fp = 0
-    if fp in walk.seen:
-        fp = 0
+        fp, walk.turned_back = 0, True
     walk.seen.add(fp)
     walk.pc, walk.fp, walk.callee = pc, fp, callee
     walk.exact, walk.interrupted, walk.named = False, False, False
 
 
-def _through_trap(walk: _Walk, machine: _Machine) -> None:
+def _through_trap(walk: _Walk, machine: Machine) -> None:
     """On to the interrupted function, whose registers the entry point saved in a ``struct trapframe``.
 
     On amd64 it lies right above the frame record of the C function that the entry point called
@@ -354,19 +321,19 @@ def _through_trap(walk: _Walk, machine: _Machine) -> None:
     if not pc:
         walk.end(complete=True)
         return
-    walk.pc, walk.fp, walk.callee = _canonical(pc, machine), fp or 0, None
+    walk.pc, walk.fp, walk.callee = machine.canonical(pc), fp or 0, None
     walk.sp = (view.unsigned("tf_rsp") or 0) if not machine.arm64 else 0
     walk.exact, walk.interrupted, walk.code, walk.named = True, True, None, False
 
 
-def _register(view: View, member: str, index: int, machine: _Machine) -> int | None:
+def _register(view: View, member: str, index: int, machine: Machine) -> int | None:
     data = view.raw(member)
     if data is None or len(data) < (index + 1) * 8:
         return None
     return int.from_bytes(data[index * 8 : index * 8 + 8], machine.byte_order)
 
 
-def _load(walk: _Walk, address: int, length: int, machine: _Machine) -> bytes | None:
+def _load(walk: _Walk, address: int, length: int, machine: Machine) -> bytes | None:
     """Memory at ``address``; None if it must be read first (``walk.need``) or cannot be (the walk ends)."""
     found = _remembered(walk, address, length)
     if found is not None:

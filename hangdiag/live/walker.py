@@ -6,8 +6,9 @@ a round needs is one question. See :mod:`hangdiag.live.memory` for what it stand
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from hangdiag.errors import DebuggerError
 from hangdiag.live import ahead
@@ -25,6 +26,7 @@ from hangdiag.model import Capture, Frame, Process, Source, Thread, VirtualMachi
 
 _PAGE_SIZE = 4096
 _DEFAULT_STACK_PAGES = 4
+_MOST_NAMED = 5
 # What the kernel's own debugger looks like on the stack of the thread that it interrupted.
 _DEBUGGER_FUNCTIONS = frozenset({"kdb_enter", "kdb_trap", "kdb_alt_break_internal", "db_trap", "gdb_trap"})
 
@@ -60,7 +62,13 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
     progress("stacks", 0, len(views))
     registers = thread_registers(memory, layouts, symbols, views)
     names: dict[int, Name] = {}
-    stacks = _unwind_all(memory, layouts, symbols, views, registers, names)
+
+    @cache
+    def modules() -> list[host_facts.Module]:
+        return host_facts.read_modules(memory, layouts, symbols, notes)
+
+    stacks = _unwind_all(memory, layouts, symbols, views, registers, names, modules)
+    _note_broken_stacks(views, stacks, notes)
     progress("stacks", len(views), len(views))
     threads = _build_threads(memory, layouts, symbols, processes, stacks)
     arguments = host_facts.read_arguments(
@@ -82,7 +90,7 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
     )
     # From the source, not from memory of it: what has changed meanwhile matters.
     machines = _read_machines(source, layouts, symbols, vms_before, threads, arguments, names, notes)
-    _note_nameless_modules(memory, layouts, symbols, notes)
+    _note_missing_vmm(layouts, symbols, processes, modules, notes)
     return Capture(
         sources=(Source(path=path, format="kgdb", lines=0),),
         host=replace(host, facts=tuple(("skipped", note) for note in dict.fromkeys(notes))),
@@ -127,7 +135,11 @@ def _unwind_all(
     views: list[View],
     registers: list[Registers | None],
     names: dict[int, Name],
+    modules: Callable[[], list[host_facts.Module]],
 ) -> list[Stack | None]:
+    def unnamed(addresses: Sequence[int]) -> dict[int, Name]:
+        return host_facts.names_by_module(modules(), addresses) if addresses else {}
+
     jobs: list[Job] = []
     indexes: list[int] = []
     for index, (view, found) in enumerate(zip(views, registers, strict=True)):
@@ -139,7 +151,9 @@ def _unwind_all(
         indexes.append(index)
     kernel_half = bool(symbols["allproc"] >> (8 * memory.pointer_size - 1))
     stacks: list[Stack | None] = [None] * len(views)
-    for index, stack in zip(indexes, unwind(memory, layouts, jobs, names, kernel_half), strict=True):
+    for index, stack in zip(
+        indexes, unwind(memory, layouts, jobs, names, kernel_half, unnamed), strict=True
+    ):
         stacks[index] = stack
     return stacks
 
@@ -247,15 +261,32 @@ def _read_machines(
     return tuple(built)
 
 
-def _note_nameless_modules(
-    memory: KernelMemory, layouts: dict[str, Layout], symbols: dict[str, int], notes: list[str]
+def _note_broken_stacks(views: list[View], stacks: list[Stack | None], notes: list[str]) -> None:
+    broken = [
+        f"tid {view.signed('td_tid')} after {stack.frames[-1].function}"
+        for view, stack in zip(views, stacks, strict=True)
+        if stack is not None and stack.frames and not stack.complete
+    ]
+    if broken:
+        more = f" and {len(broken) - _MOST_NAMED} more" if len(broken) > _MOST_NAMED else ""
+        notes.append(f"stacks break off: {', '.join(broken[:_MOST_NAMED])}{more}")
+
+
+def _note_missing_vmm(
+    layouts: dict[str, Layout],
+    symbols: dict[str, int],
+    processes: list[RawProcess],
+    modules: Callable[[], list[host_facts.Module]],
+    notes: list[str],
 ) -> None:
-    """Says so when vmm is loaded as a module and its symbols are not: then no VM can be read."""
+    """Says so when vmm is there and its symbols are not: then no VM can be read."""
     if any(name in symbols for name in wanted.VM_LIST) and "vm" in layouts:
         return
-    notes.extend(
-        f"vmm.ko is loaded at {module.address:#x}, but its symbols are not: VMs and vmm's frames are missing;"
-        " give the folder of vmm.ko.debug with --kld-path"
-        for module in host_facts.read_modules(memory, layouts, symbols, [])
-        if module.name == "vmm.ko"
-    )
+    loaded = [module for module in modules() if module.name == "vmm.ko"]
+    if loaded:
+        notes.append(
+            f"vmm.ko is loaded at {loaded[0].address:#x}, but its symbols are not: VMs and the names of vmm's"
+            " frames are missing; give the folder of vmm.ko.debug with --kld-path"
+        )
+    elif any(process.view.text("p_comm") == "bhyve" for process in processes):
+        notes.append("the symbols do not describe vmm, so no VM was read, though bhyve runs")

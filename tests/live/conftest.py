@@ -20,6 +20,7 @@ VARIANTS = {
     "array": (),
     "pointers": ("-DVCPU_POINTERS",),
     "split": ("-DVCPU_POINTERS", "-DSPLIT"),
+    "no-vmm": ("-Dvm=engine", "-Dhead=elsewhere"),
     "arm64": ("-DARM64",),
     "anywhere": ("-DVCPU_POINTERS", "-fPIE", "-pie"),
     # The same version text, but not the same build.

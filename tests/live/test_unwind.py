@@ -10,6 +10,7 @@ import pytest
 
 from hangdiag.live.cache import Remembered
 from hangdiag.live.gdb_memory import cpu_threads, lists_kernel_threads
+from hangdiag.live.host import Module, names_by_module
 from hangdiag.live.kld import find_symbols, section_addresses
 from hangdiag.live.locks import decode_word, lock_class
 from hangdiag.live.memory import Field, Layout, Name, Question, Registers
@@ -288,6 +289,28 @@ def test_a_cpu_stopped_before_its_frame_was_made(
 def test_a_thread_that_has_not_run_has_one_frame() -> None:
     memory = stack_of({9000: (0, at("caller"))})
     assert functions(memory, {}, at("fork_trampoline", 0), STACK + 9000) == ["fork_trampoline"]
+
+
+def test_a_stack_leads_through_a_module_without_symbols() -> None:
+    module = Module("zfs.ko", None, TEXT + 0x100000, 0x1000)
+    kernel = Module("kernel", None, TEXT, 0x200000)
+    memory = stack_of(
+        {9000: (STACK + 9100, module.address + 0x123), 9100: (STACK + 9200, at("work")), 9200: (0, 0)}
+    )
+    job = Job(Registers(at("mi_switch"), STACK + 8192, STACK + 9000), STACK, STACK + 16384)
+    (known,) = unwind(
+        memory, {}, [job], {}, True, lambda addresses: names_by_module([kernel, module], addresses)
+    )
+    assert [(frame.function, frame.module) for frame in known.frames] == [
+        ("mi_switch", None),
+        ("??", "zfs.ko"),
+        ("work", None),
+    ]
+    assert known.frames[1].offset == 0x123
+    assert known.complete
+    (unknown,) = unwind(memory, {}, [job], {}, kernel_half=True)
+    assert [frame.function for frame in unknown.frames] == ["mi_switch"]
+    assert not unknown.complete
 
 
 def test_samples_tell_moving_from_stuck() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +13,13 @@ import pytest
 from hangdiag.live.attach import attach, connected
 from hangdiag.live.gdb_memory import GdbMemory
 from hangdiag.live.layouts import QUESTIONS
+from hangdiag.live.memory import Registers
 from hangdiag.live.options import Options
+from hangdiag.live.unwind import Job, unwind
 from hangdiag.live.walker import walk
 from hangdiag.model import Capture
 
-from .conftest import gdbserver, running
+from .conftest import gdbserver, running, state_of, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -143,6 +148,13 @@ def test_a_lock_inside_a_machine_of_15(build: Callable[[str], Path]) -> None:
     assert (lock.name, lock.owner, lock.waiters) == ("vm mem_segs", tids["mevent"], (tids["vcpu 4"],))
 
 
+def test_a_kernel_whose_symbols_know_no_vmm(build: Callable[[str], Path]) -> None:
+    capture = read(build("no-vmm"), "deadlock")
+    assert capture.vms == ()
+    assert skipped(capture) == ["the symbols do not describe vmm, so no VM was read, though bhyve runs"]
+    assert [thread.wmesg for thread in capture.threads if thread.name == "vcpu 0"] == ["vmrndv"]
+
+
 def test_corrupted_memory_is_survived_and_said(build: Callable[[str], Path]) -> None:
     capture = read(build("array"), "corrupted")
     threads = {thread.name: thread for thread in capture.threads}
@@ -152,6 +164,11 @@ def test_corrupted_memory_is_survived_and_said(build: Callable[[str], Path]) -> 
     assert "runs in a circle" in notes
     assert "0xdeadc0dedeadc0de cannot be read" in notes
     assert "belongs to another process" in notes
+    # In the order of the processes' list, newest first.
+    assert (
+        f"stacks break off: tid {threads['badstack'].tid} after mi_switch, tid {threads['badfp'].tid} after"
+        " sched_switch" in notes
+    )
     assert threads["wild"].wmesg is None
     assert threads["nopcb"].frames == ()
     assert [frame.function for frame in threads["badfp"].frames] == ["sched_switch"]
@@ -239,3 +256,26 @@ def test_rounds_do_not_grow_with_frames(build: Callable[[str], Path], variant: s
     deep = walked(build(variant), "many", "40", "8")
     assert deep[0] == shallow[0]
     assert deep[1] <= shallow[1] + 1
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="the model sleeps by hand")
+def test_stacks_are_those_of_gdbs_own_unwinder(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "real") as process, gdbserver(process.pid) as place:
+        assert wait_until(lambda: state_of(process.pid) in "St")
+        options = Options("remote", place, symbols=str(program), timeout=20)
+        with connected(options, lambda line: None) as target:
+            answer = target.session.ask('-interpreter-exec console "thread apply 1 bt"')
+            memory = GdbMemory(target.session)
+            pc, sp, fp = memory._evaluate(
+                [f"(unsigned long)${name}" for name in ("pc", "sp", "fp")], ["--thread 1 --frame 0 "] * 3
+            )
+            assert pc is not None
+            assert sp is not None
+            assert fp is not None
+            job = Job(Registers(pc, sp, fp, interrupted=True), sp & ~0xFFF, (sp & ~0xFFF) + 0x4000)
+            (stack,) = unwind(memory, {}, [job], {}, kernel_half=False)
+    of_gdb = re.findall(r"^#\d+ +(?:0x[0-9a-f]+ in )?(\w+) ", answer.console, re.MULTILINE)
+    depth = of_gdb.index("main") + 1
+    assert depth == 14
+    assert [frame.function for frame in stack.frames][:depth] == of_gdb[:depth]

@@ -428,6 +428,19 @@ corrupted(void)
 	p->p_list.le_next = allproc.lh_first->p_list.le_next;
 }
 
+#if defined(__linux__) && defined(__x86_64__)
+/* A stack of this very process, for gdb's own unwinder to be compared with. */
+static __attribute__((noinline)) int
+sleep_at_depth(int depth)
+{
+	if (depth > 0)
+		return (sleep_at_depth(depth - 1) + 1);
+	for (;;)
+		/* pause(2), without a function of its own */
+		__asm__ volatile("syscall" : : "a"(34L) : "rcx", "r11", "memory");
+}
+#endif
+
 #ifdef REAL_THREADS
 #include <pthread.h>
 
@@ -519,10 +532,14 @@ main(int argc, char **argv)
 		corrupted();
 	else if (strcmp(scenario, "many") == 0)
 		many(argc > 2 ? atoi(argv[2]) : 1000, argc > 3 ? atoi(argv[3]) : 0);
-	else
+	else if (strcmp(scenario, "real") != 0)
 		errx(2, "no such scenario: %s", scenario);
 	printf("ready\n");
 	fflush(stdout);
+#if defined(__linux__) && defined(__x86_64__)
+	if (strcmp(scenario, "real") == 0)
+		sleep_at_depth(12);
+#endif
 	for (;;)
 		pause();
 }
