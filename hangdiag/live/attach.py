@@ -94,7 +94,7 @@ def _unheard(line: str) -> None:
 
 
 def _read(target: Target, options: Options, progress: Progress) -> Capture:
-    memory = GdbMemory(target.session)
+    memory = GdbMemory(target.session, symbol_file=options.symbols)
     if options.way == "remote":
         for place in memory.symbols(["version"]).values():
             memory.measure(place)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from hangdiag.errors import DebuggerError
-from hangdiag.live import gdb_script
+from hangdiag.live import elf_symbols, gdb_script
 from hangdiag.live.memory import Field, Layout, Name, Question, Registers
 from hangdiag.live.mi import Answer, Session
 
@@ -35,12 +35,14 @@ _LEAST_GAP, _MOST_GAP = 32, 4096
 class GdbMemory:
     """Reads one kernel through a debugger that is already connected to it.
 
-    ``order`` is the target's byte order. Raises DebuggerError when the debugger goes away.
+    ``order`` is the target's byte order; ``symbol_file`` the file that the debugger has its symbols from, if known.
+    Raises DebuggerError when the debugger goes away.
     """
 
-    def __init__(self, session: Session, order: str = "little"):
+    def __init__(self, session: Session, order: str = "little", symbol_file: str | None = None):
         self._session = session
         self._order = order
+        self._symbol_file = symbol_file
         self._round_trip_bytes = _MOST_GAP
         self.read_bytes = 0
         self.questions = 0
@@ -97,8 +99,19 @@ class GdbMemory:
             )
 
     def symbols(self, names: Sequence[str]) -> dict[str, int]:
-        answers = self._evaluate([f"(unsigned long)&{name}" for name in names])
-        return {name: value for name, value in zip(names, answers, strict=True) if value}
+        table: dict[str, int] = {}
+        if self._symbol_file is not None and len(names) > 1:
+            table = elf_symbols.read_variables(self._symbol_file, names)
+        # One that both know shows whether the file is where the debugger has it.
+        probe = next(iter(table), None)
+        asked = [name for name in names if name not in table or name == probe]
+        answers = self._evaluate([f"(unsigned long)&{name}" for name in asked])
+        found = {name: value for name, value in zip(asked, answers, strict=True) if value}
+        if probe is not None and found.get(probe) != table[probe]:
+            rest = [name for name in names if name not in asked]
+            answers = self._evaluate([f"(unsigned long)&{name}" for name in rest])
+            table = {name: value for name, value in zip(rest, answers, strict=True) if value}
+        return {name: place for name in names if (place := found.get(name) or table.get(name))}
 
     def layouts(self, questions: Sequence[Question]) -> dict[str, Layout]:
         found = self._layouts_by_script(questions)

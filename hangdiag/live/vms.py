@@ -81,8 +81,17 @@ def read_vms(
         if view is None:
             notes.append(f"struct vm at {softc.unsigned('vm') or 0:#x} cannot be read")
             continue
+        if VM_LIST[0] not in symbols and not _is_plausible(view):
+            # Many a file has a list that it calls head.
+            notes.append("the list of virtual machines cannot be told from others: no VM was read")
+            return []
         found.append(RawVm(softc, view, _read_vcpus(memory, layouts, view, notes) if with_vcpus else ()))
     return found
+
+
+def _is_plausible(vm: View) -> bool:
+    name, count = vm.text("name"), vm.unsigned("maxcpus")
+    return bool(name) and "\N{REPLACEMENT CHARACTER}" not in (name or "") and (count is None or 0 < count <= _MAXIMUM_VCPUS)
 
 
 def _read_vcpus(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from hangdiag.live.cache import Remembered
+from hangdiag.live.elf_symbols import read_variables
 from hangdiag.live.gdb_memory import cpu_threads, lists_kernel_threads
 from hangdiag.live.host import Module, names_by_module
 from hangdiag.live.kld import find_symbols, section_addresses
@@ -324,3 +327,21 @@ def test_samples_tell_moving_from_stuck() -> None:
     captures = annotate([snapshot("sleeping", 1), snapshot("sleeping", 2), snapshot("sleeping", 2)], 0.5)
     assert dict(captures[-1].host.facts) == {"samples": "3 in 1.0 s", "moved": "2"}
     assert annotate([captures[0]], 1.0) == (captures[0],)
+
+
+def test_variables_by_the_symbol_table(build: Callable[[str], Path], tmp_path: Path) -> None:
+    program = build("array")
+    names = ("allproc", "zombproc", "osreldate", "hz", "absent", "'vmm_dev.c'::head", "main", "head")
+    found = read_variables(str(program), names)
+    # head is a variable of two files, main no variable.
+    assert set(found) == {"allproc", "zombproc", "osreldate", "hz"}
+    for name, address in found.items():
+        shown = subprocess.run(["nm", str(program)], capture_output=True, text=True, check=True).stdout
+        assert re.search(rf"^0*{address:x} [BbDd] {name}$", shown, re.MULTILINE)
+    # What is loaded anywhere has no addresses of its own.
+    assert read_variables(str(build("anywhere")), names) == {}
+    data = program.read_bytes()
+    for number, cut in enumerate((0, 10, 64, len(data) // 2)):
+        (tmp_path / f"cut{number}").write_bytes(data[:cut])
+        assert read_variables(str(tmp_path / f"cut{number}"), names) == {}
+    assert read_variables(str(tmp_path), names) == {}

@@ -12,7 +12,7 @@ import pytest
 
 from hangdiag.live.attach import attach, connected
 from hangdiag.live.gdb_memory import GdbMemory
-from hangdiag.live.layouts import QUESTIONS
+from hangdiag.live.layouts import QUESTIONS, SYMBOLS
 from hangdiag.live.memory import Registers
 from hangdiag.live.options import Options
 from hangdiag.live.unwind import Job, unwind
@@ -279,3 +279,16 @@ def test_stacks_are_those_of_gdbs_own_unwinder(build: Callable[[str], Path]) -> 
     depth = of_gdb.index("main") + 1
     assert depth == 14
     assert [frame.function for frame in stack.frames][:depth] == of_gdb[:depth]
+
+
+def test_a_symbol_file_that_is_another_does_no_harm(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "healthy") as process, gdbserver(process.pid) as place:
+        options = Options("remote", place, symbols=str(program), timeout=20)
+        with connected(options, lambda line: None) as target:
+            found = [
+                GdbMemory(target.session, symbol_file=path).symbols(SYMBOLS)
+                for path in (None, str(program), str(build("split")), "/absent")
+            ]
+    assert {"allproc", "zombproc", "'vmm_dev.c'::head"} <= set(found[0])
+    assert found[1:] == found[:1] * 3

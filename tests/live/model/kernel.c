@@ -459,6 +459,12 @@ deep(int depth)
 	return (deep(depth - 1) + locals[0]);
 }
 
+#ifdef UNITS
+struct s3;
+extern int level0(int depth, struct s3 *p);
+#define deep(depth) level0(depth, arg)
+#endif
+
 static void *
 real_thread(void *arg)
 {
