@@ -151,7 +151,7 @@ def _deadlock(
 
 
 def _at_most(scene: Scene, indices: Iterable[int], certainty: str) -> str:
-    """``certainty``, but no more than "possible" for what somebody wrote down in words."""
+    """``certainty``, but no more than "possible" for what no tool showed at one instant."""
     return "possible" if any(scene.capture.threads[index].told for index in indices) else certainty
 
 

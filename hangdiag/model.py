@@ -12,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+#: Where illumos keeps programs on amd64 (usr/src/uts/i86pc/sys/machparam.h, USERLIMIT).
+_ILLUMOS_USER = range(0xFFFF_FC00_0000_0000, 0xFFFF_FD80_0000_0000)
+
 
 class Where(NamedTuple):
     """Lines ``first`` to ``last`` (both included, from 1) of source number ``source``.
@@ -76,7 +79,8 @@ class Thread:
     holds the width. ``lock`` is the name of the lock that the thread is blocked on.
     ``address`` is that of its struct thread. ``since`` is how long ago it last switched,
     in seconds. ``stack_of_debugger`` marks a stack that belongs to whoever entered the
-    debugger, not to this thread. ``told`` marks a thread that somebody wrote down in words.
+    debugger, not to this thread. ``told`` marks one that no tool showed at
+    one instant: somebody wrote it down in words, or a probe fired in it; nothing is proven with it.
     """
 
     pid: int | None = None
@@ -97,6 +101,16 @@ class Thread:
     stack_where: Where | None = None
     stack_of_debugger: bool = False
     told: bool = False
+
+    @property
+    def is_user_stack(self) -> bool:
+        """Is this the stack of a debugged program, not of the kernel? Tells by addresses and libraries."""
+        for frame in self.frames[:3]:
+            if frame.address is not None and (frame.address < 1 << 47 or frame.address in _ILLUMOS_USER):
+                return frame.address > 1 << 16
+            if frame.module is not None and ".so" in frame.module:
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,10 @@ def _without_rule(thread: Thread, functions: list[str], via: str | None, matcher
     if thread.lock is not None:
         return Wait("lock", f"lock {thread.lock}", via=via, by="lock chain")
     on_top = functions and functions[0] not in words.switch | words.queue
-    if on_top and thread.told and functions[0] not in words.primitives:
+    if on_top and thread.told and thread.state is None and functions[0] not in words.primitives:
         return Wait("unknown", "where it sleeps is not told", via=via)
+    if thread.is_user_stack and thread.state is None:
+        return Wait("unknown", "in the program, or in a system call whose kernel stack is not shown", via=via)
     if on_top and thread.state in (None, "running"):
         if functions[0] in words.primitives:
             return Wait("sleep", "asleep, for an unknown reason", via=via, by="stack")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from hangdiag.holders import Need, Scene
-from hangdiag.holders.machines import in_vm_run
+from hangdiag.holders.machines import in_device, in_vm_run
 from hangdiag.knowledge import Knowledge
 
 _STARTS_RENDEZVOUS = {
@@ -30,7 +30,10 @@ def name(scene: Scene, index: int) -> str:
     if title and thread.command and title != thread.command:
         title = f"{thread.command}/{title}"
     if thread.name is None and thread.tid is None and machine is not None and machine.pid in (None, thread.pid):
-        return "a vCPU thread" if in_vm_run(thread) else "a thread in an ioctl"
+        if in_vm_run(thread):
+            return "a vCPU thread"
+        if in_device(thread) or title is None:
+            return "a thread in an ioctl"
     if title is None:
         return f"tid {thread.tid}" if thread.tid is not None else "a thread"
     return title if thread.tid is None else f"{title} (tid {thread.tid})"

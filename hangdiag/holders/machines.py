@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 from hangdiag.holders.need import Machine
 from hangdiag.model import Capture, Thread, VirtualMachine
@@ -91,7 +92,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
             if identity is not None:
                 vcpus.setdefault(identity, index)
         arguments = processes[pid].arguments if pid is not None and pid in processes else None
-        read = _structure(capture, members, reads, len(groups))
+        read = _structure(capture, members, reads, len(groups), vm_name(arguments))
         if pid is None:
             _fill_row_of_tids(capture, vcpus, members, read)
         expected = set(range(max(vcpus) + 1)) | set(range(vm_cpus(arguments))) if vcpus else set()
@@ -202,15 +203,16 @@ def _fill_row_of_tids(
 
 
 def _structure(
-    capture: Capture, members: list[int], reads: list[VirtualMachine], groups: int
+    capture: Capture, members: list[int], reads: list[VirtualMachine], groups: int, name: str | None
 ) -> VirtualMachine | None:
-    """The struct vm that was read for this group of threads."""
+    """The struct vm that was read for this group of threads, whose VM is called ``name`` as far as its command line tells."""
     by_argument = {
         value[1] for index in members if isinstance(value := _vm_argument(capture.threads[index]), tuple)
     }
     channels = {capture.threads[index].wchan for index in members if capture.threads[index].wmesg == "vmrndv"}
     pids = {capture.threads[index].pid for index in members}
     found = []
+    named = []
     for vm in reads:
         if vm.address is not None and vm.address in by_argument:
             return vm
@@ -222,9 +224,14 @@ def _structure(
             channel is not None and 0 <= channel - vm.address < _VM_SIZE for channel in channels
         ):
             return vm
-        if vm.address is None or not by_argument:
+        if name is not None and vm.name is not None:
+            if vm.name == name:
+                named.append(vm)
+        elif vm.address is None or not by_argument:
             found.append(vm)
-    return _merged(found) if groups == 1 and found else None
+    if groups == 1:
+        named += found
+    return _merged(named) if named else None
 
 
 def _merged(vms: list[VirtualMachine]) -> VirtualMachine | None:
@@ -232,7 +239,12 @@ def _merged(vms: list[VirtualMachine]) -> VirtualMachine | None:
     addresses = {vm.address for vm in vms if vm.address is not None}
     if len(addresses) > 1:
         return None
-    return max(vms, key=lambda vm: (vm.requested is not None, vm.address is not None, len(vm.vcpus)))
+    best = max(vms, key=lambda vm: (vm.requested is not None, vm.address is not None, len(vm.vcpus)))
+    for vm in vms:
+        for field in ("name", "pid", "active", "suspended", "debugged"):
+            if getattr(best, field) is None and getattr(vm, field) is not None:
+                best = replace(best, **{field: getattr(vm, field)})  # what bhyvectl says of it as well
+    return best
 
 
 def vm_name(arguments: str | None) -> str | None:

@@ -279,13 +279,18 @@ def suspend(scene: Scene, index: int) -> Need | None:
         return None
     resource = Resource("suspend", f"suspension of all vCPUs of {machine.label}", ("suspend", machine.number))
     read = machine.read
+    suspended = {
+        vcpu for vcpu, thread in machine.vcpus.items() if scene.waits[thread].kind == "vcpu-suspend"
+    }
     if read is not None and read.active is not None and read.suspended is not None:
-        missing = [vcpu for vcpu in sorted(read.active - read.suspended) if vcpu in machine.vcpus]
-        if missing:
+        missing = read.active - read.suspended
+        shown = [machine.vcpus[vcpu] for vcpu in sorted(missing) if vcpu in machine.vcpus]
+        # sets of another moment than the stacks say nothing about these
+        if shown and not missing & suspended:
             return Need(
                 resource,
                 "all",
-                holders_of([machine.vcpus[vcpu] for vcpu in missing], scene, "observed"),
+                holders_of(shown, scene, "observed"),
                 why=f"read in struct vm: active {_ids(read.active)}, suspended {_ids(read.suspended)}",
             )
     others = [

@@ -145,6 +145,13 @@ class Draft:
                 taken.add(place)
                 told[place] = merge_told(told[place], thread)
 
+    def add_counted(self, thread: Thread, count: int) -> None:
+        """Of ``count`` threads with one stack only some are listed: the others get no id, but they are counted."""
+        key = (_functions(thread), thread.state)
+        before = self.now.counted.get(key)
+        if before is None or before[1] < count:
+            self.now.counted[key] = (thread, count)
+
     def note_prose(self, lines: Iterable[str]) -> None:
         """Sentences that are of no format: they may name the host's release."""
         worth = [line for line in lines if len(line) < MAX_LINE]

@@ -1,72 +1,186 @@
-"""lldb: ``thread backtrace all``, ``bt all``, ``thread list``.
+"""lldb: ``thread backtrace all``, ``bt all``, ``bt``, ``thread list``.
 
-``frame #5: 0xffffffff80b5df3c kernel.debug`_sleep(ident=0x..., wmesg="x") at kern_synch.c:219:10 [inlined]``; of
-FreeBSD's kernel lldb names threads ``name = '(pid 1025) command/thread'`` (source/Plugins/Process/
-FreeBSDKernel/ThreadFreeBSDKernel.cpp and ProcessFreeBSDKernel.cpp).
+Formats are those of lldb's FormatEntity (source/Core/CoreProperties.td: thread-format, thread-stop-format, frame-format):
+``frame #5: 0xffffffff80b5df3c kernel.debug`_sleep(ident=0x..., wmesg="x") at kern_synch.c:219:10 [opt] [inlined]``, inlined
+functions of lldb up to 18 as ``kernel`outer [inlined] inner(a=1) at x.c:1:2``. Of FreeBSD's kernel lldb names
+threads ``(pid 1025) command/thread (on CPU 3)`` (source/Plugins/Process/FreeBSDKernel/ProcessFreeBSDKernel.cpp,
+DoUpdateThreadList); those of a process have their own names.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hangdiag.model import Frame, Thread
-from hangdiag.readers.gdb.frames import split_arguments
+from hangdiag.readers.gdb.frames import balance, split_arguments
 from hangdiag.readers.gdb.stacks import make_thread, note_owner
 from hangdiag.readers.gdb.threads import Identity
 from hangdiag.readers.section import Section
 from hangdiag.text.lazy import lazy
 
-_THREAD = lazy(r"\s*\*? ?thread #(?P<number>\d+)(?:: tid = (?P<tid>\d+|0x[0-9a-f]+))?[,:]?(?P<rest>.*)")
-_NAME = lazy(r"name = ['\"](?:\(pid (?P<pid>\d+)\) )?(?P<name>[^'\"]*)['\"]")
-_FRAME = lazy(
-    r"\s*\*? ?\S{0,12} ?#(?P<number>\d+): (?P<address>0x[0-9a-f]+) (?:(?P<module>[^\s`]+)`)?"
-    r"(?P<name>[A-Za-z_?][\w.$@:~<>]*)"
+_THREAD = lazy(
+    r"\s*(?P<current>\*)? ?\S{2,12} #(?P<number>\d{1,7})(?:: tid = (?P<tid>\d{1,9}|0x[0-9a-f]{1,9}))?[,:]?(?P<rest>.*)"
 )
-_TAIL = lazy(r"(?: \+ (?P<offset>\d+))?(?: at (?P<file>[^\s:]+):(?P<line>\d+)(?::\d+)?)?(?P<marks>(?: \[\w+\])*)")
-_GLUED = lazy(r"(?<=\d)(?=(?:frame|帧|框架) #\d+: 0x)")
+# what a thread's line says, whatever language its words are in
+_VALUE = lazy(r"(?:\A\s*|, )(?P<key>[^\s=,`(]{1,16}(?: [^\s=,`(]{1,16})?) = ['\"](?P<value>.{0,80}?)['\"](?=, |\s*\Z)")
+_KERNEL_NAME = lazy(r"\(pid (?P<pid>\d+)\) (?P<who>.*?)(?: \((?:on CPU (?P<cpu>\d+)|(?P<crashed>crashed))\))?\Z")
+_FRAME = lazy(r"\s*\*? ?\S{0,12} ?#(?P<number>\d{1,5}): (?P<address>0x[0-9a-f]+)(?: (?P<rest>\S.*)?)?\Z")
+_FUNCTION = lazy(r"(?:(?P<module>[^\s`]{1,80})`)?(?P<name>(?:[^\s(+`<]|\((?:anonymous namespace)\)::|<[^()<>]{0,80}>)+)")
+_INLINED = lazy(r"\S{1,400} \[inlined\] ")
+_TAIL = lazy(r"(?: \+ (?P<offset>\d+))?(?: at (?P<file>[^\s:]+):(?P<line>\d+)(?::\d+)?)?")
+_GLUED = lazy(r"(?<=\d)(?=(?:frame|帧|框架) #\d+: 0x)|(?<=[\])])(?=(?:frame|帧|框架) #\d+: 0x)")
+_SOURCE = lazy(
+    r"\s{0,8}(?:-> )?\s{0,4}\d{1,6}\s{0,6}\t|\s+\^+\s*\Z|(?:->)?\s+0x[0-9a-f]+ <\+\d+>: |[\w.+-]+`[\w.$@]+:\s*\Z"
+)
+_PROCESS = lazy(r"Process (?P<pid>\d+) (?:stopped|launched|resuming|exited)|.*\battach (?:--pid|-p) (?P<attached>\d+)")
+_EXECUTABLE = lazy(
+    r"(?:Current executable set to|Executable module set to|.*target create) .{0,200}?(?P<name>bhyve(?:ctl)?)[\"'. ]"
+)
+#: A frame is folded into so many lines at most.
+_MOST_JOINED = 30
 
 
-def _frame(line: str) -> Frame | None:
-    found = _FRAME.match(line)
+def _parse(text: str) -> Frame | None:
+    """A frame from its joined text, or None."""
+    found = _FRAME.match(text)
     if found is None:
         return None
-    rest = line[found.end() :]
+    address = int(found.group("address"), 16)
+    rest = found.group("rest") or ""
+    return _function(rest, address)
+
+
+def _function(rest: str, address: int) -> Frame:
+    """A frame from what stands behind its address: ``module`name(arguments) + offset at file:line``."""
+    module, tick, _ = rest.partition("`")
+    inlined = False
+    if (outer := _INLINED.match(rest)) is not None:
+        inlined = True
+        rest = (f"{module}`" if tick else "") + rest[outer.end() :]
+    named = _FUNCTION.match(rest)
+    alone = named is not None and not named.group("module") and not rest[named.end() :].startswith(("(", " +", " at"))
+    if named is None or alone:
+        # the module alone, or nothing: no symbol covers the address
+        return Frame("??", module=_module(rest.split(None, 1)[0] if rest else None), address=address)
+    name = named.group("name")
+    tail = rest[named.end() :]
     arguments: tuple[tuple[str, str], ...] = ()
-    if rest.startswith("("):
-        depth = 0
-        end = len(rest)
-        for bracket in re.finditer(r"[()]", rest):
-            depth += 1 if bracket.group() == "(" else -1
-            if depth == 0:
-                end = bracket.start()
-                break
-        arguments = split_arguments(rest[1:end])
-        rest = rest[end + 1 :]
-    inlined = "[inlined]" in rest
-    tail = _TAIL.match(rest.replace(" [inlined]", "", 1))
-    module = found.group("module")
+    if tail.startswith("("):
+        end = _closing(tail)
+        arguments = split_arguments(tail[1:end])
+        tail = tail[end + 1 :]
+    place = _TAIL.match(tail)
+    assert place is not None
+    inlined = inlined or "[inlined]" in tail
     return Frame(
-        found.group("name"),
-        int(tail.group("offset")) if tail is not None and tail.group("offset") else None,
-        None if module is None or module.startswith("kernel") else module,
-        tail.group("file") if tail is not None else None,
-        int(tail.group("line")) if tail is not None and tail.group("line") else None,
+        name,
+        int(place.group("offset")) if place.group("offset") else None,
+        _module(named.group("module")),
+        place.group("file"),
+        int(place.group("line")) if place.group("line") else None,
         arguments,
         inlined,
-        None if inlined else int(found.group("address"), 16),
+        None if inlined else address,
     )
 
 
-def _identity(found: re.Match[str]) -> Identity:
-    named = _NAME.search(found.group("rest"))
-    tid = int(found.group("tid"), 0) if found.group("tid") else None
-    if named is None:
-        return Identity(tid=tid, number=int(found.group("number")))
-    pid = int(named.group("pid")) if named.group("pid") else None
-    command, slash, name = named.group("name").partition("/")
-    if pid is None:
-        return Identity(tid=tid, name=named.group("name"), number=int(found.group("number")))
-    return Identity(pid, tid, command, name if slash else command, number=int(found.group("number")))
+def _module(name: str | None) -> str | None:
+    return None if name is None or name.startswith("kernel") else name
+
+
+def _closing(text: str) -> int:
+    depth = 0
+    for bracket in re.finditer(r"[()]", text):
+        depth += 1 if bracket.group() == "(" else -1
+        if depth == 0:
+            return bracket.start()
+    return len(text)
+
+
+def _identity(section: Section, found: re.Match[str]) -> tuple[Identity, str]:
+    """Who the thread of a line is, and the frame that ``thread list`` shows in it."""
+    rest = found.group("rest")
+    number = int(found.group("number"))
+    tid = int(found.group("tid"), 0) if found.group("tid") else _tids(section).get(number)
+    values: dict[str, str] = {}
+    behind = len(rest)
+    for value in _VALUE.finditer(rest):
+        values.setdefault(value.group("key"), value.group("value"))
+        behind = min(behind, value.start())
+    frame = rest[:behind].partition(", stop reason = ")[0].removeprefix(" ")
+    kernel = next((match for value in values.values() if (match := _KERNEL_NAME.match(value)) is not None), None)
+    if kernel is None:
+        pid, command = section.context.get("lldb pid"), section.context.get("lldb command")
+        return Identity(
+            pid if isinstance(pid, int) else None,
+            tid,
+            command if isinstance(command, str) else None,
+            values.get("name"),
+            number=number,
+        ), frame
+    command, slash, name = kernel.group("who").partition("/")
+    cpu = kernel.group("cpu")
+    if kernel.group("crashed"):
+        section.context["lldb crashed"] = number
+    return Identity(int(kernel.group("pid")), tid, command, name if slash else command, int(cpu) if cpu else None, number), frame
+
+
+def _tids(section: Section) -> dict[int, int]:
+    """The thread ids that ``thread list`` tells anywhere in the text: ``bt all`` tells none."""
+    known: object = section.context.get("lldb tids")
+    if known is None or section.context.get("lldb page") is not section.page:
+        tids: dict[int, int] = {}
+        for line in section.lines:
+            if ": tid = " in line and (found := _THREAD.match(line)) is not None and found.group("tid"):
+                tids.setdefault(int(found.group("number")), int(found.group("tid"), 0))
+        known = section.context["lldb tids"] = tids
+        section.context["lldb page"] = section.page
+    assert isinstance(known, dict)
+    return known
+
+
+def _gather(lines: list[str], start: int) -> tuple[str, int]:
+    """The text of the frame that begins at line ``start``, and the index of the line behind it."""
+    text = lines[start].rstrip()
+    index = start + 1
+    while index < len(lines) and index - start < _MOST_JOINED:
+        line = lines[index].strip()
+        if not line or _FRAME.match(lines[index]) or _is_thread(line) or line.startswith("(lldb)"):
+            break
+        if balance(text) <= 0 and not (line.startswith("at ") and " at " not in text):
+            break
+        text = f"{text} {line}"
+        index += 1
+    return text, index
+
+
+def _is_thread(line: str) -> bool:
+    return line.lstrip("* ").startswith(("thread #", "线程 #"))
+
+
+def _read_stack(lines: list[str], index: int) -> tuple[list[Frame], int]:
+    """The frames from line ``index`` on, and the index behind them."""
+    frames: list[Frame] = []
+    before = -1
+    while index < len(lines):
+        found = _FRAME.match(lines[index])
+        if found is None:
+            if frames and _SOURCE.match(lines[index]):
+                index += 1  # the source around the frame that is selected
+                continue
+            break
+        if int(found.group("number")) <= before:
+            break
+        text, end = _gather(lines, index)
+        for part in _GLUED.split(text) if text.count("#") > 1 else [text]:
+            frame = _parse(part)
+            numbered = _FRAME.match(part)
+            if frame is not None and numbered is not None:
+                before = int(numbered.group("number"))
+                frames.append(frame)
+        index = end
+    return frames, index
 
 
 def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
@@ -75,49 +189,77 @@ def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     head = _THREAD.match(lines[start])
     if head is None:
         return start
-    frames: list[Frame] = []
+    identity, summary = _identity(section, head)
     index = start + 1
-    before = -1
-    while index < len(lines):
-        parts = _GLUED.split(lines[index])
-        made = [_frame(part) for part in parts]
-        if made[0] is None:
-            if lines[index].strip() in ("", "Full Backtrace:") and not frames and index + 1 < len(lines):
-                index += 1
-                continue
-            break
-        number = _FRAME.match(parts[0])
-        assert number is not None
-        if int(number.group("number")) <= before:
-            break
-        for part, frame in zip(parts, made, strict=True):
-            found = _FRAME.match(part)
-            if frame is not None and found is not None:
-                before = int(found.group("number"))
-                frames.append(frame)
+    while index < len(lines) and lines[index].strip() in ("", "Full Backtrace:"):
         index += 1
+    frames, end = _read_stack(lines, index)
     if not frames:
-        index = start + 1
-    identity = _identity(head)
-    thread = make_thread(section, start, index, identity, tuple(frames))
+        end = start + 1
+        shown = _parse(f"#0: {summary}") if summary.startswith("0x") else None
+        frames = [shown] if shown is not None else []
+    if head.group("current"):
+        section.context["lldb thread"] = identity
     if identity == Identity(number=identity.number) and not frames:
-        return index
-    section.draft.add_threads([thread])
-    if frames:
-        section.count_stacks("lldb")
-        note_owner(section, thread)
-    return index
+        return end
+    if len(frames) < 2 and identity.tid is None and _comes_again(lines, end, head.group("number")):
+        return end
+    _add(section, start, end, identity, frames)
+    return end
+
+
+def _comes_again(lines: list[str], index: int, number: str) -> bool:
+    """Is a thread that has no id shown again below, with its whole stack?"""
+    mark = f"thread #{number},"
+    return any(mark in line and line.lstrip("* ").startswith(mark) for line in lines[index : index + 20_000])
 
 
 def read_frames(section: Section, start: int, match: re.Match[str]) -> int:
-    lines = section.lines
-    index = start
-    frames = []
-    while index < len(lines) and (frame := _frame(lines[index])) is not None:
-        frames.append(frame)
-        index += 1
-    where = section.where(start, index)
-    if len(frames) > 1:
-        section.draft.add_threads([Thread(frames=tuple(frames), where=(where,), stack_where=where)])
+    """A stack at the prompt: that of the thread that is selected."""
+    frames, end = _read_stack(section.lines, start)
+    if not frames:
+        return start
+    current = section.context.get("lldb thread")
+    identity = current if isinstance(current, Identity) else Identity()
+    if len(frames) == 1 and identity == Identity():
+        return start
+    _add(section, start, end, identity, frames)
+    return end
+
+
+def _add(section: Section, start: int, end: int, identity: Identity, frames: list[Frame]) -> None:
+    stack = tuple(frames)
+    while stack and stack[-1].function == "??" and len(stack) > 1:
+        stack = stack[:-1]  # what lies behind the system call's entry is no part of the stack
+    thread = make_thread(section, start, end, identity, stack)
+    if identity.number is not None and section.context.get("lldb crashed") == identity.number:
+        thread = replace(thread, state="running")  # it panicked, or entered the debugger
+    if thread.tid is None and thread.address is None and _is_repeated(section, identity, thread):
+        return
+    section.draft.add_threads([thread])
+    if stack:
         section.count_stacks("lldb")
-    return index
+        note_owner(section, thread)
+
+
+def _is_repeated(section: Section, identity: Identity, thread: Thread) -> bool:
+    """Was a thread that has no id printed just so before?"""
+    known = section.context.setdefault("lldb anonymous", set())
+    assert isinstance(known, set)
+    key = (identity, thread.frames)
+    if key in known:
+        return True
+    known.add(key)
+    return False
+
+
+def read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
+    """A command, or what lldb says of the process: its pid."""
+    line = section.lines[start]
+    found = _PROCESS.match(line)
+    if found is not None and (pid := int(found.group("pid") or found.group("attached"))):
+        section.context["lldb pid"] = pid
+    executable = _EXECUTABLE.match(line)
+    if executable is not None:
+        section.context["lldb command"] = executable.group("name")
+    return start + 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from hangdiag.model import Host, LockFact, Process, Thread, VirtualMachine, Where
@@ -30,6 +31,8 @@ class Instant:
     rows: list[Sequence[Thread]] = field(default_factory=list)
     said: dict[str, Said] = field(default_factory=dict)
     homeless: list[Thread] = field(default_factory=list)
+    #: stacks that a tool printed once for several threads: one of them, and how many there are
+    counted: dict[object, tuple[Thread, int]] = field(default_factory=dict)
     #: stacks that somebody wrote down in words: they count only where no tool's are
     told: list[Thread] = field(default_factory=list)
     locks: list[LockFact] = field(default_factory=list)
@@ -55,7 +58,7 @@ def _has_moved(before: Thread, after: Thread) -> bool:
         return False
     if before.frames == after.frames or before.stack_of_debugger or after.stack_of_debugger:
         return False
-    if _is_user_stack(before) != _is_user_stack(after):
+    if before.is_user_stack != after.is_user_stack:
         return False
     one = {frame.function for frame in before.frames}
     other = {frame.function for frame in after.frames}
@@ -84,8 +87,8 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
     if before.lock is not None and after.lock is not None and after.lock.startswith(before.lock):
         values["lock"] = after.lock
     stack = before
-    if _is_user_stack(before) != _is_user_stack(after):
-        stack = after if after.frames and _is_user_stack(before) else before
+    if before.is_user_stack != after.is_user_stack:
+        stack = after if after.frames and before.is_user_stack else before
     elif len(after.frames) > len(before.frames) or (before.stack_of_debugger and after.frames):
         stack = after
     return Thread(
@@ -117,16 +120,6 @@ def merge_told(before: Thread, after: Thread) -> Thread:
     return replace(merged, told=True)
 
 
-def _is_user_stack(thread: Thread) -> bool:
-    """Is this the stack of a debugged program, not of the kernel? Tells by addresses and libraries."""
-    for frame in thread.frames[:3]:
-        if frame.address is not None and frame.address < 1 << 47:
-            return frame.address > 1 << 16
-        if frame.module is not None and frame.module.startswith("/") and ".so" in frame.module:
-            return True
-    return False
-
-
 def _merge_with_places(before: Thread, after: Thread) -> Thread:
     return replace(merge_threads(before, after), where=add_places(before.where, after.where))
 
@@ -153,6 +146,7 @@ def finish_threads(instant: Instant) -> list[Thread]:
     )
     threads = _join_cpus(_join_copies(threads))
     threads, instant.homeless = join_rows(threads, instant.rows, _merge_with_places)
+    threads += _others_counted(threads, instant.counted.values())
     commands = {process.pid: process.command for process in instant.processes.values()}
     blocked: dict[int, str] = {}
     for fact in instant.locks:
@@ -172,6 +166,18 @@ def finish_threads(instant: Instant) -> list[Thread]:
             thread = replace(thread, stack_of_debugger=True, state=None if thread.cpu is None else thread.state)
         finished.append(thread)
     return finished
+
+
+def _others_counted(threads: list[Thread], counted: Iterable[tuple[Thread, int]]) -> list[Thread]:
+    """The threads that a tool counted with the stack of another one and did not list."""
+    if not counted:
+        return []
+    known = Counter(tuple(frame.function for frame in thread.frames) for thread in threads)
+    made: list[Thread] = []
+    for thread, count in counted:
+        missing = count - known[tuple(frame.function for frame in thread.frames)]
+        made += [replace(thread, address=None)] * missing
+    return made
 
 
 def _join_addresses(threads: list[Thread]) -> list[Thread]:

@@ -28,14 +28,38 @@ def _skip(section: Section, start: int, match: re.Match[str]) -> int:
 #: As in prose/chains.py, which is imported only when one is met.
 _ARROW = r"(?:-{1,3}>|={1,2}>|→|⟶|⇒|➔|➜|➡|↳|⤷|↪|↓|⇓|<-{1,3}|<={1,2}|←|⟵|⇐|⬅|↰|↑|⇑)"
 
+#: What bhyvectl prints, line by line (usr.sbin/bhyvectl/bhyvectl.c).
+BHYVECTL_OUTPUT = (
+    r"(?:(?:[a-z][\w/]{1,40}|[defgcs]s desc|(?:tr|ldtr) desc|TLB ctrl|AVIC [a-z_ ]{4,20}"
+    r"|MSR[_A-Z0-9a-fx]{0,20} {0,20}(?:0x[0-9a-f]{1,8})?"
+    r" {0,20}|vm exit)\[\d{1,4}\](?:\s+(?:0x[0-9a-f]|[R-][W-]\s*\Z|\d+\s*\Z)|\s*\Z)"
+    r"|Capability \"[\w ]{1,40}\" is (?:set|not set|not available)"
+    r"|(?:pending|current):\s+(?:n/a|extint|nmi|swint|exception)\b"
+    r"|rtc nvram\[\d{1,4}\]: 0x|rtc time (?:0x)?[0-9a-f]{1,16}: "
+    r"|cpu_topology:\s+sockets=\d|(?:active|suspended|debug(?:ged)?) cpus:\s"
+    r"|gpa 0x[0-9a-f]{1,16}:(?: 0x[0-9a-f]{1,16}){0,8}\s*\Z|vcpu ?\d{1,4} stats:\s*\Z"
+    r"|ID  Length      Name|Address     Length      Segment     Offset)"
+)
+
 LLDB = (
-    Opener("lldb-thread", "lldb", r"\s*\*? ?thread #\d+[:,]", _later("lldb", "read_thread")),
-    Opener("lldb-frame", "lldb", r"\s*\*? ?(?:frame|帧|框架) #\d+: 0x[0-9a-f]+", _later("lldb", "read_frames")),
+    Opener(
+        "lldb-thread",
+        "lldb",
+        r"\s*\*? ?(?:thread|线程|執行緒|スレッド|поток|hilo) #\d+(?:[:,]|\s*\Z)",
+        _later("lldb", "read_thread"),
+    ),
+    Opener(
+        "lldb-frame",
+        "lldb",
+        r"\s*\*? ?[^\W\d]{2,12} #\d{1,5}: 0x[0-9a-f]{6,16}(?:\s|\Z)",
+        _later("lldb", "read_frames"),
+    ),
     Opener(
         "lldb-prompt",
         "lldb",
-        r"\(lldb\)|Core file '.*' \(.*\) was loaded|Process \d+ stopped\Z|Full Backtrace:",
-        _skip,
+        r"\(lldb\)|Core file '.*' \(.*\) was loaded|Process \d+ (?:stopped|launched:|resuming|exited|detached)|Full Backtrace:"
+        r"|(?:Current executable|Executable module) set to |Architecture set to: ",
+        _later("lldb", "read_prompt"),
     ),
 )
 
@@ -53,28 +77,61 @@ DTRACE = (
     Opener(
         "dtrace-stack",
         "console",
-        r"\s+[\w.-]+`(?:[A-Za-z_][\w.$@]*\+0x[0-9a-f]+|0x[0-9a-f]+)\s*\Z",
+        r"\s+[\w.+-]+`(?:[A-Za-z_][\w.$@]*(?:\+0x[0-9a-f]+)?|0x[0-9a-f]+)\s*\Z",
         _later("dtrace", "read_stack"),
     ),
     Opener(
-        "dtrace-keys",
+        "dtrace-heading",
         "console",
-        r"\s*(?:\d{1,6} +)?\d{6,7}(?: +[A-Za-z_][\w.-]*)?\s*\Z",
-        _later("dtrace", "read_stack"),
+        r"dtrace: (?:description|script) .{1,200} matched \d+ probes?|CPU +ID +FUNCTION:NAME\s*\Z|dtrace: \d+ drops? on CPU",
+        _skip,
     ),
 )
 
+_MDB_FRAME = (
+    r"(?:\[ )?(?:[0-9a-f]{8,16} )?(?:[\w.-]+`)?[A-Za-z_][\w.$@]*\+(?:0x)?[0-9a-f]{1,8}\([^()]*(?:\)(?: \])?\s*\Z|,\s*\Z)"
+)
 MDB = (
-    Opener("mdb-findstack", "mdb", r"\s*stack pointer for thread [0-9a-f]{8,16}", _later("mdb", "read_pointer")),
-    Opener("mdb-threadlist", "mdb", r"\s*ADDR\s+PROC\s+LWP\s+CLS\s+PRI\s+WCHAN", _later("mdb", "read_list")),
-    Opener("mdb-stacks", "mdb", r"THREAD\s+STATE\s+SOBJ\s+COUNT", _later("mdb", "read_stacks")),
+    Opener("mdb-findstack", "mdb", r"\s*stack pointer for thread [0-9a-f]{8,16}", _later("mdb.threads", "read_pointer")),
     Opener(
-        "mdb-frames",
+        "mdb-threadlist",
         "mdb",
-        r"[0-9a-f]{16} (?:[\w.-]+`)?[A-Za-z_][\w.$@]*(?:\+0x[0-9a-f]+)?\([^()]*\)\s*\Z",
-        _later("mdb", "read_frames"),
+        r"\s*ADDR\s+PROC\s+LWP\s+(?:CLS\s+PRI\s+WCHAN|CMD/LWPID)",
+        _later("mdb.threads", "read_list"),
     ),
-    Opener("mdb-prompt", "mdb", r"(?:\[\d+\])?> ?(?:::|\$C|\S+::)", _skip),
+    Opener("mdb-stacks", "mdb", r"\s{0,4}THREAD\s+STATE\s+SOBJ\s+COUNT", _later("mdb.threads", "read_stacks")),
+    Opener("mdb-thread", "mdb", r"\s*ADDR\s+STATE\s+FLG\s+PFLG\s+SFLG\s+PRI\s+EPRI", _later("mdb.threads", "read_states")),
+    Opener(
+        "mdb-ps",
+        "mdb",
+        r"\s{0,4}S +PID +PPID +PGID +SID .{0,40}\bFLAGS +ADDR NAME",
+        _later("mdb.processes", "read_processes"),
+    ),
+    Opener("mdb-frames", "mdb", rf"\s{{0,4}}{_MDB_FRAME}", _later("mdb.threads", "read_stack")),
+    Opener(
+        "mdb-prompt",
+        "mdb",
+        r"(?:\[\d+\]|mdb)?> ?(?:::|\$[cC<>]|\S{1,80}(?:::|\$[cC]))"
+        r"|Loading modules: \[|mdb: (?:warning|failed|couldn't)|stacks: \w",
+        _later("mdb.processes", "read_prompt"),
+    ),
+    Opener(
+        "pstack",
+        "mdb",
+        r"\d{1,7}:\s+\S{0,200}\bbhyve(?:ctl)?\b|\d{1,7}:\t\S",
+        _later("mdb.pstack", "read_process"),
+    ),
+)
+
+BHYVECTL = (
+    Opener("bhyvectl-output", "console", rf"\s{{0,8}}{BHYVECTL_OUTPUT}", _later("bhyvectl", "read_output")),
+    Opener(
+        "bhyvectl-command",
+        "console",
+        r".{0,200}?\bbhyvectl\b.{0,200}?--(?:get|vm|run)",
+        _later("bhyvectl", "read_command"),
+        ("bhyvectl ",),
+    ),
 )
 
 ARROWS = (

@@ -22,6 +22,7 @@ from hangdiag.text.page import Page, make_page
 _COMMON: tuple[Opener, ...] = (*procstat.OPENERS, *ddb.OPENERS, *gdb.OPENERS)
 _OTHERS: tuple[Opener, ...] = (
     *rare.LLDB,
+    *rare.BHYVECTL,
     *host.OPENERS,
     *procstat_threads.OPENERS,
     *procstat.ROW_OPENERS,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hangdiag.text.lazy import lazy
-from hangdiag.text.terminal import clean_line
 
 # an equals sign that is neither an escape nor a soft break
 _PLAIN = lazy(r"=(?![0-9A-F]{2}|\Z)")
@@ -62,10 +61,8 @@ def decode_lines(
             parts.append(line[:-1] if soft else line)
             if soft and index + 1 < stop:
                 continue
-            whole = clean_line(_decode("".join(parts)))
-            decoded += whole
-            begins += begins[-1:] * (len(whole) - 1)
-            ends += [last[index]] * len(whole)
+            decoded.append(_decode("".join(parts)))
+            ends.append(last[index])
             parts = []
     decoded += lines[end:]
     begins += first[end:]
@@ -79,4 +76,4 @@ def _decode(line: str) -> str:
     import quopri
 
     decoded = quopri.decodestring(line.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
-    return decoded.replace("\n", " ")
+    return decoded.replace("\u00a0", " ").replace("\n", " ")

@@ -30,7 +30,8 @@ def _noted(taken: set[int]) -> Iterator[None]:
 
         def read(section: Section, start: int, match: object) -> int:
             following = opener.read(section, start, match)  # type: ignore[arg-type]
-            for index in range(start, following):
+            begin = start if following == start or section.loose_end is None else section.loose_end
+            for index in range(begin, following):
                 taken.update(range(section.page.first[index], section.page.last[index] + 1))
             return following
 
