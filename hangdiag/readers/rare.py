@@ -26,7 +26,7 @@ def _skip(section: Section, start: int, match: re.Match[str]) -> int:
 
 
 #: As in prose/chains.py, which is imported only when one is met.
-_ARROW = r"(?:-{1,3}>|={1,2}>|→|⟶|⇒|➔|➜|➡|↳|⤷|↪|↓|⇓|<-{1,3}|<={1,2}|←|⟵|⇐|⬅|↰|↑|⇑)"
+_ARROW = r"(?:[-─]{1,3}>|={1,2}>|→|⟶|⇒|⟹|➔|➜|➡|↳|⤷|↪|↓|⇓|<-{1,3}|<={1,2}|←|⟵|⇐|⟸|⬅|↰|↑|⇑)"
 
 #: What bhyvectl prints, line by line (usr.sbin/bhyvectl/bhyvectl.c).
 BHYVECTL_OUTPUT = (
@@ -140,6 +140,6 @@ ARROWS = (
         "console",
         rf"(?:.{{0,2000}}?[\w)\].…`*])?[^\w]{{0,40}}?{_ARROW}(?:[^\w]{{0,12}}[A-Za-z_]|\s{{0,3}}(?:\.\.\.|…|\[|\Z))",
         _later("prose.arrows", "read_arrows"),
-        ("->", "→", "<-", "←", "=>", "<=", "⟶", "⇒", "➔", "➜", "➡", "↳", "⤷", "↪", "↓", "⇓", "⟵", "⇐", "⬅", "↰", "↑", "⇑"),
+        ("->", "=>", "<-", "<=", "─>", *"→←⟶⟵⇒⇐⟹⟸➔➜➡⬅↳⤷↪↰↓↑⇓⇑"),
     ),
 )

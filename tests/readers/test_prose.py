@@ -174,10 +174,12 @@ bhyvectl (pid 2290), tid 100871:
         ("on a 4 vCPU guest a thread waits in {}", [None]),
         ("{} (2 threads)", [None] * 2),
         ("{} x3", [None] * 3),
+        ("It is stuck ({}) in all 4 vCPU threads.", [None] * 4),
+        ("| vcpu 2 | {} |", ["vcpu 2"]),
         ("the thread 'mevent' of bhyve is in {}", ["mevent"]),
     ],
 )
-@pytest.mark.parametrize("arrow", [" -> ", " → ", " => ", "() -> ", "()->", "` -> `", "** -> **"])
+@pytest.mark.parametrize("arrow", [" -> ", " → ", " ─> ", " ⟹ ", " -&gt; ", " => ", "() -> ", "()->", "` -> `", "** -> **"])
 def test_whose_it_is(text, names, arrow):
     chain = arrow.join(reversed(VM_RUN))
     chain += "()" if arrow.startswith("()") else ""
@@ -202,6 +204,14 @@ def test_ids(text, tid, pid):
     thread = only(read(text.format("mi_switch <- _sleep <- vm_handle_rendezvous <- vm_run") + "\n", indented=False))
     assert (thread.tid, thread.pid) == (tid, pid)
     assert functions(thread) == ["mi_switch", *VM_RUN]
+
+
+def test_a_heading_is_of_the_list_below_it():
+    text = "PID 2210 (bhyve):\n  TID 100860: vm_run -> vm_handle_rendezvous -> _sleep\n  TID 100861: vcpu_lock_one -> ... -> vcpu_set_state_locked -> msleep_spin_sbt\n"
+    assert told(text) == [(100860, 2210, None, "bhyve", VM_RUN), (100861, 2210, None, "bhyve", LOCK_ONE)]
+    assert lines_of(text) == [[(1, 2)], [(3, 3)]]
+    later = text + "\nAnd here: tid 100870: mi_switch <- _sleep <- kqueue_kevent\n"
+    assert told(later)[2] == (100870, None, None, None, ["mi_switch", "_sleep", "kqueue_kevent"])
 
 
 def test_several_in_one_sentence():

@@ -23,7 +23,7 @@ _TRAILING = lazy(rf"{ARROW}[\s`*]{{0,20}}\Z")
 _BARE = lazy(r"[\s>|#*`]{0,40}(?:at |in )?[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+)?(?:\([^()]{0,60}\))?[`*]{0,3}\s*\Z")
 _BEHIND = lazy(
     r"[`*\s]{0,6}(?:,?\s?\((?P<brackets>[^()]{1,80})\)|(?:-{1,3}|–|—|:|\|)\s(?P<rest>[^.;]{1,80})|(?P<times>[x×]\s?\d{1,2})\b"
-    r"|,?\s(?:by|for|on behalf of)\s(?P<by>[^.;,]{1,60})|,\s(?P<who>(?:v-?cpu|tid|pid|thread)\b[^.;]{1,60}))",
+    r"|\)?,?\s(?:by|for|in|on behalf of)\s(?P<by>[^.;,]{1,60})|,\s(?P<who>(?:v-?cpu|tid|pid|thread)\b[^.;]{1,60}))",
     re.I,
 )
 _WMESG = lazy(
@@ -58,8 +58,8 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
         following = chains[number + 1].begin if number + 1 < len(chains) else len(text)
         subject = before.joined(_behind(chain, text[chain.end : following]))
         position = chain.end
-        if number == 0 and not before.tells:
-            begin, above = _above(section, begin)
+        if number == 0:
+            begin, above = _above(section, begin) if not before.tells else _heading(section, begin)
             subject = subject.joined(above)
         made.append((chain, subject))
     where = section.where(begin, end)
@@ -67,6 +67,7 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
         threads = [_thread(chain, one, subject, where) for one in _names(subject)]
         section.draft.add_told(threads, again=not subject.another, abridged=not subject.tells)
         section.count_stacks("console")
+    section.context["prose end"] = end
     section.draft.note_prose(lines[begin:end])
     section.loose_end = begin
     return end
@@ -105,6 +106,20 @@ def _above(section: Section, begin: int) -> tuple[int, Subject]:
         if len(line) < 50 and index == begin - 1 and not line.endswith(("in", "at", ":")):
             break
     return begin, Subject()
+
+
+def _heading(section: Section, begin: int) -> tuple[int, Subject]:
+    """The process that a heading names for all stacks of the list below it: ``pid 2210 (bhyve):``."""
+    if section.context.get("prose end") == begin:
+        known = section.context.get("prose heading")
+        return begin, known if isinstance(known, Subject) else Subject()
+    section.context.pop("prose heading", None)
+    line = section.lines[begin - 1].strip() if begin > section.loose else ""
+    found = find_subject(line) if line.endswith(":") else Subject()
+    if found.pid is None or found.tid is not None or found.vcpus:
+        return begin, Subject()
+    heading = section.context["prose heading"] = Subject(pid=found.pid, command=found.command)
+    return begin - 1, heading
 
 
 def _behind(chain: Chain, text: str) -> Subject:

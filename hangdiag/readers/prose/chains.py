@@ -16,9 +16,9 @@ from hangdiag.readers.stacks import parse_offset
 from hangdiag.text.lazy import lazy
 
 #: What may stand between two functions.
-ARROW = r"(?:-{1,3}>|={1,2}>|→|⟶|⇒|➔|➜|➡|↳|⤷|↪|↓|⇓|<-{1,3}|<={1,2}|←|⟵|⇐|⬅|↰|↑|⇑)"
+ARROW = r"(?:[-─]{1,3}>|={1,2}>|→|⟶|⇒|⟹|➔|➜|➡|↳|⤷|↪|↓|⇓|<-{1,3}|<={1,2}|←|⟵|⇐|⟸|⬅|↰|↑|⇑)"
 _NOTE = (
-    r"(?:\s?\((?P<brackets>[^()\n]{0,80})\))?(?:\s?\[(?P<note>[^\[\].\n]{1,40})\])?"
+    r"(?:\s?\((?P<brackets>[^()\n<>→←⇒⇐⟶⟵⟹⟸↓↑↳]{0,80})\))?(?:\s?\[(?P<note>[^\[\].\n]{1,40})\])?"
     r"(?: at (?P<file>[\w./-]{1,100}):(?P<line>\d{1,7}))?"
 )
 _ELISION = r"\.{2,6}|…|\[(?:\.{3}|…)\]|\((?:\.{3}|…)\)|<(?:\.{3}|snip)>"
@@ -29,7 +29,7 @@ _LINK = lazy(rf"(?P<before>\s*){ARROW}(?:\s*{ARROW})?(?P<after>\s*)")
 _NEXT = lazy(rf"(?:{_ITEM})(?![\w/@])")
 _ANY_ARROW = lazy(ARROW)
 #: What is taken off: markup around a function's name, and the lines of a drawn tree.
-_MARKUP = lazy(r"[`*│├└╰─]+|(?<![\w.])[|+\\](?=\s*(?:-+>|=>|→|-- ))|&(?:gt|lt);")
+_MARKUP = lazy(r"[`*│├└╰]+|─+(?![─>])|(?<![\w.])[|+\\](?=\s*(?:-+>|=>|→|-- ))")
 _FILE = lazy(r"(?:at )?(?P<file>[\w./-]{1,100}\.[chS]):(?P<line>\d{1,7})\Z")
 _SUFFIX = lazy(r"\.(?:isra|constprop|part|cold|llvm)\b")
 
