@@ -25,6 +25,7 @@ OWN_VCPU = re.compile(
 _IN_DEVICE = frozenset(
     {
         "vmmdev_ioctl", "vmmdev_machdep_ioctl", "vmmdev_rw", "vmmdev_mmap_single", "devmem_mmap_single",
+        "vmmdev_do_ioctl", "vmm_write_lock",
         "vcpu_lock_one", "vcpu_lock_all", "vcpu_set_state", "vcpu_set_state_locked", "vcpu_set_state_all",
     }
 )  # fmt: skip
@@ -144,6 +145,8 @@ def _groups(capture: Capture) -> dict[object, list[int]]:
             groups.setdefault(key, []).append(index)
             files.setdefault(_open_file(thread), key)
     alone = [key for key in groups if not isinstance(key, int)]
+    # one VM, known by its process: who is in a device without a process is a visitor of it
+    known = len(groups) == 1 and not alone
     for index in without:
         thread = capture.threads[index]
         if in_vm_run(thread):
@@ -153,7 +156,7 @@ def _groups(capture: Capture) -> dict[object, list[int]]:
             groups[files[file]].append(index)
         elif argument in groups:
             groups[argument].append(index)
-        elif vcpu_of(thread) is not None or (in_device(thread) and thread.command in (None, "bhyve")):
+        elif vcpu_of(thread) is not None or (not known and in_device(thread) and thread.command in (None, "bhyve")):
             # nothing tells which process it is of: it belongs to the only VM there is, or to none
             groups.setdefault(alone[0] if len(alone) == 1 else "?", []).append(index)
     return groups

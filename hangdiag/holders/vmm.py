@@ -11,6 +11,8 @@ from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holder
 
 #: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
 _STATE_OFFSET = 0x20
+#: Who is in one of these wants every vCPU, and keeps those that it has passed (vmm_write_lock: illumos).
+LOCKS_ALL = frozenset({"vcpu_lock_all", "vcpu_set_state_all", "vmm_write_lock"})
 #: Rendezvous started from here ask every active vCPU (sys/amd64/vmm/io/vioapic.c, vioapic_write).
 _ASKS_ALL = frozenset({"vioapic_write", "vioapic_mmio_rw", "vioapic_mmio_write"})
 
@@ -124,7 +126,7 @@ def vcpu_state(scene: Scene, index: int) -> Need | None:
         return _of_some_vm(scene, index)
     thread = scene.capture.threads[index]
     target, how = _target(scene, machine, index)
-    if "vcpu_lock_all" in functions_of(thread) or "vcpu_set_state_all" in functions_of(thread):
+    if not LOCKS_ALL.isdisjoint(functions_of(thread)):
         return _all_vcpus(scene, machine, index)
     label = (
         f"vcpu {target} of {machine.label} idle" if target is not None else f"a vCPU of {machine.label} idle"
@@ -267,7 +269,7 @@ def _lockers(scene: Scene, machine: Machine, index: int, target: int | None) -> 
         if in_vm_run(thread):
             if target is None or vcpu_of(thread) in (None, target):
                 found.append(other)
-        elif "vcpu_lock_all" in functions_of(thread) or (in_device(thread) and kind != "vcpu-state"):
+        elif not LOCKS_ALL.isdisjoint(functions_of(thread)) or (in_device(thread) and kind != "vcpu-state"):
             found.append(other)
     return found
 

@@ -153,7 +153,7 @@ fffffe0b1c9a6000 SLEEP    MUTEX                   2
                  swtch+0x133
                  turnstile_block+0x5d0
                  mutex_vector_enter+0x38c
-                 vmmdev_do_ioctl+0x100
+                 zfs`zil_commit+0x100
                  ... truncated ...
 
 > ::stacks -a
@@ -319,3 +319,13 @@ def test_pstack():
     assert [wait.kind for wait in diagnosis.waits] == ["unknown", "unknown"]
     assert (diagnosis.machines[0].label, diagnosis.findings[0].verdict) == ("win11", "inconclusive")
     assert capture.unread == ()
+
+
+def test_the_write_lock_of_newer_illumos_wants_every_vcpu():
+    text = ONE.replace("vmm`vcpu_lock_one+0x1c(fffffe0b1d000000, 0)", "vmm`vmm_write_lock+0x1c(fffffe0b1d000000)")
+    text = text.replace("vmm`vm_handle_rendezvous", "vmm`vm_handle_suspend")
+    diagnosis = analysed(text)
+    assert [wait.rule.id for wait in diagnosis.waits] == ["illumos-vmm-suspend", "illumos-vmm-vcpu-state-all"]
+    assert [diagnosis.needs[1].mode, [holder.thread for holder in diagnosis.needs[1].holders]] == ["all", [0]]
+    # FreeBSD's fixes say nothing of illumos
+    assert all(finding.known_bug is None for finding in (*diagnosis.findings, *analysed(ONE).findings, *analysed(STACKS).findings))
