@@ -49,7 +49,7 @@ def read(fake: FakeDdb, timeout: float = 20) -> dict[int | None, Thread]:
     lines = fake.lines
     captures = attach(Options("ddb", fake.place, timeout=timeout), lambda line: None, quiet)
     assert fake.violations == []
-    assert fake.at_prompt
+    assert wait_until(lambda: fake.at_prompt)
     assert fake.lines == lines
     # Return would repeat it.
     assert fake.commands[-1] == "print $lines"
@@ -170,7 +170,7 @@ def test_signals_leave_ddb_at_its_prompt(folder: Path, number: signal.Signals) -
     assert output == ""
     assert errors == f"hangdiag: interrupted by {number.name}; the target was left as it was found\n"
     assert fake.lines == 20
-    assert fake.at_prompt
+    assert wait_until(lambda: fake.at_prompt)
     assert fake.violations == []
     fake.close()
 
@@ -184,7 +184,7 @@ def test_closed_output_still_leaves_ddb_at_its_prompt(folder: Path) -> None:
     _, errors = command.communicate(timeout=60)
     assert "Traceback" not in errors
     assert fake.lines == 20
-    assert fake.at_prompt
+    assert wait_until(lambda: fake.at_prompt)
     fake.close()
 
 
@@ -228,7 +228,7 @@ def test_interrupted_in_a_pager_it_leaves_the_prompt_as_it_was(folder: Path) -> 
     with pytest.raises(Interrupted):
         attach(Options("ddb", fake.place, timeout=10), lambda line: None, progress)
     assert fake.lines == 20
-    assert fake.at_prompt
+    assert wait_until(lambda: fake.at_prompt)
     assert fake.violations == []
     fake.close()
 
@@ -285,7 +285,8 @@ def test_a_console_that_hangs_up(folder: Path) -> None:
     listener.close()
 
 
-def test_a_console_over_tcp(folder: Path) -> None:
+@pytest.mark.parametrize("scheme", ["", "socket://"])
+def test_a_console_over_tcp(folder: Path, scheme: str) -> None:
     pytest.importorskip("serial")
     fake = FakeDdb(folder / "ddb")
     listener = socket.create_server(("127.0.0.1", 0))
@@ -300,7 +301,7 @@ def test_a_console_over_tcp(folder: Path) -> None:
 
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()
-    place = f"127.0.0.1:{listener.getsockname()[1]}"
+    place = f"{scheme}127.0.0.1:{listener.getsockname()[1]}"
     captures = attach(Options("ddb", place, timeout=10), lambda line: None, quiet)
     assert any(thread.tid == 100043 for capture in captures for thread in capture.threads)
     assert fake.violations == []
