@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from hangdiag.model import Source, Unread, Where
+from hangdiag.model import Source
 from hangdiag.readers import ddb, gdb, host, procstat, procstat_threads, ps, rare, stack_lines
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.section import Opener, Opening, Section
@@ -37,10 +37,6 @@ OPENERS = _COMMON + _OTHERS
 
 #: A number of more than 4,300 digits cannot be read (sys.set_int_max_str_digits): its line is not either.
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
-_TRACE_LIKE = lazy(
-    r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
-    r"|\bwchan\b"
-)
 
 
 @cache
@@ -133,13 +129,16 @@ class Scanner:
                 opener, match = found
                 section.loose = unread if unread >= 0 else index
                 section.loose_end = None
+                mark = len(section.draft.unread)
                 try:
                     following = opener.read(section, index, match)
                 except GUARDED:
                     following = index
-                if following > index:
+                if following <= index:
+                    del section.draft.unread[mark:]
+                else:
                     if unread >= 0:
-                        _note_unread(section, unread, index if section.loose_end is None else section.loose_end)
+                        section.note_unread(unread, index if section.loose_end is None else section.loose_end)
                         unread = -1
                     if opener.format not in formats:
                         formats.append(opener.format)
@@ -151,34 +150,4 @@ class Scanner:
                 unread = index
             index += 1
         if unread >= 0:
-            _note_unread(section, unread, len(lines))
-
-
-def _note_unread(section: Section, start: int, end: int) -> None:
-    """List lines as unread, blank ones at either end left out.
-
-    An original line may have become several, of which some were read: it counts as read then.
-    """
-    lines = section.lines
-    page = section.page
-    lowest = page.last[start - 1] + 1 if start else 0
-    highest = page.first[end] - 1 if end < len(lines) else page.last[end - 1]
-    while start < end and not lines[start].strip():
-        start += 1
-    while end > start and not lines[end - 1].strip():
-        end -= 1
-    begin = start
-    before = False
-    for index in range(start, end + 1):
-        marked = index < end and _TRACE_LIKE.search(lines[index]) is not None
-        if index == end or (index > begin and marked != before):
-            if any(line.strip() for line in lines[begin:index]):
-                first, last = max(page.first[begin], lowest), min(page.last[index - 1], highest)
-                if not before:
-                    section.draft.note_prose(lines[begin:index])
-                if first <= last:
-                    why = "looks like a trace" if before else "prose"
-                    section.draft.unread.append(Unread(Where(section.source, first, last), why, before))
-                    lowest = last + 1
-            begin = index
-        before = marked
+            section.note_unread(unread, len(lines))

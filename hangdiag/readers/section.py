@@ -15,10 +15,17 @@ from dataclasses import dataclass, field
 from hangdiag.model import Unread, Where
 from hangdiag.readers.draft import Draft
 from hangdiag.text.layers import Peeler
+from hangdiag.text.lazy import lazy
 from hangdiag.text.page import Page
 
+_TRACE_LIKE = lazy(
+    r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
+    r"|\bwchan\b"
+)
 #: So many lines of something else in the middle of a table are passed over.
 _MOST_FOREIGN = 3
+#: The reader whose lines say nothing by themselves, and are passed over too.
+_PASSING = "trap"
 
 
 @dataclass(slots=True)
@@ -54,21 +61,55 @@ class Section:
             end -= 1
         return end
 
-    def pass_foreign(self, index: int, own: re.Pattern[str]) -> int:
+    def pass_foreign(self, index: int, own: re.Pattern[str], blanks: bool = False) -> int:
         """The next line of a table (one that ``own`` matches) behind line ``index``, which is none: a console is in
         use while a debugger prints. Few lines that no reader can read are passed over and listed as unread;
-        ``index`` itself if there is no more.
+        ``index`` itself if there is no more. Blank lines end most tables, unless they may hold ``blanks``.
         """
         lines = self.lines
         for following in range(index, min(index + _MOST_FOREIGN + 1, len(lines))):
             line = lines[following]
+            if not line.strip():
+                if not blanks:
+                    break
+                continue
             if own.match(line):
                 if following > index:
-                    self.draft.unread.append(Unread(self.where(index, following), "something else in the middle of a table"))
+                    self.note_unread(index, following, "something else in the middle of a table")
                 return following
-            if not line.strip() or self.opens(line) is not None:
+            opening = self.opens(line)
+            if opening is not None and opening[0].name != _PASSING:
                 break
         return index
+
+    def note_unread(self, start: int, end: int, reason: str = "prose") -> None:
+        """List lines as unread, blank ones at either end left out.
+
+        An original line may have become several, of which some were read: it counts as read then.
+        """
+        lines = self.lines
+        page = self.page
+        lowest = page.last[start - 1] + 1 if start else 0
+        highest = page.first[end] - 1 if end < len(lines) else page.last[end - 1]
+        while start < end and not lines[start].strip():
+            start += 1
+        while end > start and not lines[end - 1].strip():
+            end -= 1
+        begin = start
+        before = False
+        for index in range(start, end + 1):
+            marked = index < end and _TRACE_LIKE.search(lines[index]) is not None
+            if index == end or (index > begin and marked != before):
+                if any(line.strip() for line in lines[begin:index]):
+                    first, last = max(page.first[begin], lowest), min(page.last[index - 1], highest)
+                    if not before:
+                        self.draft.note_prose(lines[begin:index])
+                    if first <= last:
+                        why = "looks like a trace" if before else reason
+                        self.draft.unread.append(Unread(Where(self.source, first, last), why, before))
+                        lowest = last + 1
+                begin = index
+            before = marked
 
     def count_stacks(self, form: str, number: int = 1) -> None:
         """Note that ``number`` stacks came in format ``form``: the commonest names the source's format."""

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
+import pytest
+
 from hangdiag.model import Capture, Thread
 from hangdiag.readers import read_text
-from tests.readers.help import functions, read
+from tests.readers.essence import essence
+from tests.readers.help import functions, only, read
+
+SAMPLES = sorted((Path(__file__).resolve().parents[2] / "samples").glob("*.ddb.txt"))
 
 I386_8 = """\
 login: KDB: enter: Line break on console
@@ -331,7 +339,7 @@ def test_a_serial_console_in_use():
     unread = [
         lines[number - 1].partition(" ")[0] for item in capture.unread for number in range(item.where.first, item.where.last + 1)
     ]
-    assert unread == ["Nov", "pcm0:", "em0:", "em0:", "usbus0:", "em0:"]
+    assert unread == ["Nov", "pcm0:", "cpuid", "em0:", "em0:", "usbus0:", "em0:", "cpuid"]
 
 
 def test_rows_of_ps_without_their_header():
@@ -431,3 +439,77 @@ def test_a_call_of_null_is_a_frame():
         """
     )
     assert functions(capture.threads[0]) == ["trap", "calltrap", "0", "sys_ioctl"]
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_the_console_may_break_in_anywhere(path):
+    text = path.read_text()
+    lines = text.split("\n")
+    plain = [essence(capture) for capture in read_text(text)]
+    draw = random.Random(path.name)
+    for place in draw.sample(range(1, len(lines)), 30):
+        noise = draw.choice(("em0: link state changed to UP", "cpuid = 1"))
+        noisy = "\n".join([*lines[:place], noise, *lines[place:]])
+        assert [essence(capture) for capture in read_text(noisy)] == plain, (place, lines[place])
+
+
+@pytest.mark.parametrize(
+    ("text", "tid"),
+    [
+        ("db> bt Tracing pid 2210 tid 100862 td 0xc4c08510\n_sleep() at _sleep+0x1/frame 0xfffffe0047d2f5b0\n", 100862),
+        ("db> show thread 100862Thread 100862 at 0xfffff80004c98000:\n name: vcpu 0\n", 100862),
+        ('db> show lockchain  thread 100862 (pid 1, a) is sleeping on 0xfffff80004c98000 "b"\n', 100862),
+    ],
+)
+def test_an_answer_behind_the_prompt(text, tid):
+    capture = read(text, indented=False)
+    assert only(capture).tid == tid
+    assert capture.unread == ()
+
+
+def test_show_threads_of_arm64_prints_whole_stacks():
+    capture = read(
+        "db> show threads\n"
+        "  100862 (0xffffa000c1a5e580) (stack 0xffff0001d8c4a000)  sched_switch() at sched_switch+0x8c8\n"
+        "mi_switch() at mi_switch+0x134\n"
+        "handle_el0_sync() at handle_el0_sync+0x4c\n"
+        "--- exception, esr 0x56000000\n"
+        "  100004 (0xffffa00001a0d000) (stack 0xffff0001d8c4b000)  ***\n"
+        "  100003 (0xffffa00001a0e000) (stack 0xffff0001d8c4c000)  fork_trampoline() at fork_trampoline\n",
+        indented=False,
+    )
+    assert [(thread.tid, functions(thread)) for thread in capture.threads] == [
+        (100862, ["sched_switch", "mi_switch", "handle_el0_sync"]), (100004, []), (100003, ["fork_trampoline"]),
+    ]  # fmt: skip
+    assert capture.unread == ()
+
+
+def test_frames_that_the_author_left_out():
+    capture = read(
+        """
+        Tracing pid 1 tid 100350 td 0xc4c08510
+        sosend_generic_locked() ... sys_write()
+        amd64_syscall() at amd64_syscall+0x145/frame 0xfffffe014d9cef30
+        """
+    )
+    assert functions(only(capture)) == ["sosend_generic_locked", "sys_write", "amd64_syscall"]
+
+
+def test_a_sleeping_owner_is_asleep():
+    capture = read(
+        """
+        Sleeping thread (tid 100066, pid 12) owns a non-sleepable lock
+        KDB: stack backtrace of thread 100066:
+        sched_switch() at sched_switch+0x48a/frame 0xfffffe00a0d1c400
+        _sleep() at _sleep+0x26e/frame 0xfffffe00a0d1c500
+        panic: sleeping thread
+        cpuid = 1
+        KDB: stack backtrace:
+        vpanic() at vpanic+0x132/frame 0xfffffe0047d2f5f0
+        KDB: enter: panic
+        [ thread pid 2210 tid 100862 ]
+        """
+    )
+    assert [(thread.pid, thread.tid, thread.state, functions(thread)[-1]) for thread in capture.threads] == [
+        (12, 100066, "sleeping", "_sleep"), (2210, 100862, None, "vpanic"),
+    ]  # fmt: skip

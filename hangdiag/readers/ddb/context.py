@@ -15,13 +15,20 @@ from hangdiag.text.lazy import lazy
 _PROMPT = lazy(r"db(?::\d+:[\w.-]+)?> ?")
 #: Commands after which the machine runs on (sys/ddb/db_run.c) or starts anew.
 _GOES_ON = frozenset({"c", "continue", "reset", "reboot", "s", "step", "n", "next"})
+# the first line of an answer whose line end was lost
+_ANSWER = lazy(
+    r".{1,40}?(?=Tracing (?:command|pid) | *pid +ppid +pgrp +uid |Thread \d+ at 0x|Process \d+ \(.{1,30}\) (?:at|thread) 0x"
+    r"|chain \d+:\s*\Z| ?thread \d+ \(pid \d+|Locked vnodes\s*\Z|(?:exclusive|shared) [a-z ]{2,12} .{1,200} r = \d)"
+)
 _BACKTRACE = lazy(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
 _OF_THREAD = lazy(r"KDB: stack backtrace of thread (\d+)")
 
 
 def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     line = section.lines[start]
-    command = line[match.end() :].strip()
+    rest = line[match.end() :]
+    answer = _ANSWER.match(rest)
+    command = (rest[: answer.end()] if answer is not None else rest).strip()
     section.context["ddb command"] = command
     current.forget_next(section)
     found = _BACKTRACE.match(command)
@@ -29,6 +36,9 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
         current.name_next(section, None, int(found.group(1)))
     if command in _GOES_ON:
         section.draft.pass_time()
+    if answer is not None:
+        section.lines[start] = rest[answer.end() :]
+        return start
     return start + 1
 
 

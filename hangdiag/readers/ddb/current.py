@@ -39,6 +39,7 @@ def nobody(section: Section, where: Where) -> Thread:
 def begin_backtrace(section: Section) -> None:
     """``KDB: stack backtrace:`` was printed."""
     section.context["ddb backtrace"] = None
+    section.context["ddb open stack"] = section.context["kdb open stack"] = None
 
 
 def end_backtrace(section: Section, thread: Thread) -> None:

@@ -116,7 +116,9 @@ def _read_message(section: Section, start: int, match: re.Match[str]) -> int:
     where = section.where(start, end)
     owner, spin, stuck = _OWNER.match(line), _SPIN.search(line), _STUCK.match(line)
     if owner is not None:
-        current.name_next(section, int(owner.group("pid")), int(owner.group("tid")))
+        pid, tid = int(owner.group("pid")), int(owner.group("tid"))
+        section.draft.add_threads([Thread(pid, tid, state="sleeping", where=(section.where(start, start + 1),))])
+        current.name_next(section, pid, tid)
         return start + 1
     if spin is not None:
         tid = int(spin.group("tid"))

@@ -23,6 +23,11 @@ _PLACE = lazy(r"\s*\S+:\d+\s*\Z")
 _FIELD = lazy(r" ([a-z][a-z ]{0,30}): ?(.*)")
 _RM_LINE = lazy(r" (?:per-CPU|active) readers:\s*\Z|Backing write-lock \(")
 _RM_READER = lazy(r"   thread 0x[0-9a-f]+ \(tid ")
+_OF_LOCK = lazy(rf"{_FIELD.pattern}|{_RM_LINE.pattern}|{_RM_READER.pattern}")
+_QUEUE_LINE = lazy(r"Queue type: |Queue\[\d\]:|Blocked threads:|Associated Interlock|\s+(?:empty|0x[0-9a-f]+ \(tid )|\(expected")
+_TURNSTILE_LINE = lazy(
+    r"Lock Owner|Shared Waiters|Exclusive Waiters|Pending Threads|\s+(?:empty|0x[0-9a-f]+ \(tid )"
+)
 _ADDRESS = lazy(r"(?:0x)?[0-9a-f]{8,16}\Z")
 #: So many lines of something else may stand between a thread and its locks.
 _LONGEST_GAP = 4
@@ -144,6 +149,7 @@ def _read_lock(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     known: dict[str, str] = {}
     readers: dict[int, None] = {}
+    broken_at: int | None = None
     index = start
     while index < len(lines):
         line = lines[index]
@@ -154,7 +160,12 @@ def _read_lock(section: Section, start: int, match: re.Match[str]) -> int:
         elif reader is not None:
             readers[int(reader.group("tid"))] = None
         elif _RM_LINE.match(line) is None:
-            break
+            following = section.pass_foreign(index, _OF_LOCK)
+            if following == index:
+                break
+            broken_at = broken_at or index
+            index = following
+            continue
         index += 1
     if "name" not in known:
         return start
@@ -168,7 +179,7 @@ def _read_lock(section: Section, start: int, match: re.Match[str]) -> int:
             state="shared" if readers and owner is None else _state(state, owner is not None),
             owner=int(owner.group("tid")) if owner is not None else None,
             sharers=tuple(readers),
-            where=section.where(start, index),
+            where=section.where(start, broken_at or index),
         )
     )
     return index
@@ -200,6 +211,7 @@ def _read_sleepqueue(section: Section, start: int, match: re.Match[str]) -> int:
     index = start + 1
     threads = []
     lock_like = False
+    broken_at: int | None = None
     while index < len(lines):
         line = lines[index]
         owner = OWNER.match(line.strip())
@@ -210,23 +222,27 @@ def _read_sleepqueue(section: Section, start: int, match: re.Match[str]) -> int:
                     tid=int(owner.group("tid")),
                     address=int(owner.group("td"), 16),
                     name=owner.group("name"),
+                    state="sleeping",
                     wchan=wchan,
                     where=(section.where(index, index + 1),),
                 )
             )
         elif line.startswith("Queue type: "):
             lock_like = line.rpartition(" ")[2] in ("3", "4")
-        elif line.strip() and not re.match(
-            r"Queue\[\d\]:|Blocked threads:|Associated Interlock|\s+empty|\(expected", line
-        ):
-            break
+        elif line.strip() and _QUEUE_LINE.match(line) is None:
+            following = section.pass_foreign(index, _QUEUE_LINE, blanks=True)
+            if following == index:
+                break
+            broken_at = broken_at or index
+            index = following
+            continue
         index += 1
     if lock_like and threads:
         section.draft.add_lock(
             LockFact(
                 address=wchan,
                 waiters=tuple(thread.tid for thread in threads if thread.tid is not None),
-                where=section.where(start, index),
+                where=section.where(start, broken_at or index),
             )
         )
     section.draft.add_threads(threads)
@@ -237,10 +253,11 @@ def _read_turnstile(section: Section, start: int, match: re.Match[str]) -> int:
     """``show turnstile``: a lock, its owner, and who is blocked on it."""
     lines = section.lines
     lock = re.match(r"Lock: (0x[0-9a-f]+) - \(([^)]*)\) (.*)", lines[start])
-    if lock is None or start + 1 >= len(lines):
+    if lock is None:
         return start
-    owner = OWNER.search(lines[start + 1]) if lines[start + 1].startswith("Lock Owner:") else None
+    owner = None
     index = start + 1
+    broken_at: int | None = None
     waiters = []
     threads = []
     while index < len(lines):
@@ -258,10 +275,15 @@ def _read_turnstile(section: Section, start: int, match: re.Match[str]) -> int:
                     where=(section.where(index, index + 1),),
                 )
             )
-        elif line.strip() and not re.match(
-            r"Lock Owner|Shared Waiters|Exclusive Waiters|Pending Threads|\s+empty", line
-        ):
-            break
+        elif line.startswith("Lock Owner: 0x"):
+            owner = OWNER.search(line)
+        elif line.strip() and _TURNSTILE_LINE.match(line) is None:
+            following = section.pass_foreign(index, _TURNSTILE_LINE)
+            if following == index:
+                break
+            broken_at = broken_at or index
+            index = following
+            continue
         index += 1
     section.draft.add_lock(
         LockFact(
@@ -271,7 +293,7 @@ def _read_turnstile(section: Section, start: int, match: re.Match[str]) -> int:
             state="exclusive" if owner is not None else None,
             owner=int(owner.group("tid")) if owner is not None else None,
             waiters=tuple(waiters),
-            where=section.where(start, index),
+            where=section.where(start, broken_at or index),
         )
     )
     section.draft.add_threads(threads)

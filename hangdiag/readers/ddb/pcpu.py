@@ -69,7 +69,7 @@ def _skip_while(pattern: str) -> Read:
     return skip
 
 
-_REGISTER = r"(?:[cdefgs]s|[re]?(?:[abcd]x|[sd]i|[sb]p|ip|flags)|r\d+|dr\d|x\d+|lr|elr|spsr|pc|sp|rdi|rip)\s+(?:0x[0-9a-f]+|0)\b"
+_REGISTER = r"(?:[cdefgs]s|[re]?(?:[abcd]x|[sd]i|[sb]p|ip|fl(?:ags)?)|r\d+|dr\d|x\d+|lr|elr|spsr|pc|sp)\s+(?:0x[0-9a-f]+|0)\b"
 _WITNESS_LOCK = r"\s{0,80}\S.{0,200}? \(type: .{0,80}?depth: \d+"
 _WITNESS = _WITNESS_LOCK + r"|(?:Sleep|Spin) locks:|Locks which were never acquired:|\s*\Z"
 OPENERS = (

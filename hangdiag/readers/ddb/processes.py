@@ -38,6 +38,8 @@ _CPU = lazy(r"CPU\s+(\d+)\Z")
 _STATES = {"Run": "running", "RunQ": "runnable", "CanRun": "runnable", "Inactv": "inactive", "s": "suspended"}
 _NAME_ALONE = lazy(r"\s*\[[^\[\]]{1,30}\]\s*\Z|\s*[A-Za-z][\w.-]{0,20}\s*\Z")
 _PROC_HEADER = lazy(r"Process (?P<pid>\d+) \((?P<name>.*)\) at (?P<address>0x[0-9a-f]+):")
+# the lines of show proc
+_PROC_LINE = lazy(r" [a-zA-Z][a-zA-Z ]{1,20}: |   \((?:map|pmap)")
 #: Where a channel begins in a row up to 11, whose messages have one more column.
 _WIDE_CHANNEL = 42
 #: What ``ps/a`` prints behind the name is the command line.
@@ -201,19 +203,28 @@ def _read_proc(section: Section, start: int, match: re.Match[str]) -> int:
     pid, command = int(found.group("pid")), found.group("name")
     arguments = None
     index = start + 1
+    begin = start
+    places = []
     lines = section.lines
-    while index < len(lines) and lines[index].startswith(" ") and _THREAD.match(lines[index]) is None:
+    while index < len(lines):
+        if _PROC_LINE.match(lines[index]) is None:
+            following = section.pass_foreign(index, _PROC_LINE)
+            if following == index:
+                break
+            if index > begin:
+                places.append(section.where(begin, index))
+            begin = index = following
         key, _, value = lines[index].strip().partition(": ")
         if key == "arguments":
             arguments = value.strip()
         index += 1
         if key == "threads":
             break
-    section.draft.add_process(
-        Process(pid, command, arguments, int(found.group("address"), 16), (section.where(start, index),))
-    )
-    if index < len(lines) and _THREAD.match(lines[index]):
-        return _read_rows(section, index, _Table(pid, command))
+    places.append(section.where(begin, index))
+    section.draft.add_process(Process(pid, command, arguments, int(found.group("address"), 16), tuple(places)))
+    following = index if index == len(lines) or _THREAD.match(lines[index]) else section.pass_foreign(index, _ROWS)
+    if following < len(lines) and _THREAD.match(lines[following]):
+        return _read_rows(section, following, _Table(pid, command))
     return index
 
 

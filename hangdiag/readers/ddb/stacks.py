@@ -41,6 +41,8 @@ _LONGEST_GAP = 4
 _TAIL = 26
 # letters between the name and its offset were lost
 _DAMAGED = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) [\w.$@]{0,60}\+(?P<offset>0x[0-9a-f]+)/frame 0x")
+# the author left out what is between two frames
+_ELIDED = lazy(r"([A-Za-z_][\w.$@]*)\(\) ?(?:\.{3}|\u2026|\[\.{3}\]) ?([A-Za-z_][\w.$@]*)\(\)\s*\Z")
 _BROKEN_TAIL = lazy(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
 _TAIL_REST = lazy(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\s*\Z")
 _BROKEN_HEAD = lazy(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
@@ -117,6 +119,9 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
                 break
         elif frames and following > index:
             index = following
+        elif (elided := _ELIDED.match(line)) is not None:
+            frames += (Frame(elided.group(1)), Frame(elided.group(2)))
+            index += 1
         elif frames and not line.strip() and _goes_on(lines, index, len(frames)):
             index += 1
         else:
@@ -221,13 +226,12 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
 def _extend(section: Section, gap: list[str], frames: tuple[Frame, ...], where: Where) -> bool:
     """Append frames to the stack that the lines of ``gap`` broke off: a console that is in use."""
     before = section.context.get("ddb last thread")
-    if not isinstance(before, Thread) or not frames or (before.frames and frames[0].function in BEGINNINGS):
+    if not isinstance(before, Thread) or not frames:
         return False
+    if not all(line.strip() for line in gap) and (before.tid is None or frames[0].function in BEGINNINGS):
+        return False  # a blank line parts one stack from another
     thread = replace(before, frames=before.frames + frames, stack_where=before.stack_where or where)
     if before.tid is None:
-        # nothing tells whose either part is: only what was printed without a break may be one
-        if not all(line.strip() for line in gap):
-            return False
         thread = replace(thread, where=(*before.where, where))
         if not section.draft.replace_thread(before, thread):
             return False

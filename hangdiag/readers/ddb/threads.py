@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from hangdiag.model import LockFact, Thread
-from hangdiag.readers.ddb.stacks import has_tail_in, parse_frame
+from hangdiag.model import Frame, LockFact, Thread
+from hangdiag.readers.ddb.stacks import has_tail_in, parse_frame, read_frames
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
@@ -28,15 +28,24 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
         return start
     known: dict[str, object] = {"tid": int(found.group(1)), "address": int(found.group(2), 16)}
     index = start + 1
+    begin = start
+    places = []
     lines = section.lines
     while index < len(lines):
         field = _FIELD.match(lines[index])
         if field is None:
-            break
+            following = section.pass_foreign(index, _FIELD)
+            if following == index:
+                break
+            if index > begin:
+                places.append(section.where(begin, index))
+            begin = index = following
+            continue
         _take(known, *field.groups())
         index += 1
-    where = section.where(start, index)
-    section.draft.add_threads([Thread(**known, where=(where,))])  # type: ignore[arg-type]
+    where = section.where(begin, index)
+    places.append(where)
+    section.draft.add_threads([Thread(**known, where=tuple(places))])  # type: ignore[arg-type]
     lock = known.get("lock")
     if isinstance(lock, str):
         section.draft.add_lock(LockFact(name=lock, waiters=(int(found.group(1)),), where=where))
@@ -98,17 +107,23 @@ def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
         frame = parse_frame(text.partition("/frame")[0])
         if index + 1 < len(lines) and frame is not None and has_tail_in(lines[index], lines[index + 1]):
             index += 1
+        frames: tuple[Frame, ...] = (frame,) if frame is not None else ()
+        if frame is not None:
+            # arm64's db_trace_thread does not count: the whole stack follows
+            more, following = read_frames(section, index + 1)
+            frames, index = frames + more, following - 1
         where = section.where(begin, index + 1)
         threads.append(
             Thread(
                 tid=int(row.group("tid")),
                 address=int(row.group("td"), 16),
-                frames=(frame,) if frame is not None else (),
+                frames=frames,
                 where=(where,),
-                stack_where=where if frame is not None else None,
+                stack_where=where if frames else None,
             )
         )
         index += 1
+    section.context["ddb open stack"] = None
     section.draft.add_threads(threads)
     return index
 
