@@ -105,7 +105,7 @@ class Section:
                     if not before:
                         self.draft.note_prose(lines[begin:index])
                     if first <= last:
-                        why = "looks like a trace" if before else reason
+                        why = "looks like a trace" if before and reason == "prose" else reason
                         self.draft.unread.append(Unread(Where(self.source, first, last), why, before))
                         lowest = last + 1
                 begin = index
