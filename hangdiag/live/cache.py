@@ -49,6 +49,11 @@ class Remembered:
             missing = [index for index in missing if found[index] is None]
         return found
 
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """What was read, as (address, length): to be read once more, in one go."""
+        return sorted({(begin, len(block)) for blocks in self._blocks.values() for begin, block in blocks})
+
     def read_around(self, addresses: Iterable[int]) -> None:
         """Reads the aligned blocks of those ``addresses`` that are not known, if a block costs no more than a question.
 

@@ -45,7 +45,6 @@ def read_vms(
     layouts: dict[str, Layout],
     symbols: dict[str, int],
     notes: list[str],
-    with_vcpus: bool = True,
 ) -> list[RawVm]:
     """All VMs of the host; empty where the kernel has no vmm, or where its symbols are not loaded."""
     head = next((symbols[name] for name in VM_LIST if name in symbols), None)
@@ -85,7 +84,7 @@ def read_vms(
             # Many a file has a list that it calls head.
             notes.append("the list of virtual machines cannot be told from others: no VM was read")
             return []
-        found.append(RawVm(softc, view, _read_vcpus(memory, layouts, view, notes) if with_vcpus else ()))
+        found.append(RawVm(softc, view, _read_vcpus(memory, layouts, view, notes)))
     return found
 
 

@@ -49,9 +49,10 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
     progress("layouts", 0, 1)
     layouts, symbols = ask(memory)
     progress("processes", 0, 1)
-    ahead.read_variables(memory, symbols)
+    ahead.read_variables(memory, symbols, wanted.VM_LIST)
     ahead.read_threads(memory, layouts, symbols)
-    vms_before = vm_reader.read_vms(memory, layouts, symbols, notes, with_vcpus=False)
+    first_look = Remembered(memory)
+    vms_before = vm_reader.read_vms(first_look, layouts, symbols, notes)
     processes = walk_processes(memory, layouts, symbols, notes)
     views = [view for process in processes for view in process.threads]
     if not views:
@@ -88,8 +89,10 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
         host.osreldate,
         notes,
     )
-    # From the source, not from memory of it: what has changed meanwhile matters.
-    machines = _read_machines(source, layouts, symbols, vms_before, threads, arguments, names, notes)
+    # From the source, not from memory of it: what has changed meanwhile matters. All at once: it is one instant's.
+    second_look = Remembered(source)
+    second_look.read(first_look.ranges)
+    machines = _read_machines(second_look, layouts, symbols, vms_before, threads, arguments, names, notes)
     _note_missing_vmm(layouts, symbols, processes, modules, notes)
     return Capture(
         sources=(Source(path=path, format="kgdb", lines=0),),

@@ -253,6 +253,18 @@ def test_neighbours_are_read_together_and_a_hole_costs_nothing_but_time() -> Non
     assert inner.rounds == 3  # type: ignore[attr-defined]
 
 
+def test_what_was_read_is_read_once_more_in_one_go() -> None:
+    inner = HandMade({0x10000: b"a" * 100, 0x90000: b"b" * 100})
+    first = Remembered(inner)
+    for place in (0x10000, 0x90010, 0x90050):
+        first.read([(place, 8)])
+    inner.blocks[0x90000] = b"c" * 100
+    second, rounds = Remembered(inner), inner.rounds
+    second.read(first.ranges)
+    assert second.read([(0x10000, 8), (0x90010, 8), (0x90050, 8)]) == [b"a" * 8, b"c" * 8, b"c" * 8]
+    assert inner.rounds == rounds + 1
+
+
 AMD64 = {
     "trapframe": Layout(
         "trapframe",
