@@ -50,9 +50,16 @@ def _at_begin(common: bool) -> tuple[re.Pattern[str], dict[str, Opener]]:
 
 
 @cache
-def _anywhere() -> tuple[tuple[str, re.Pattern[str], Opener], ...]:
-    """The openers that may begin anywhere in a line, by a needle that the line must hold."""
-    return tuple([(needle, lazy(opener.pattern), opener) for opener in OPENERS for needle in opener.needles])
+def _anywhere(ascii_only: bool) -> tuple[tuple[str, re.Pattern[str], Opener], ...]:
+    """The openers that may begin anywhere in a line, by a needle that the line must hold: one of ASCII, in such a line."""
+    return tuple(
+        [
+            (needle, lazy(opener.pattern), opener)
+            for opener in OPENERS
+            for needle in opener.needles
+            if needle.isascii() or not ascii_only
+        ]
+    )
 
 
 def _ungroup(pattern: str) -> str:
@@ -66,7 +73,7 @@ def find_opener(line: str) -> Opening | None:
         found = expression.match(line)
         if found is not None and found.lastgroup is not None:
             return names[found.lastgroup], found
-    for needle, pattern, opener in _anywhere():
+    for needle, pattern, opener in _anywhere(line.isascii()):
         if needle in line:
             found = pattern.match(line)
             if found is not None:
