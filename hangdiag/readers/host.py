@@ -112,6 +112,7 @@ OPENERS = (
         r"(?:number of |vm exits |total number of |vcpu |Resident memory|Wired memory|[a-z][\w /()-]{8,50} )"
         r"[^\t]{0,60}\t-?\d+\s*\Z",
         _read_statistic,
+        ("\t",),
     ),
     Opener("fence", "console", r"(?:```+|~~~+)\w{0,20}\s*\Z", lambda section, start, match: start + 1),
 )
