@@ -6,9 +6,11 @@ paragraph is judged by its own widest line, and paragraphs of like width speak f
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hangdiag.text.lazy import lazy
 
@@ -34,21 +36,22 @@ _SAMPLE = 2000
 _PLACES = 20
 # How a line begins that stands for itself in one of the formats.
 _BEGIN = (
-    r"`?(?:\s*\Z|\s*#\d+ |\s*[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain)\b|KDB:|--- \w|\(k?gdb\)|db[:>]"
-    r"|\s*\d+ +\d{4,}|\d{6} {10}|\s*\d+ +\d+ +\d+ +\d+ "
-    r"|\[(?:Switching| ?thread| *\d)| ?thread \d|\s+[a-z][a-z ]*: |\s+at /|\s+\d+ \(0x|\$\d+ = "
-    r"|\s*(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
-    r"|exclusive |shared |\s{0,6}[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Za-z_][\w.]*)[ `+(]|\s*\S+`|\s+PC: |\s+\[ |stack pointer|<\d+>"
-    r"|\s*(?:[>*|#;%`]+|//+)(?:\s|\Z)"
+    r"[\s`]{0,24}(?:\Z|#\d+ |[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain)\b|KDB:|--- \w|\(k?gdb\)|db[:>]"
+    r"|\d+ +\d{4,}|\d{6} {10}|\d+ +\d+ +\d+ +\d+ "
+    r"|\[(?:Switching| ?thread| *\d)| ?thread \d|\s{1,24}[a-z][a-z ]*: |\s{1,24}at /|\s{1,24}\d+ \(0x|\$\d+ = "
+    r"|(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
+    r"|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Za-z_][\w.]*)[ `+(]|\S+`"
+    r"|\s{1,24}PC: |\s{1,24}\[ |stack pointer|<\d+>"
+    r"|\s{1,24}\w+ = |No (?:locals|symbol)|\s{1,24}0x[0-9a-f]+ \(tid|(?:[>*|#;%`]+|//+)(?:\s|\Z)"
     # rows of ps and top: a process and its user, a thread and its message, a user and his process
-    r"|\s*\d{1,7} +[a-z][\w-]{0,31} {2,9}-?\d+ +\S|\s*\d{6,7} \S+(?: \S+){0,7} {2,9}\S|[a-z_][\w.-]{0,31} +\d+ +\d+[. ]"
+    r"|\d{1,7} +[a-z][\w-]{0,31} {2,9}-?\d+ +\S|\d{6,7} \S+(?: \S+){0,7} {2,9}\S|[a-z_][\w.-]{0,31} +\d+ +\d+[. ]"
     # times, uptimes and numbers of lines
-    r"|\[[ \d:.]{2,16}\]|\[?\d{4}-\d\d-\d\d[ T]|\[?\d\d:\d\d:\d\d|\[?(?:[A-Z][a-z]{2} ){1,2}[ \d]\d \d\d:|\s*\d+[:\t])"
+    r"|\[[ \d:.]{2,16}\]|\[?\d{4}-\d\d-\d\d[ T]|\[?\d\d:\d\d:\d\d|\[?(?:[A-Z][a-z]{2} ){1,2}[ \d]\d \d\d:|\d+[:\t])"
 )
 _TERMINAL_BEGIN = lazy(_BEGIN)
-# How more lines begin that stand for themselves, which a terminal may break anywhere but a mailer does not.
+# How more lines begin that stand for themselves: a terminal may break anywhere, a mailer only at blanks, which go.
 _MAIL_BEGIN = lazy(
-    rf"{_BEGIN}|[ *] +\d+ +(?:Thread|LWP)|\s+\w+ = |[A-Z][\w ]{{2,30}}:|\t|[a-z][\w ]{{2,16}} = |\S+\(\) at "
+    rf"{_BEGIN}|\s|\*? +\d+ +(?:Thread|LWP)|[A-Z][\w ]{{2,30}}:|[a-z][\w ]{{2,16}} = |\S+\(\) at |\(expected: "
 )
 
 Lines = tuple[list[str], list[int], list[int]]
@@ -88,39 +91,45 @@ class _Evidence:
 
 
 def mend_breaks(
-    lines: list[str], first: Sequence[int], last: Sequence[int], begins: Callable[[str], bool]
+    lines: list[str],
+    first: Sequence[int],
+    last: Sequence[int],
+    begins: Callable[[str], bool],
+    prefix: re.Pattern[str] | None = None,
 ) -> Lines | None:
     """Broken lines joined again, with the original numbers of each; None if there are none.
 
-    ``begins`` tells whether a line can stand for itself.
+    ``begins`` tells whether a line can stand for itself. Where lines have a ``prefix``, those do that have it.
     """
-    wraps, folds = _find_widths(lines, begins)
+    terminal = prefix or _TERMINAL_BEGIN
+    mail = prefix or _MAIL_BEGIN
+    wraps, folds = _find_widths(lines, begins, terminal, mail)
     if not wraps and not folds:
         return None
     joined: list[str] = []
     begin_numbers: list[int] = []
     end_numbers: list[int] = []
     end = 0
-    for start, stop, widest in _paragraphs(lines, 0, len(lines)):
+    for start, stop, widest, indent in _paragraphs(lines, 0, len(lines)):
         if end < start:  # blank lines, and those that are too long
             joined += lines[end:start]
             begin_numbers += first[end:start]
             end_numbers += last[end:start]
         end = stop
-        wrap = widest if widest in wraps else 0
-        fold = 0 if wrap else min((width for width in folds if width >= widest), default=0)
+        wrap = widest if widest - indent in wraps else 0
+        fold = 0 if wrap else indent + min((width for width in folds if width >= widest - indent), default=-indent)
         index = start
         while index < stop:
             parts = [lines[index]]
             begin_numbers.append(first[index])
             while index + 1 < stop and len(parts) < _MOST_PARTS:
-                line, after = lines[index], lines[index + 1]
+                line, after = lines[index], lines[index + 1][indent:]
                 if wrap:
-                    if len(line) != wrap or _TERMINAL_BEGIN.match(after) is not None or _is_like(line, after):
+                    if len(line) != wrap or terminal.match(after) is not None or _is_like(line[indent:], after):
                         break
                     parts.append(after)
                 elif fold:
-                    if not _is_full(line, after, fold) or _MAIL_BEGIN.match(after) is not None or begins(after):
+                    if not _is_full(line, after, fold) or mail.match(after) is not None or begins(after):
                         break
                     parts.append(" " + after.strip())
                 else:
@@ -137,8 +146,8 @@ def mend_breaks(
     return joined, begin_numbers, end_numbers
 
 
-def _paragraphs(lines: list[str], begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Begin and end of each run of lines that are neither blank nor wider than a terminal, and its widest line."""
+def _paragraphs(lines: list[str], begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Runs of lines that are neither blank nor wider than a terminal: begin, end, widest line, common indentation."""
     start = -1
     widest = 0
     for index in range(begin, end):
@@ -146,7 +155,7 @@ def _paragraphs(lines: list[str], begin: int, end: int) -> Iterator[tuple[int, i
         length = len(line)
         if length > _WIDEST or not length or line.isspace():
             if start >= 0:
-                yield start, index, widest
+                yield start, index, widest, _indentation(lines, start, index)
                 start = -1
             widest = 0
         elif start < 0:
@@ -155,7 +164,18 @@ def _paragraphs(lines: list[str], begin: int, end: int) -> Iterator[tuple[int, i
         elif length > widest:
             widest = length
     if start >= 0:
-        yield start, end, widest
+        yield start, end, widest, _indentation(lines, start, end)
+
+
+def _indentation(lines: list[str], start: int, stop: int) -> int:
+    """How many blanks all lines begin with."""
+    least = _WIDEST
+    for index in range(start, stop):
+        line = lines[index]
+        if line[0] not in " \t":
+            return 0
+        least = min(least, len(line) - len(line.lstrip()))
+    return least
 
 
 def _windows(count: int) -> list[tuple[int, int]]:
@@ -167,24 +187,31 @@ def _windows(count: int) -> list[tuple[int, int]]:
     return [(0, _SAMPLE), *((place, place + size) for place in range(_SAMPLE, count - size, step))]
 
 
-def _find_widths(lines: list[str], begins: Callable[[str], bool]) -> tuple[set[int], set[int]]:
+def _find_widths(
+    lines: list[str], begins: Callable[[str], bool], terminal: re.Pattern[str], mail: re.Pattern[str]
+) -> tuple[set[int], set[int]]:
     """The widths at which terminals and mailers broke paragraphs of ``lines``."""
     evidence = _Evidence()
     for begin, end in _windows(len(lines)):
-        for start, stop, widest in _paragraphs(lines, begin, end):
+        for start, stop, widest, indent in _paragraphs(lines, begin, end):
             if stop - start > 1 and widest >= _NARROWEST:
-                _look_at(evidence, lines, start, stop, widest, begins)
+                paragraph = [line[indent:] for line in lines[start:stop]] if indent else lines[start:stop]
+                _look_at(evidence, paragraph, widest - indent, begins, terminal, mail)
     wraps = {width for width in evidence.broken if evidence.is_wrap(width)}
     folds = {width for width in evidence.folds if width not in wraps and evidence.is_fold(width)}
     return wraps, folds
 
 
 def _look_at(
-    evidence: _Evidence, lines: list[str], start: int, stop: int, widest: int, begins: Callable[[str], bool]
+    evidence: _Evidence,
+    lines: list[str],
+    widest: int,
+    begins: Callable[[str], bool],
+    terminal: re.Pattern[str],
+    mail: re.Pattern[str],
 ) -> None:
     parts = 0
-    for index in range(start, stop - 1):
-        line, after = lines[index], lines[index + 1]
+    for line, after in pairwise(lines):
         full = len(line) == widest
         if not full and widest > _WIDEST_FOLD:
             parts = 0
@@ -194,11 +221,11 @@ def _look_at(
             # a table, or a log of lines that are alike
             evidence.whole[widest] += parts
             parts = 0
-        if _TERMINAL_BEGIN.match(after) is not None or _is_like(line, after):
+        if terminal.match(after) is not None or _is_like(line, after):
             evidence.whole[widest] += full
             continue
         evidence.broken[widest] += full
-        if widest > _WIDEST_FOLD or _MAIL_BEGIN.match(after) is not None or begins(after):
+        if widest > _WIDEST_FOLD or mail.match(after) is not None or begins(after):
             continue
         if _is_full(line, after, widest):
             evidence.folds[widest] += 1

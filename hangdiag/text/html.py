@@ -6,6 +6,10 @@ import re
 from collections.abc import Sequence
 
 from hangdiag.text.lazy import lazy
+from hangdiag.text.terminal import LETTERS
+
+#: A text may be escaped so many times.
+_LEVELS = 3
 
 # only names of real tags: "<optimized out>", "<running>" and "<signal handler called>" are none
 _TAG = lazy(
@@ -30,25 +34,32 @@ def strip_lines(
     lines: Sequence[str], first: Sequence[int], last: Sequence[int]
 ) -> tuple[list[str], list[int], list[int]]:
     """Lines without tags and entities, with the original numbers of each; ``<br>`` ends a line."""
-    import html
-
     stripped: list[str] = []
     begins: list[int] = []
     ends: list[int] = []
     for index, line in enumerate(lines):
-        parts = [line]
-        if "<" in line:
-            parts = [_TAG.sub("", part) for part in _BREAK.sub("\n", line).split("\n")]
-            if len(parts) > 1:
-                parts = [part for part in parts if part.strip()] or [""]
-        for part in parts:
-            if "&" in part:
-                # pages escaped twice exist; "&amp;gt;" is one of theirs
-                part = html.unescape(part)
-                if _ENTITY.search(part):
-                    part = html.unescape(part)
-                part = part.replace("\u00a0", " ").replace("\n", " ")
+        for part in _strip(line, _LEVELS) if "<" in line or "&" in line else (line,):
             stripped.append(part)
             begins.append(first[index])
             ends.append(last[index])
     return stripped, begins, ends
+
+
+def _strip(line: str, levels: int) -> list[str]:
+    """The lines that a browser makes of ``line``; pages escaped twice exist, ``&amp;gt;`` is one of theirs."""
+    parts = [line]
+    if "<" in line:
+        parts = [_TAG.sub("", part) for part in _BREAK.sub("\n", line).split("\n")]
+        if len(parts) > 1:
+            parts = [part for part in parts if part.strip()] or [""]
+    import html
+
+    made: list[str] = []
+    for part in parts:
+        if "&" in part:
+            part = html.unescape(part).translate(LETTERS).replace("\n", " ")
+            if levels > 1 and (_TAG.search(part) or _ENTITY.search(part)):
+                made += _strip(part, levels - 1)
+                continue
+        made.append(part)
+    return made

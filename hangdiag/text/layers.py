@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
-from hangdiag.text.breaks import Lines
+from hangdiag.text.breaks import Lines, mend_breaks
 from hangdiag.text.lazy import lazy
 from hangdiag.text.literal import split_literal
 from hangdiag.text.page import Page, mend
@@ -32,7 +32,7 @@ _PREFIXES: dict[str, str] = {
     "epoch": r"\d{10}\.\d{1,9}:?",
     "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM)(?=\s|\Z)",
     "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|\Z|-(?=[#A-Za-z ]))|L\d+:",
-    "count": r" {0,8}\d{1,7}(?=  ?\S| {3}|\Z)",
+    "count": r" {0,8}\d{1,7}(?= |\Z)",
     "bullet": r"[-+•·‣](?=[ \t])|\d{1,3}\.(?= )",
     "code": r"`{1,2}(?!`)",
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
@@ -63,6 +63,9 @@ _MARKS = (
     " at ", "\\n", "$1 = ", "Id ", " = ", "LWP", "STATE", "frame #", "mutex", "`", "<running>", "lock order", "cpuid",
     " D", "0:00", " state ", '"procstat"', '"process-', "<proc",
 )  # fmt: skip
+#: One level of a quote, and so many levels that are looked at one by one.
+_QUOTE = lazy(r" ?>")
+_LEVELS = 6
 #: A line may lie under so many layers.
 _DEPTH = 5
 #: Lines that layers are taken off, as a multiple of the page's lines, so that work stays linear.
@@ -82,6 +85,8 @@ class Peeler:
     opens: Callable[[str], bool]
     begins: Callable[[str], bool]
     work: int = 0
+    #: lines in the block that had no prefix: they are no rests of those that had one
+    strangers: set[str] = field(default_factory=set)
 
     def uncover(self, index: int) -> bool:
         """Can line ``index``, which cannot be read as it stands, be read now?"""
@@ -110,8 +115,7 @@ class Peeler:
 
     def _apply(self, layer: str, index: int) -> None:
         if layer in _PREFIXES:
-            end = self._take_prefix(layer, index)
-            self._mend(index, end)
+            self._mend(index, self._take_prefix(layer, index))
         elif layer == "indent":
             self._mend(index, self._dedent(index))
         elif layer == "lost":
@@ -123,35 +127,76 @@ class Peeler:
 
     def _take_prefix(self, layer: str, index: int) -> int:
         """Take a prefix off the block that begins at line ``index``; returns where the block ends."""
-        lines = self.page.lines
         pattern = _compiled()[layer]
+        if layer != "quote":
+            return self._take(layer, pattern, index)
+        # one level after the other: lines of a level may have been folded into a lower one
+        levels = pattern.match(self.page.lines[index])
+        end = index + 1
+        for _ in range(min(levels.group().count(">"), _LEVELS) - 1 if levels is not None else 0):
+            self._mend(index, self._take(layer, _QUOTE, index))
+        return self._take(layer, pattern, index) if pattern.match(self.page.lines[index]) else end
+
+    def _take(self, layer: str, pattern: re.Pattern[str], index: int) -> int:
+        lines = self.page.lines
+        end = self._end_of_block(pattern, index)
+        if layer != "code":
+            end = self._unbreak(pattern, index, end)
         changed = []
         blank = True
-        place = index
-        for place in range(index, len(lines)):
+        self.strangers = set()
+        for place in range(index, end):
             line = lines[place]
             found = pattern.match(line)
-            if found is not None:
+            if found is None:
+                self.strangers.add(line)
+            else:
                 rest = line[found.end() :]
                 lines[place] = rest.rstrip("`") if layer == "code" else rest
                 changed.append(place)
                 if rest and rest[0] not in " \t":
                     blank = False
-            elif place - changed[-1] > _GAP:
-                break
-        self.work += place + 1 - index
         if blank:
             for place in changed:
                 lines[place] = lines[place][1:]
-        return changed[-1] + 1
+        return end
+
+    def _end_of_block(self, pattern: re.Pattern[str], index: int) -> int:
+        """The line behind the last of those that have a prefix, a few without it left aside."""
+        lines = self.page.lines
+        last = index
+        place = index
+        while place < len(lines) and place - last <= _GAP:
+            if pattern.match(lines[place]) is not None:
+                last = place
+            place += 1
+        self.work += place - index
+        return last + 1
+
+    def _unbreak(self, prefix: re.Pattern[str], start: int, end: int) -> int:
+        """Join lines that were broken when they had the prefix, so that their rests have none; returns the block's end."""
+        page = self.page
+        if end < len(page.lines):
+            end += 1  # the rest of the last one
+        lines = page.lines[start:end]
+        if all(prefix.match(line) for line in lines[:-1] if line):
+            return end - 1 if end > start + 1 and prefix.match(page.lines[end - 1]) is None else end
+        mended = mend_breaks(lines, page.first[start:end], page.last[start:end], self.begins, prefix)
+        if mended is None:
+            return end
+        self._replace(start, end, mended)
+        return start + len(mended[0])
 
     def _mend(self, start: int, end: int) -> None:
         """Mend what was broken, spaced or encoded before the layer was put around it."""
         page = self.page
         lines = page.lines[start:end]
-        mended = mend(lines, page.first[start:end], page.last[start:end], self.begins, "\n".join(lines))
+        mended = mend(lines, page.first[start:end], page.last[start:end], self._begins, "\n".join(lines))
         if mended is not None:
             self._replace(start, end, mended)
+
+    def _begins(self, line: str) -> bool:
+        return line in self.strangers or self.begins(line)
 
     def _replace(self, start: int, end: int, by: Lines) -> None:
         page = self.page

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hangdiag.text.lazy import lazy
+from hangdiag.text.terminal import clean_line
 
 # an equals sign that is neither an escape nor a soft break
 _PLAIN = lazy(r"=(?![0-9A-F]{2}|\Z)")
@@ -61,8 +62,10 @@ def decode_lines(
             parts.append(line[:-1] if soft else line)
             if soft and index + 1 < stop:
                 continue
-            decoded.append(_decode("".join(parts)))
-            ends.append(last[index])
+            whole = clean_line(_decode("".join(parts)))
+            decoded += whole
+            begins += begins[-1:] * (len(whole) - 1)
+            ends += [last[index]] * len(whole)
             parts = []
     decoded += lines[end:]
     begins += first[end:]
@@ -76,4 +79,4 @@ def _decode(line: str) -> str:
     import quopri
 
     decoded = quopri.decodestring(line.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
-    return decoded.replace("\u00a0", " ").replace("\n", " ")
+    return decoded.replace("\n", " ")

@@ -10,12 +10,12 @@ _NOISE = lazy(
     r"[> ]{0,8}\[-- .{1,120}\]\s*\Z|\[SOL Session |\[Enter `\^Ec\?' for help\]"
     r"|.{0,60}\b(?:last )?message repeated \d{1,7} times?\b"
 )
-_MARKS = ("[-- ", "[SOL ", "[Enter `", "message repeated ")
+_MARKS = ("[-- ", "[SOL ", "[Enter `")
 
 
 def has_noise(text: str) -> bool:
     """May there be such lines in ``text``?"""
-    return any(mark in text for mark in _MARKS)
+    return ("[" in text and any(mark in text for mark in _MARKS)) or "message repeated" in text
 
 
 def drop_noise(

@@ -35,7 +35,7 @@ def make_page(text: str, first_line: int = 1, begins: Callable[[str], bool] = _n
     """
     if "\r" in text:
         text = terminal.join_line_ends(text)
-    if "\\n" in text and text.count("\\n") > 3 * (text.count("\n") + 1):
+    if "\\" in text and text.count("\\n") > 3 * (text.count("\n") + 1):
         return _make_page_of_literal(text, first_line, begins)
     if terminal.is_plain(text):
         lines = text.split("\n")
@@ -62,11 +62,12 @@ def mend(
     ``text`` is what to look through for the letters that they leave.
     """
     whole: Lines | None = None
-    if "=3D" in text or "=\n" in text:
+    # to look for one letter first is ten times as fast
+    if "=" in text and ("=3D" in text or "=\n" in text):
         runs = mail.quoted_printable(lines)
         if runs:
             whole = lines, first, last = mail.decode_lines(lines, first, last, runs)
-    if "\\n" in text:
+    if "\\" in text and "\\n" in text:
         split = split_lines(lines, first, last, begins)
         if split is not None:
             whole = lines, first, last = split
@@ -74,6 +75,8 @@ def mend(
         whole = lines, first, last = noise.drop_noise(lines, first, last)
     if html.is_html(text):
         whole = lines, first, last = html.strip_lines(lines, first, last)
+    if " \n" in text:
+        lines = ["" if line.isspace() else line for line in lines]
     spaced = spacing.double_spaced(lines)
     if spaced:
         whole = lines, first, last = spacing.drop_blanks(lines, first, last, spaced)

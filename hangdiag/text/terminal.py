@@ -13,15 +13,16 @@ _PAGER = lazy(r"--More--(?:(?:[ \t]*\r)+|(?: {8})?)")
 # gdb's own pager
 _GDB_PAGER = lazy(r"--Type <(?:RET|return)>[^\n-]*--[ \t]*")
 _LESS_PAGER = lazy(r"\A:\Z|\A(?:lines \d+-\d+.*|\(END\))\Z")
-_LETTERS = str.maketrans(
+LETTERS = str.maketrans(
     {
-        "\x00": None, "\x07": None, "\u00a0": " ", "\u202f": " ", "\u2007": " ", "\u2009": " ", "\u3000": " ",
+        "\x00": None, "\x07": None, "\x0c": None, "\u00a0": " ", "\u202f": " ", "\u2007": " ", "\u2009": " ", "\u3000": " ",
         "\ufeff": None, "\u200b": None, "\u200c": None, "\u200d": None, "\u2060": None, "\u00ad": None,
         "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2013": "-", "\u2014": "-",
         "\u2212": "-", "\u2026": "...", "\uff1a": ":", "\uff08": "(", "\uff09": ")",
     }
 )  # fmt: skip
-_BREAKS = lazy("[\r\x0b\x0c\x85\u2028\u2029]")
+_LONGEST_PREFIX = 60
+_BREAKS = lazy("[\r\x0b\x85\u2028\u2029]")
 #: What makes a text need cleaning; searched one by one, which is ten times as fast as one expression.
 _UNUSUAL = ("\x1b", "\x00", "\x08", "\r", "\x0b", "\x0c", "\x07", "--More--")
 
@@ -43,34 +44,44 @@ def is_plain(text: str) -> bool:
 
 def clean_lines(text: str, first_line: int = 1) -> tuple[list[str], list[int]]:
     """The cleaned lines of ``text`` and the original number of each."""
-    lines = []
-    numbers = []
-    for number, raw in enumerate(text.split("\n"), first_line):
-        line = raw
-        if not line.isascii() or "\x00" in line or "\x07" in line:
-            line = line.translate(_LETTERS)
-        if "\x1b" in line:
-            line = _ESCAPES.sub("", line)
-        if "\x08" in line:
-            line = _overstrike(line)
-        if "--" in line:
-            line = _PAGER.sub("\n", line)
-            line = _GDB_PAGER.sub("\n", line)
-            if "\n" in line:
-                line = line.replace("\n", "\r").strip("\r")
-        if "\r" in line or not line.isprintable():
-            # what a lone CR separates was written one over the other; readers want each part
-            for part in _BREAKS.split(line):
-                if part or part == line:
-                    lines.append(part)
-                    numbers.append(number)
-        else:
+    lines: list[str] = []
+    numbers: list[int] = []
+    for number, line in enumerate(text.split("\n"), first_line):
+        if line.isascii() and line.isprintable() and "--" not in line:
             lines.append(line)
+            numbers.append(number)
+            continue
+        for part in clean_line(line):
+            lines.append(part)
             numbers.append(number)
     if lines and not lines[-1]:
         lines.pop()
         numbers.pop()
     return lines, numbers
+
+
+def clean_line(line: str) -> list[str]:
+    """The lines that a terminal would show of ``line``, as simple letters."""
+    if not line.isascii() or "\x00" in line or "\x07" in line or "\x0c" in line:
+        line = line.translate(LETTERS)
+    if "\x1b" in line:
+        line = _ESCAPES.sub("", line)
+    if "\x08" in line:
+        line = _overstrike(line)
+    if "--" in line:
+        line = _GDB_PAGER.sub("\n", _PAGER.sub(_without_pager, line))
+        if "\n" in line:
+            line = line.replace("\n", "\r").strip("\r")
+    if line.isprintable() or ("\r" not in line and _BREAKS.search(line) is None):
+        return [line]
+    # what a lone CR separates was written one over the other; readers want each part
+    return [part for part in _BREAKS.split(line) if part or part == line] or [""]
+
+
+def _without_pager(found: re.Match[str]) -> str:
+    """What stands before the pager on its line is a logger's prefix: it belongs to the next line."""
+    before = found.string[: found.start()]
+    return "" if len(before) <= _LONGEST_PREFIX and "(" not in before and "0x" not in before else "\n"
 
 
 def _overstrike(line: str) -> str:
