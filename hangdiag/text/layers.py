@@ -61,7 +61,8 @@ _MARKS = (
     "0x", "() at ", "KSTACK", "db>", "gdb)", "lldb)", "mi_switch", "(pid ", "pid ", "tid ", "Thread ", "thread #", "#0 ",
     "db:", "panic: ", "KDB: ", "load: ", "FreeBSD ", "BOOT>>", "->", "→", "<-", "COMMAND", "WCHAN", "```", "~~~", "locks:",
     " at ", "\\n", "$1 = ", "Id ", " = ", "LWP", "STATE", "frame #", "mutex", "`", "<running>", "lock order", "cpuid",
-    " D", "0:00", " state ", '"procstat"', '"process-', "<proc",
+    " D", "0:00", " state D", " state R", " state S", " state T", " state L", " state I", " state W", " state Z",
+    '"procstat"', '"process-', "<proc",
 )  # fmt: skip
 #: One level of a quote, and so many levels that are looked at one by one.
 _QUOTE = lazy(r" ?>")
