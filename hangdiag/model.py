@@ -68,6 +68,16 @@ class Frame:
             return None
 
 
+#: Functions that are on every stack of a kernel thread that a debugger unwound to one of its ends.
+_KERNEL = frozenset(
+    {
+        "mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline", "fork_exit", "trap",
+        "calltrap", "cpustop_handler", "amd64_syscall", "fast_syscall_common", "Xfast_syscall", "syscall",
+        "Xint0x80_syscall", "do_el0_sync", "handle_el0_sync", "kdb_enter", "panic",
+    }
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Thread:
     """A kernel thread: who it is, what state it was in, its stack (innermost frame first).
@@ -104,13 +114,21 @@ class Thread:
 
     @property
     def is_user_stack(self) -> bool:
-        """Is this the stack of a debugged program, not of the kernel? Tells by addresses and libraries."""
+        """Is this the stack of a debugged program, not of the kernel? Tells by addresses, libraries and sources.
+
+        Where a 32-bit kernel lies (0xc0000000, and anywhere in i386 since 12), a program may lie too.
+        """
+        low = False
         for frame in self.frames[:3]:
-            if frame.address is not None and (frame.address < 1 << 47 or frame.address in _ILLUMOS_USER):
-                return frame.address > 1 << 16
+            if frame.address is not None:
+                if frame.address >= 1 << 47 and frame.address not in _ILLUMOS_USER:
+                    return False
+                low = low or frame.address > 1 << 16
             if frame.module is not None and ".so" in frame.module:
                 return True
-        return False
+        return low and not any(
+            frame.function in _KERNEL or (frame.file is not None and "/sys/" in frame.file) for frame in self.frames
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ def classify(capture: Capture, matcher: Matcher) -> tuple[Wait, ...]:
 
 def classify_thread(thread: Thread, matcher: Matcher) -> Wait:
     """The wait of one thread."""
-    if thread.stack_of_debugger:
-        # its stack is not its own: only what ps told counts
+    if thread.stack_of_debugger or thread.is_user_stack:
+        # its stack is not its own, or not the kernel's: only what ps told counts
         thread = Thread(
             thread.pid, thread.tid, thread.address, thread.command, thread.name, thread.state, thread.interruptible,
             thread.wmesg, thread.wmesg_cut, thread.wchan, thread.lock, thread.cpu,

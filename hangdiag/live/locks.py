@@ -10,27 +10,15 @@ and lockmgr.h.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hangdiag.live import read_mostly
 from hangdiag.live.memory import KernelMemory, Layout
 from hangdiag.live.structs import View, read_strings, read_views
+from hangdiag.lockwords import FAMILY, WORD, decode_word, lock_class
 from hangdiag.model import Frame, LockFact
 
-# sys/sys/lock.h: LO_CLASSMASK and LO_CLASSSHIFT; the order is that of lock_classes[] in sys/kern/subr_lock.c.
-_CLASS_SHIFT, _CLASS_MASK = 24, 0x0F
-_CLASSES = ("spin mutex", "sleep mutex", "sx", "rm", "sleepable rm", "rw", "lockmgr")
-_FAMILY = {
-    "spin mutex": "mtx",
-    "sleep mutex": "mtx",
-    "sx": "sx",
-    "rw": "rw",
-    "lockmgr": "lockmgr",
-}
-_WORD = {"mtx": "mtx_lock", "sx": "sx_lock", "rw": "rw_lock", "lockmgr": "lk_lock"}
-# Threads are aligned beyond the flags (UMA_ALIGN), and the number of flag bits grew: try the narrower mask first.
-_FLAG_MASKS = {"mtx": (0x7,), "sx": (0xF, 0x1F), "rw": (0xF, 0x1F), "lockmgr": (0xF, 0x1F)}
 _LOCKMGR_SLEEPERS = frozenset(
     {
         *("sleeplk", "lockmgr_xlock_hard", "lockmgr_slock_hard", "lockmgr_upgrade", "lockmgr_lock_flags"),
@@ -38,10 +26,6 @@ _LOCKMGR_SLEEPERS = frozenset(
     }
 )
 _LOCK_FUNCTION = re.compile("sx_|lockmgr|sleeplk|rm_")
-_SHARED = 0x1
-# An address is 64 bits; LK_KERNPROC is ((struct thread *)-1), a lock that no thread owns.
-_ALL_ONES = (1 << 64) - 1
-_FREEBSD_12 = 1_200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +37,6 @@ class LockedThread:
     view: View
     state: str | None
     frames: tuple[Frame, ...]
-
-
-def lock_class(flags: int) -> str | None:
-    """The class name that ddb prints for ``lo_flags``; None if it is none."""
-    index = flags >> _CLASS_SHIFT & _CLASS_MASK
-    return _CLASSES[index] if index < len(_CLASSES) else None
-
-
-def decode_word(
-    family: str, word: int, threads: Mapping[int, int | None], osreldate: int | None
-) -> tuple[str | None, int | None]:
-    """(state, owner's struct thread) of a lock word.
-
-    ``family`` is ``mtx``, ``sx``, ``rw`` or ``lockmgr``; ``threads`` maps known struct threads to tids. The
-    state is one of :class:`~hangdiag.model.LockFact`; the owner is None unless the lock is held exclusively.
-    """
-    if family == "mtx":
-        owner = word & ~0x7
-        if owner:
-            return "exclusive", owner
-        if osreldate is not None and osreldate < _FREEBSD_12:
-            # Until 11 MTX_UNOWNED is 4 and MTX_DESTROYED is MTX_CONTESTED | MTX_UNOWNED.
-            return ("destroyed" if word == 0x6 else "unlocked"), None
-        return ("destroyed" if word & 0x4 else "unlocked"), None
-    if word & _SHARED:
-        # The count of sharers stands above the flags: shift 5, 4 in older lockmgr and sx locks.
-        return ("shared" if word & ~0x1F or word & 0x10 else "unlocked"), None
-    if family in ("sx", "rw") and word & ~0x1F == 0:
-        return "destroyed", None
-    for mask in _FLAG_MASKS[family]:
-        if family == "lockmgr" and word | mask == _ALL_ONES:
-            return "kernproc", None
-        if word & ~mask in threads:
-            return "exclusive", word & ~mask
-    return "exclusive", word & ~_FLAG_MASKS[family][-1]
 
 
 def read_locks(
@@ -127,7 +76,7 @@ def read_locks(
         name = names.get(view.unsigned("lo_name") or 0)
         kind = _class_of(view)
         state, owner = None, None
-        family = _FAMILY.get(kind or "")
+        family = FAMILY.get(kind or "")
         if family is not None and address in words:
             state, owner = decode_word(family, words[address], tids, osreldate)
         sharers = tuple(tid for reader in readers.get(address, ()) if (tid := tids.get(reader)) is not None)
@@ -228,11 +177,11 @@ def _read_words(memory: KernelMemory, layouts: dict[str, Layout], objects: dict[
     """The lock word of each lock object (it is the first member of its lock)."""
     places: dict[int, tuple[int, int]] = {}
     for address, view in objects.items():
-        family = _FAMILY.get(_class_of(view) or "")
+        family = FAMILY.get(_class_of(view) or "")
         layout = layouts.get(family or "")
-        if family is None or layout is None or not layout.has("lock_object", _WORD[family]):
+        if family is None or layout is None or not layout.has("lock_object", WORD[family]):
             continue
-        word = layout.fields[_WORD[family]]
+        word = layout.fields[WORD[family]]
         places[address] = (address - layout.fields["lock_object"].offset + word.offset, word.size)
     blocks = memory.read(list(places.values()))
     order = "big" if memory.byte_order == "big" else "little"

@@ -22,6 +22,7 @@ from hangdiag.readers.merging import (
     merge_told,
 )
 from hangdiag.readers.rows import are_another_look, note_rows
+from hangdiag.readers.vms import join_vms
 
 if TYPE_CHECKING:
     from hangdiag.readers.prose.release import Mention
@@ -55,7 +56,7 @@ class Draft:
 
     def pass_time(self) -> None:
         """The machine ran on, or was booted again: a thread that is described anew is in a new instant."""
-        self._time_passed = True
+        self._time_passed = bool(self.now.threads)
 
     def add_threads(self, threads: Iterable[Thread], table: str | None = None) -> None:
         """Merge a section of threads. ``table`` names a tool that prints each thread once:
@@ -252,7 +253,7 @@ class Draft:
                     processes=_without(instant.processes.values(), {item.where for item in homeless}),
                     threads=tuple(threads),
                     locks=tuple(dict.fromkeys(instant.locks)),
-                    vms=tuple(instant.vms.values()),
+                    vms=join_vms(instant.vms.values()),
                 )
             )
         unread.sort(key=lambda item: item.where)

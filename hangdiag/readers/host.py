@@ -76,7 +76,8 @@ def _read_sysctl(section: Section, start: int, match: re.Match[str]) -> int:
 
 def _read_boot(section: Section, start: int, match: re.Match[str]) -> int:
     """The kernel was booted: what follows is of another instant than what came before."""
-    section.draft.pass_time()
+    if not section.context.get("message buffer"):
+        section.draft.pass_time()
     return start + 1
 
 

@@ -13,7 +13,7 @@ _THREAD_FIELDS = tuple(
     item.name for item in fields(Thread) if item.name not in ("frames", "where", "stack_where", "stack_of_debugger")
 )
 #: Stacks of fewer frames say little; of two of one time at least this share of functions is the same.
-_TELLING = 4
+TELLING = 4
 _COMMON = 0.5
 #: Places of one thing that are kept at most: more are a hostile input.
 MAX_PLACES = 1000
@@ -54,7 +54,7 @@ def are_different(before: Thread, after: Thread) -> bool:
 
 def _has_moved(before: Thread, after: Thread) -> bool:
     """Are the two stacks of different times? Debuggers differ in inlined frames, but hardly in most of a stack."""
-    if len(before.frames) < _TELLING or len(after.frames) < _TELLING:
+    if len(before.frames) < TELLING or len(after.frames) < TELLING:
         return False
     if before.frames == after.frames or before.stack_of_debugger or after.stack_of_debugger:
         return False
@@ -87,9 +87,11 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
     if before.lock is not None and after.lock is not None and after.lock.startswith(before.lock):
         values["lock"] = after.lock
     stack = before
-    if before.is_user_stack != after.is_user_stack:
-        stack = after if after.frames and before.is_user_stack else before
-    elif len(after.frames) > len(before.frames) or (before.stack_of_debugger and after.frames):
+    if _is_of_another_side(before, after):
+        stack = after if before.is_user_stack else before
+    elif (len(after.frames), _arguments(after)) > (len(before.frames), _arguments(before)) or (
+        before.stack_of_debugger and after.frames
+    ):
         stack = after
     return Thread(
         **values,
@@ -120,6 +122,17 @@ def merge_told(before: Thread, after: Thread) -> Thread:
     return replace(merged, told=True)
 
 
+def _arguments(thread: Thread) -> int:
+    return sum(len(frame.args) for frame in thread.frames)
+
+
+def _is_of_another_side(before: Thread, after: Thread) -> bool:
+    """Is one stack that of the program, the other the kernel's?"""
+    if not before.frames or not after.frames or before.frames[0].function == after.frames[0].function:
+        return False
+    return before.is_user_stack != after.is_user_stack
+
+
 def _merge_with_places(before: Thread, after: Thread) -> Thread:
     return replace(merge_threads(before, after), where=add_places(before.where, after.where))
 
@@ -144,14 +157,19 @@ def finish_threads(instant: Instant) -> list[Thread]:
             for key, thread in instant.threads.items()
         ]
     )
-    threads = _join_cpus(_join_copies(threads))
+    if any(thread.tid is None and thread.frames for thread in threads):
+        from hangdiag.readers.copies import join_copies  # most captures tell whose their stacks are
+
+        threads = join_copies(threads)
+    threads = _join_cpus(threads)
     threads, instant.homeless = join_rows(threads, instant.rows, _merge_with_places)
     threads += _others_counted(threads, instant.counted.values())
     commands = {process.pid: process.command for process in instant.processes.values()}
+    names = {fact.address: fact.name for fact in instant.locks if fact.address is not None and fact.name}
     blocked: dict[int, str] = {}
     for fact in instant.locks:
         for tid in fact.waiters:
-            blocked.setdefault(tid, fact.name or "?")
+            blocked.setdefault(tid, fact.name or names.get(fact.address or 0) or "?")
     finished = []
     for thread in threads:
         command = thread.command
@@ -190,26 +208,6 @@ def _join_addresses(threads: list[Thread]) -> list[Thread]:
             other = joined[target]
             if other is not None:
                 joined[target] = _merge_with_places(other, thread)
-                joined[index] = None
-    return [thread for thread in joined if thread is not None]
-
-
-def _join_copies(threads: list[Thread]) -> list[Thread]:
-    """Leave out stacks of nobody that are copies of a known thread's: quoted once more in the same report."""
-    if all(thread.tid is not None or not thread.frames for thread in threads):
-        return threads
-    known = {
-        tuple(frame.function for frame in thread.frames): index
-        for index, thread in enumerate(threads)
-        if thread.tid is not None and len(thread.frames) >= _TELLING
-    }
-    joined: list[Thread | None] = list(threads)
-    for index, thread in enumerate(threads):
-        if thread.tid is None and thread.address is None and thread.pid is None and thread.cpu is None:
-            target = known.get(tuple(frame.function for frame in thread.frames))
-            other = joined[target] if target is not None else None
-            if target is not None and other is not None:
-                joined[target] = replace(other, where=add_places(other.where, thread.where))
                 joined[index] = None
     return [thread for thread in joined if thread is not None]
 

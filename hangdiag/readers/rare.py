@@ -73,6 +73,23 @@ LIBXO = (
     ),
 )
 
+MI = (
+    Opener("mi-stream", "kgdb", r'~"', _later("gdb.mi", "read_stream")),
+    Opener(
+        "mi-record",
+        "kgdb",
+        r'\d{0,9}\^(?:done|running|connected|error|exit)(?:,|\s*\Z)|[&@]"(?:[^"\\]|\\.)*"\s*\Z'
+        r"|=(?:thread|library|breakpoint|cmd|memory|tsv|record|traceframe)-[a-z-]+(?:,|\s*\Z)|\*(?:stopped|running)(?:,|\s*\Z)",
+        _later("gdb.mi", "read_record"),
+    ),
+    Opener(
+        "mi-command",
+        "kgdb",
+        r"\d{0,9}-(?:stack|thread|data|var|interpreter|exec|gdb|list|file|target|break|environment|enable|inferior|symbol)-[a-z-]+",
+        _later("gdb.mi", "read_command"),
+    ),
+)
+
 DTRACE = (
     Opener(
         "dtrace-stack",

@@ -22,6 +22,7 @@ from hangdiag.text.page import Page, make_page
 _COMMON: tuple[Opener, ...] = (*procstat.OPENERS, *ddb.OPENERS, *gdb.OPENERS)
 _OTHERS: tuple[Opener, ...] = (
     *rare.LLDB,
+    *rare.MI,
     *rare.BHYVECTL,
     *host.OPENERS,
     *procstat_threads.OPENERS,
@@ -37,6 +38,8 @@ OPENERS = _COMMON + _OTHERS
 
 #: A number of more than 4,300 digits cannot be read (sys.set_int_max_str_digits): its line is not either.
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
+#: Openers of lines that may as well be the rest of a folded one.
+_RESTS = frozenset({"bare-stack", "ddb-cdev", "ddb-registers", "gdb-noise", "gdb-remark", "gdb-stopped"})
 
 
 @cache
@@ -88,7 +91,7 @@ def _opens(line: str) -> bool:
 def _begins(line: str) -> bool:
     """Can ``line`` stand for itself? Functions alone may as well be the rest of a line that was folded."""
     found = find_opener(line)
-    return found is not None and found[0].name not in ("bare-stack", "ddb-cdev", "gdb-noise", "ddb-registers")
+    return found is not None and found[0].name not in _RESTS
 
 
 def read_source(
@@ -147,7 +150,7 @@ class Scanner:
                     if unread >= 0:
                         section.note_unread(unread, index if section.loose_end is None else section.loose_end)
                         unread = -1
-                    if opener.format not in formats:
+                    if opener.format and opener.format not in formats:
                         formats.append(opener.format)
                     index = following
                     continue

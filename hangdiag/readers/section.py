@@ -124,7 +124,8 @@ Read = Callable[[Section, int, "re.Match[str]"], int]
 class Opener:
     """``pattern`` must match at the start of a line for ``read`` to be asked.
 
-    ``format`` is the JSON contract's name of the format, and counts where no stacks are.
+    ``format`` is the JSON contract's name of the format, and counts where no stacks are; it is empty
+    for what many programs print.
     A pattern that may begin anywhere in a line is tried only where one of ``needles`` is in it.
     """
 

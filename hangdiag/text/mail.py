@@ -62,7 +62,7 @@ def decode_lines(
             parts.append(line[:-1] if soft else line)
             if soft and index + 1 < stop:
                 continue
-            whole = clean_line(_decode("".join(parts)))
+            whole = clean_line(_decode("".join(parts))) or [""]
             decoded += whole
             begins += begins[-1:] * (len(whole) - 1)
             ends += [last[index]] * len(whole)

@@ -10,8 +10,8 @@ from hangdiag.text.lazy import lazy
 _ESCAPES = lazy(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[()][0-9A-B])")
 # ddb's pager writes "--More--", a CR, blanks over it and another CR (sys/ddb/db_output.c, db_pager).
 _PAGER = lazy(r"--More--(?:(?:[ \t]*\r)+|(?: {8})?)")
-# gdb's own pager
-_GDB_PAGER = lazy(r"--Type <(?:RET|return)>[^\n-]*--[ \t]*")
+# gdb's own pager (gdb/utils.c, prompt_for_continue); that of gdb 6 has a dash more
+_GDB_PAGER = lazy(r"-{2,3}Type <(?:RET|return)>[^\n-]{0,200}-{2,3}[ \t]*(?:[qc](?=\Z|#|\())?")
 _LESS_PAGER = lazy(r"\A:\Z|\A(?:lines \d+-\d+.*|\(END\))\Z")
 LETTERS = str.maketrans(
     {
@@ -61,7 +61,7 @@ def clean_lines(text: str, first_line: int = 1) -> tuple[list[str], list[int]]:
 
 
 def clean_line(line: str) -> list[str]:
-    """The lines that a terminal would show of ``line``, as simple letters."""
+    """The lines that a terminal would show of ``line``, as simple letters: none of a pager's prompt."""
     if not line.isascii() or "\x00" in line or "\x07" in line or "\x0c" in line:
         line = line.translate(LETTERS)
     if "\x1b" in line:
@@ -72,6 +72,8 @@ def clean_line(line: str) -> list[str]:
         line = _GDB_PAGER.sub("\n", _PAGER.sub(_without_pager, line))
         if "\n" in line:
             line = line.replace("\n", "\r").strip("\r")
+            if not line:
+                return []  # a blank line would end the stack that the pager stood in
     if line.isprintable() or ("\r" not in line and _BREAKS.search(line) is None):
         return [line]
     # what a lone CR separates was written one over the other; readers want each part

@@ -15,12 +15,12 @@ from hangdiag.live.elf_symbols import read_variables
 from hangdiag.live.gdb_memory import cpu_threads, lists_kernel_threads
 from hangdiag.live.host import Module, names_by_module
 from hangdiag.live.kld import find_symbols, section_addresses
-from hangdiag.live.locks import decode_word, lock_class
 from hangdiag.live.memory import Field, Layout, Name, Question, Registers
 from hangdiag.live.mi import Answer, _parse, _stream_text, well_formed
 from hangdiag.live.samples import annotate
 from hangdiag.live.structs import bit_set, c_string, read_strings
 from hangdiag.live.unwind import Job, unwind
+from hangdiag.lockwords import decode_word, lock_class
 from hangdiag.model import Capture, Frame, Host, Thread
 
 TEXT = 0xFFFF000000100000

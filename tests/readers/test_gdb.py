@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hangdiag import diagnose
 from hangdiag.readers import read_text
 from hangdiag.readers.gdb.frames import split_arguments
 from hangdiag.readers.gdb.values import parse_value
@@ -28,6 +29,12 @@ Backtrace stopped: Cannot access memory at address 0x8
         ("Thread 45 (Thread 100567):", (None, 100567, None, None)),
         ('Thread 13 (LWP 100571 of process 4094 "vcpu 2"):', (4094, 100571, None, "vcpu 2")),
         ('Thread 13 (LWP 100571 of process 4094 (vcpu 2)):', (4094, 100571, None, "vcpu 2")),
+        ('Thread 13 (Thread 0x801c17400 (LWP 100571 of process 4094 "vcpu 2")):', (4094, 100571, None, "vcpu 2")),
+        ("Thread 13 (Thread 801c17400 (LWP 100571/vcpu 2)):", (None, 100571, None, "vcpu 2")),
+        ("Thread 13 (process 100571):", (None, 100571, None, None)),
+        ("Thread 45 (Thread 100012 (PID=12: intr/swi4: clock (0))):", (12, 100012, "intr", "swi4: clock (0)")),
+        ('Thread 45 (Thread 100567 "vcpu 0" (Sleeping)):', (None, 100567, None, "vcpu 0")),
+        ('Thread 1.45 (Thread 100567 "vcpu 0" (PID=16: bhyve/vcpu 0)):', (16, 100567, "bhyve", "vcpu 0")),
     ],
 )
 def test_who_a_thread_is(header, expected):
@@ -257,6 +264,276 @@ def test_a_walk_with_symbols():
         ("mi_switch", 210, None),
         ("vm_run", 1713, "/boot/kernel/vmm.ko"),
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[Switching to thread 45 (Thread 100567)]\n#0",
+        "[Switching to thread 45 (Thread 100567)]#0",
+        "[Switching to Thread 100567]\n#0",
+        "[Switching to LWP 100567 of process 16]\n#0",
+        "[Current thread is 1 (LWP 100567)]\n#0",
+    ],
+)
+def test_the_thread_that_gdb_switched_to(line):
+    capture = read(
+        f"{line}  sched_switch (td=0x1, newtd=0x0,\n    flags=0)\n    at /usr/src/sys/kern/sched_ule.c:1\n"
+        "(kgdb) bt\n#0  sched_switch (td=0x1, newtd=0x0, flags=0) at /usr/src/sys/kern/sched_ule.c:1\n"
+        "#1  0xffffffff803ab792 in mi_switch (flags=1) at /usr/src/sys/kern/kern_synch.c:436\n",
+        indented=False,
+    )
+    assert (only(capture).tid, functions(only(capture))) == (100567, ["sched_switch", "mi_switch"])
+    assert capture.unread == ()
+
+
+def test_proc_names_the_process_and_gdb_the_thread():
+    capture = read(
+        """
+        (kgdb) proc 2210
+        [Switching to thread 45 (Thread 100567)]
+        #0  sched_switch (td=0x1) at /usr/src/sys/kern/sched_ule.c:2143
+        (kgdb) tid 0xfffff80004c98000
+        invalid thread address
+        """
+    )
+    assert (only(capture).pid, only(capture).tid) == (2210, 100567)
+    assert capture.unread == ()
+
+
+def test_info_threads_of_gdb_6():
+    capture = read(
+        """
+        (kgdb) info threads
+          212 Thread 100571 (PID=1234: bhyve/vcpu 1)  sched_switch (td=0xfffff80004c99000,
+            newtd=<value optimized out>, flags=<value optimized out>)
+            at /usr/src/sys/kern/sched_ule.c:1945
+          211 Thread 100012 (PID=12: intr/swi4: clock (0))  sched_switch (td=0xfffff80004c98000,
+            newtd=<value optimized out>) at /usr/src/sys/kern/sched_ule.c:1945
+        * 2 Thread 100600 (PID=2000: sysctl)  doadump (textdump=<value optimized out>)
+            at pcpu.h:219
+        (kgdb) bt
+        #0  doadump (textdump=<value optimized out>) at pcpu.h:219
+        #1  0xffffffff80951112 in kern_reboot (howto=260) at /usr/src/sys/kern/kern_shutdown.c:451
+        """
+    )
+    assert [(thread.pid, thread.tid, thread.name, functions(thread)[-1]) for thread in capture.threads] == [
+        (1234, 100571, "vcpu 1", "sched_switch"),
+        (12, 100012, "swi4: clock (0)", "sched_switch"),
+        (2000, 100600, "sysctl", "kern_reboot"),
+    ]
+    assert capture.unread == ()
+
+
+@pytest.mark.parametrize(
+    "pager",
+    [
+        "---Type <return> to continue, or q <return> to quit---",
+        "--Type <RET> for more, q to quit, c to continue without paging--",
+        "--Type <RET> for more, q to quit, c to continue without paging--c",
+    ],
+)
+@pytest.mark.parametrize("glued", [False, True])
+def test_the_pager_in_a_stack(pager, glued):
+    if glued:
+        pager = pager.removesuffix("c")
+    first, second, rest = STACK.partition("#1")
+    capture = read(f"Thread 4 (Thread 100567):\n{first}{pager}{'' if glued else chr(10)}{second}{rest}", indented=False)
+    assert len(only(capture).frames) == 5
+    assert capture.unread == ()
+
+
+@pytest.mark.parametrize("gap", ["...\n", "[...]\n", "(...)\n\n", "<snip>\n"])
+def test_frames_left_out(gap):
+    capture = read(f"#2  0xffffffff80b8f2c9 in _cv_wait_sig (cvp=0x1) at a.c:1\n{gap}#5  0xffffffff81ed12a2 in f () at a.c:2\n", indented=False)
+    assert functions(only(capture)) == ["_cv_wait_sig", "f"]
+    assert capture.unread == ()
+
+
+def test_a_frame_that_is_shown_again_is_no_thread():
+    capture = read(
+        """
+        #0  doadump (textdump=1) at /usr/src/sys/kern/kern_shutdown.c:312
+        312\t\tsavectx(&dumppcb);
+        (kgdb) bt
+        #0  doadump (textdump=1) at /usr/src/sys/kern/kern_shutdown.c:312
+        #1  0xffffffff80951112 in kern_reboot (howto=260) at /usr/src/sys/kern/kern_shutdown.c:451
+        #2  0xffffffff80951383 in panic (fmt=0x0) at /usr/src/sys/kern/kern_shutdown.c:687
+        (kgdb) frame 1
+        #1  0xffffffff80951112 in kern_reboot (howto=260) at /usr/src/sys/kern/kern_shutdown.c:451
+        451\t\tdoadump(TRUE);
+        (kgdb) up
+        #2  0xffffffff80951383 in panic (fmt=0x0) at /usr/src/sys/kern/kern_shutdown.c:687
+        687\t\tvpanic(fmt, ap);
+        """
+    )
+    assert len(only(capture).frames) == 3
+    assert capture.unread == ()
+
+
+def test_the_panic_on_the_console_is_of_the_thread_that_dumped():
+    capture = read(
+        """
+        Unread portion of the kernel message buffer:
+        panic: page fault
+        cpuid = 2
+        KDB: stack backtrace:
+        #0 0xffffffff80c694a5 at kdb_backtrace+0x65
+        #1 0xffffffff80c1bb5f at vpanic+0x17f
+        #2 0xffffffff80c1b9d3 at panic+0x43
+        #3 0xffffffff810afdf5 at trap_fatal+0x385
+        #4 0xffffffff810875b8 at calltrap+0x8
+        #5 0xffffffff82a2fa3c at vm_run+0x6ac
+
+        (kgdb) #0  __curthread () at /usr/src/sys/amd64/include/pcpu_aux.h:55
+        #1  doadump (textdump=<optimized out>) at /usr/src/sys/kern/kern_shutdown.c:399
+        #2  0xffffffff80c1bbce in vpanic (fmt=0xffffffff811b2f41 "%s") at /usr/src/sys/kern/kern_shutdown.c:920
+        #3  0xffffffff80c1b9d3 in panic (fmt=<unavailable>) at /usr/src/sys/kern/kern_shutdown.c:844
+        #4  0xffffffff810afdf5 in trap_fatal (frame=0xfffffe0272a57930, eva=40) at /usr/src/sys/amd64/amd64/trap.c:944
+        #5  <signal handler called>
+        #6  vioapic_write (vcpuid=1) at /usr/src/sys/amd64/vmm/io/vioapic.c:396
+        #7  0xffffffff82a2fa3c in vm_run (vm=0xfffffe01f6c00000) at /usr/src/sys/amd64/vmm/vmm.c:1720
+        """
+    )
+    assert functions(only(capture))[:2] == ["__curthread", "doadump"]
+    assert capture.unread == ()
+
+
+def test_acttrace():
+    capture = read(
+        """
+        (kgdb) acttrace
+        Tracing command idle pid 11 tid 100003 (CPU 0)
+        #0  cpustop_handler () at /usr/src/sys/x86/x86/mp_x86.c:1529
+        #1  0xffffffff810f7fc9 in ipi_nmi_handler () at /usr/src/sys/x86/x86/mp_x86.c:1486
+
+        Tracing command "bhyve", '\\000' <repeats 14 times> pid 2210 tid 100860 (CPU 1)
+        #0  cpustop_handler () at /usr/src/sys/x86/x86/mp_x86.c:1529
+        #1  0xffffffff82a4d1a2 in vmx_run (vcpui=0x1) at /usr/src/sys/amd64/vmm/intel/vmx.c:3100
+
+        """
+    )
+    assert [(thread.pid, thread.tid, thread.command, thread.cpu, len(thread.frames)) for thread in capture.threads] == [
+        (11, 100003, "idle", 0, 2), (2210, 100860, "bhyve", 1, 2),
+    ]  # fmt: skip
+    assert capture.unread == ()
+
+
+def test_a_boot_in_the_message_buffer_is_of_the_same_time():
+    stack = "#0  sched_switch (td=0x1) at /usr/src/sys/kern/sched_ule.c:1\n"
+    capture = read(
+        "Unread portion of the kernel message buffer:\nCopyright (c) 1992-2021 The FreeBSD Project.\n\n"
+        "(kgdb) info threads\n  Id   Target Id         Frame \n"
+        "* 1    Thread 100567 (PID=16: bhyve) sched_switch (td=0x1) at sched_ule.c:1\n"
+        f"(kgdb) thread apply all bt\n\nThread 1 (Thread 100567 (PID=16: bhyve)):\n{stack}",
+        indented=False,
+    )
+    assert only(capture).tid == 100567
+
+
+def test_a_stack_that_was_typed_before_info_threads_is_the_current_threads():
+    capture = read(
+        """
+        (kgdb) bt
+        #0  doadump (textdump=1) at /usr/src/sys/kern/kern_shutdown.c:312
+        #1  0xffffffff80951112 in kern_reboot (howto=260) at /usr/src/sys/kern/kern_shutdown.c:451
+        #2  0xffffffff80951383 in vpanic (fmt=0x0) at /usr/src/sys/kern/kern_shutdown.c:687
+        #3  0xffffffff80951393 in panic (fmt=0x0) at /usr/src/sys/kern/kern_shutdown.c:700
+        (kgdb) info threads
+        * 2 Thread 100600 (PID=2000: sysctl)  doadump (textdump=1) at /usr/src/sys/kern/kern_shutdown.c:312
+          1 Thread 100601 (PID=2001: sh)  sched_switch (td=0x1) at /usr/src/sys/kern/sched_ule.c:1
+        """
+    )
+    assert [(thread.tid, len(thread.frames)) for thread in capture.threads] == [(100600, 4), (100601, 1)]
+
+
+@pytest.mark.parametrize("prompt", ["(kgdb) (kgdb) (kgdb)  > > > >", "(kgdb) ", ""])
+def test_a_walk_behind_prompts(prompt):
+    line = "proc[0] pid=982 comm=sleep thr[0] td=0xfffff800b888e780 tid=100411 td_state=1 wchan=0xfffff800037cf600 wmesg=nanslp"
+    thread = only(read(f"{prompt}{line}\n", indented=False))
+    assert (thread.pid, thread.tid, thread.command, thread.wmesg) == (982, 100411, "sleep", "nanslp")
+
+
+def test_columns_made_by_hand():
+    capture = read(
+        """
+        #0  sched_switch          sched_ule.c:1945
+        #1  mi_switch
+        #2  if_detach_internal
+        #3  if_detach             if.c:900
+        """
+    )
+    assert functions(only(capture)) == ["sched_switch", "mi_switch", "if_detach_internal", "if_detach"]
+    assert [frame.line for frame in only(capture).frames] == [1945, None, None, 900]
+    assert capture.unread == ()
+
+
+def test_where_a_live_kernels_debugger_stands_first():
+    capture = read(
+        """
+        # kgdb
+        Reading symbols from /boot/kernel/kernel...
+        sched_switch (td=0xfffff80003a0b740, newtd=0xfffff800036dc000,
+            flags=<optimized out>)
+            at /usr/src/sys/kern/sched_ule.c:2143
+        2143\t\t\tcpuid = PCPU_GET(cpuid);
+        (kgdb) quit
+        """
+    )
+    assert capture.threads == ()
+    assert [item.where.first for item in capture.unread] == [1]
+
+
+def test_garbage_behind_the_system_calls_entry():
+    thread = only(
+        read(
+            """
+            #10 0xffffffff80d5694f in amd64_syscall (td=0xfffff80004c99000) at subr_syscall.c:134
+            #11 0xffffffff80d3bf9b in fast_syscall_common () at /usr/src/sys/amd64/amd64/exception.S:396
+            #12 0xffffffff808527d0 in gdbhack_sys_init ()
+            #13 0x000000000000000a in ?? ()
+            """
+        )
+    )
+    assert functions(thread) == ["amd64_syscall", "fast_syscall_common"]
+
+
+ATTACHED = """Attaching to process 4094
+Reading symbols from /usr/sbin/bhyve...
+[New LWP 100570 of process 4094]
+[Switching to LWP 100570 of process 4094]
+0x0000000801b0d2ca in _kevent () from /lib/libc.so.7
+(gdb) info threads
+  Id   Target Id                                                     Frame
+* 1    Thread 0x801c16000 (LWP 100568 of process 4094 "mevent")      _kevent () at _kevent.S:4
+  2    LWP 100570 of process 4094 "vcpu 0"          0x0000000801b0b4da in ioctl () from /lib/libc.so.7
+(gdb) thread apply all bt
+
+Thread 2 (LWP 100570 of process 4094 "vcpu 0"):
+#0  0x0000000801b0b4da in ioctl () from /lib/libc.so.7
+#1  0x000000080123a5c0 in vm_run () from /lib/libvmmapi.so.6
+#2  0x0000000801a29b9a in ?? () from /lib/libthr.so.3
+#3  0x0000000000000000 in ?? ()
+Backtrace stopped: Cannot access memory at address 0x7fffdf9fc000
+
+Thread 1 (Thread 0x801c16000 (LWP 100568 of process 4094 "mevent")):
+#0  _kevent () at _kevent.S:4
+#1  0x00000000002214d6 in mevent_dispatch () at /usr/src/usr.sbin/bhyve/mevent.c:520
+(gdb) detach
+Detaching from program: /usr/sbin/bhyve, process 4094
+[Inferior 1 (process 4094) detached]
+"""
+
+
+def test_a_process_that_gdb_attached_to():
+    capture = read(ATTACHED, indented=False)
+    assert [(thread.pid, thread.tid, thread.command, thread.name, functions(thread)) for thread in capture.threads] == [
+        (4094, 100568, "bhyve", "mevent", ["_kevent", "mevent_dispatch"]),
+        (4094, 100570, "bhyve", "vcpu 0", ["ioctl", "vm_run", "??"]),
+    ]
+    assert capture.unread == ()
+    # what the kernel does for them is not shown
+    assert [wait.kind for wait in diagnose(capture).waits] == ["unknown", "unknown"]
 
 
 def test_a_user_stack_does_not_replace_the_kernels():

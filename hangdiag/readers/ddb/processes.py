@@ -20,7 +20,8 @@ _PROCESS = lazy(
     r" {0,5}(?P<pid>\d+) +(?P<ppid>\d+) +(?P<pgrp>\d+) +(?P<uid>-?\d+) +(?P<state>[A-Z?][A-Za-z+?]{0,7})"
     r"(?P<rest> .*|)\Z"
 )
-_THREAD = lazy(r" {0,4}(?P<tid>\d{4,7}) {10,20}(?P<state>[A-Za-z?]{1,8})(?P<rest> .*|)\Z")
+# a widespread gdb script prints the priority before the state
+_THREAD = lazy(r" {0,10}(?P<tid>\d{4,9})(?: {10,20}| {1,6}\d{1,3} {4,12})(?P<state>[A-Za-z?]{1,8})(?P<rest> .*|)\Z")
 # rows that are plainly of this table, whatever stands before them
 _CHANNEL = r"\*?[^ ].{0,9} +0x[0-9a-f]{8,16} "
 _ROW = (

@@ -245,6 +245,7 @@ def _extend(section: Section, gap: list[str], frames: tuple[Frame, ...], where: 
 
 
 OPENERS = (
-    Opener("ddb-traced", "ddb", r"Tracing (?:command|pid)\b", _read_traced),
+    # without "td" it is FreeBSD's gdb script that says so
+    Opener("ddb-traced", "ddb", r"Tracing (?:command|pid)\b(?!.{0,200} tid \d+ \(CPU )", _read_traced),
     Opener("ddb-frames", "ddb", r"(?:\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at (?:[A-Za-z_][\w.$@]*|0x)", _read_bare),
 )

@@ -16,13 +16,18 @@ _HEAD = lazy(
     r"#(?P<number>\d+)\s+(?:(?P<address>0x[0-9a-f]+) in )?"
     r"(?P<name><signal handler called>|<function called from gdb>|\?\?|[^\s(]+(?:<[^()]*>)?)\s*"
 )
-_TAIL = lazy(r"\s*(?:at (?P<file>\S+):(?P<line>\d+)|\((?P<oldfile>\S+) line (?P<oldline>\d+)\)|from (?P<object>\S+))?")
+_TAIL = lazy(
+    r"\s*(?:at (?P<file>\S+):(?P<line>\d+)|\((?P<oldfile>\S+) line (?P<oldline>\d+)\)|from (?P<object>\S+)"
+    r"|(?P<barefile>[\w./-]+\.[chSs]):(?P<bareline>\d+))?"
+)
 _STRING = lazy(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 # What begins something else, even inside an argument list that was cut short.
 _OTHER = lazy(r"#\d+\s|\((?:k?gdb|lldb)\)|Thread \d+|\[Switching |\$\d+ = |db>|Backtrace stopped|Previous frame ")
+#: Functions that switch from one thread to another (sys/kern/sched_ule.c, sched_4bsd.c, sched_shim.c).
+SWITCHES = ("sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch")
 _LOCAL = lazy(r"\s{2,}(?:\$?[A-Za-z_]\w*(?:\[\d+\])? = |[A-Za-z_]\w*::)|No locals\.|No symbol table info available\.")
 #: A frame is never this long: more lines are not joined to it.
-MAX_JOINED = 60
+MAX_JOINED = 120
 
 
 def balance(text: str) -> int:
@@ -45,17 +50,23 @@ def gather(lines: list[str], start: int) -> tuple[str, int]:
             if not stripped:
                 break
         elif not (
-            (stripped.startswith(("at ", "from ", "(")) and not _is_complete(text))
+            (stripped.startswith(("at ", "from ", "(")) and not is_complete(text))
             or text.endswith((" at", " from", " in"))
         ):
             break
         text = f"{text} {stripped}" if not text.endswith("=") else text + stripped
-        depth = balance(text)
+        depth += balance(stripped)
         index += 1
     return text, index
 
 
-def _is_complete(text: str) -> bool:
+def begins_other(text: str) -> bool:
+    """Does ``text``, a line without its blanks, begin something that is no rest of a frame?"""
+    return _OTHER.match(text) is not None
+
+
+def is_complete(text: str) -> bool:
+    """Does ``text`` end in the place that a frame ends in?"""
     return bool(re.search(r"(?: at \S+:\d+| from \S+)\Z", text))
 
 
@@ -73,14 +84,14 @@ def parse_frame(text: str) -> Frame | None:
     rest = text[head.end() :]
     args: tuple[tuple[str, str], ...] = ()
     if rest.startswith("("):
-        end = _closing(rest)
+        end = closing(rest)
         args = split_arguments(rest[1:end])
         rest = rest[end + 1 :]
     tail = _TAIL.match(rest)
     file = line = module = None
     if tail is not None:
-        file = tail.group("file") or tail.group("oldfile")
-        line = tail.group("line") or tail.group("oldline")
+        file = tail.group("file") or tail.group("oldfile") or tail.group("barefile")
+        line = tail.group("line") or tail.group("oldline") or tail.group("bareline")
         module = tail.group("object")
     address = head.group("address")
     return Frame(
@@ -89,12 +100,12 @@ def parse_frame(text: str) -> Frame | None:
         file=file,
         line=int(line) if line else None,
         args=args,
-        inlined=address is None and head.group("number") != "0",
+        inlined=address is None and head.group("number") != "0" and not name.startswith("<"),
         address=int(address, 16) if address else None,
     )
 
 
-def _closing(text: str) -> int:
+def closing(text: str) -> int:
     """The index of the parenthesis that closes the first one; the end of the text if none does."""
     if '"' in text or "'" in text:
         text = _STRING.sub(lambda found: "x" * len(found.group()), text)
@@ -141,9 +152,22 @@ def _split(text: str) -> list[str]:
     return parts
 
 
+#: Where the kernel was entered from a program, or a thread began: gdb unwinds on into what is no stack.
+_ENTRIES = frozenset(
+    {
+        "fast_syscall_common", "Xfast_syscall", "Xfast_syscall_pti", "Xint0x80_syscall", "int0x80_syscall_common",
+        "fork_trampoline", "handle_el0_sync",
+    }
+)  # fmt: skip
+
+
 def trim(frames: list[Frame]) -> tuple[Frame, ...]:
-    """Without the ``?? ()`` tail that gdb prints behind the system call's entry: it is no part of the stack."""
+    """Without what gdb prints behind the system call's entry and the ``?? ()`` tail: it is no part of the stack."""
     end = len(frames)
-    while end and frames[end - 1].function == "??":
+    for index, frame in enumerate(frames):
+        if frame.function in _ENTRIES and all(behind.file is None for behind in frames[index + 1 :]):
+            end = index + 1
+            break
+    while end and frames[end - 1].function == "??" and frames[end - 1].module is None:
         end -= 1
     return tuple(frames[:end])

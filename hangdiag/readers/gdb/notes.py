@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hangdiag.model import Process, Thread, Vcpu, VirtualMachine, Where
+from hangdiag.readers.gdb.locks import note_lock, note_lock_word, note_owner_thread
+from hangdiag.readers.gdb.scalars import cpu_set, first_string, function_name, integer
 from hangdiag.readers.gdb.walks import thread_state
 from hangdiag.readers.merging import add_places
 from hangdiag.readers.section import Section
@@ -25,13 +27,26 @@ _SETS = {
     "rendezvous_req_cpus": "requested",
     "rendezvous_done_cpus": "done",
 }
-_VM = lazy(r"(?P<vm>[^\s].{0,300}?(?:\bvm\b|\$vm\w*|struct vm \*\) ?0x[0-9a-f]+\)?))(?:->|\.)(?P<field>\w.*)\Z")
-_VCPU = lazy(r"vcpu\[(?P<id>\d{1,4})\](?:(?:->|\.)(?P<field>\w+))?\Z")
+_VCPU_STATES = ("IDLE", "FROZEN", "RUNNING", "SLEEPING")  # enum vcpu_state, as p/x prints it
+#: A field of struct vm behind an expression for the VM; the members of a set may be printed word by word.
+_FIELD = lazy(
+    r"(?P<vm>\S.{0,300}?)(?:->|\.)(?P<field>(?P<set>(?:active|suspended|debug|halted|rendezvous_req|rendezvous_done)_cpus)"
+    r"(?:\.__bits(?:\[(?P<word>\d{1,3})\])?)?|rendezvous_func|suspend|name|vcpu\[(?P<vcpu>\d{1,4})\](?:(?:->|\.)(?P<member>\w+))?|\w+)\Z"
+)
+_IS_VM = lazy(r"(?:.*(?:->|\.|[*(&\s]))?(?:vm|\$\w*vm\w*)\)*\Z|.*\(struct vm \*\) ?\(?(?:0x[0-9a-f]+|\$\w+)\)*\Z")
+#: Who has not answered yet, as owners of the question print it: ``req.__bits[0] & ~done.__bits[0]``.
+_OWED = lazy(
+    r"(?P<vm>\S.{0,200}?)(?:->|\.)rendezvous_req_cpus\.__bits\[0\] & ~ ?\S.{0,200}?(?:->|\.)rendezvous_done_cpus\.__bits\[0\]\Z"
+)
 _IDENTIFIER = lazy(r"[A-Za-z_]\w*\Z")
+_STRUCT_AT = lazy(r".{0,60}?\(struct (?P<type>\w+) \*\) ?\(?(?P<address>0x[0-9a-f]{4,16})\)*\Z")
+_THREAD_FIELD = lazy(
+    r"\(+struct thread \*\) ?\(?(?P<address>0x[0-9a-f]{4,16})\)+(?:->|\.)(?P<field>td_(?:tid|name|wmesg|wchan|lockname))\Z"
+)
 
 
 def note(section: Section, expression: str, value: object, text: str, where: Where) -> None:
-    """Write what ``p EXPRESSION`` printed into the draft, if it says something of threads, VMs or the host."""
+    """Write what ``p EXPRESSION`` printed into the draft, if it says something of threads, VMs, locks or the host."""
     draft = section.draft
     if isinstance(value, Mapping) and _note_struct(section, expression, value, where):
         return
@@ -43,45 +58,109 @@ def note(section: Section, expression: str, value: object, text: str, where: Whe
     if expression == "osreldate" and text.strip().isdecimal():
         draft.set_host(osreldate=int(text))
         return
-    part = _VM.match(expression)
-    if part is not None:
-        field = part.group("field")
-        vcpu = _VCPU.match(field)
-        if vcpu is not None:
-            number, name = int(vcpu.group("id")), vcpu.group("field")
-            known = value if name is None and isinstance(value, Mapping) else {name or "": value}
-            draft.add_vm(part.group("vm"), lambda vm: with_vcpu(vm, number, known, where))
-        else:
-            draft.add_vm(part.group("vm"), lambda vm: _from_struct(vm, {field: value}, where))
+    if _note_vm_field(section, expression, value, where) or note_lock_word(section, expression, value, where):
+        return
+    field = _THREAD_FIELD.match(expression)
+    if field is not None:
+        # td_state is not printed with it: a thread that sleeps has a message, one on a turnstile a lock's name
+        thread = _thread({field.group("field"): value, "td_inhibitors": "8"}, where)
+        draft.add_threads([replace(thread, state=None, address=int(field.group("address"), 16))])
     elif re.search(r"(?:->|\.)vm\Z|\Avm\Z", expression):
         address = integer(value)
         if address:
-            draft.add_vm(expression, lambda vm: replace(vm, address=address, where=add_places(vm.where, (where,))))
+            draft.add_vm(
+                key_of(expression), lambda vm: replace(vm, address=address, where=add_places(vm.where, (where,)))
+            )
     elif _IDENTIFIER.match(expression) and isinstance(value, str) and len(text) < 200:
         draft.set_host(fact=(expression, text.strip()))
+
+
+def key_of(expression: str) -> str:
+    """What the draft calls the VM of an expression: the same for ``*vm``, ``(*vm)`` and ``vm``."""
+    return re.sub(r"[*&()\s]|struct vm", "", expression) or "$"
+
+
+def _note_vm_field(section: Section, expression: str, value: object, where: Where) -> bool:
+    """A single field of a VM or of one of its vCPUs."""
+    draft = section.draft
+    owed = _OWED.match(expression)
+    if owed is not None and _IS_VM.match(owed.group("vm")):
+        missing = cpu_set(value)
+        if missing is not None:
+            draft.add_vm(key_of(owed.group("vm")), lambda vm: _with_owed(vm, missing, where))
+        return True
+    part = _FIELD.match(expression)
+    if part is None or _IS_VM.match(part.group("vm")) is None:
+        return False
+    key, field, member = key_of(part.group("vm")), part.group("field"), part.group("member")
+    address = _address_in(part.group("vm"), "vm")
+    if address is not None:
+        draft.add_vm(key, lambda vm: replace(vm, address=address))
+    if part.group("vcpu") is not None:
+        number = int(part.group("vcpu"))
+        known = value if member is None and isinstance(value, Mapping) else {member or "": value}
+        draft.add_vm(key, lambda vm: with_vcpu(vm, number, known, where))
+    elif part.group("set") is not None:
+        word = int(part.group("word") or 0)
+        members = cpu_set(value)
+        if members is not None:
+            name = _SETS[part.group("set")]
+            shifted = frozenset(member + 64 * word for member in members)
+            draft.add_vm(key, lambda vm: _with_set(vm, name, shifted, word, where))
+    else:
+        draft.add_vm(key, lambda vm: _from_struct(vm, {field: value}, where))
+    return True
+
+
+def _with_set(vm: VirtualMachine, name: str, members: frozenset[int], word: int, where: Where) -> VirtualMachine:
+    """``vm`` with a set, or one word of it: the words before it are kept."""
+    if word:
+        members |= getattr(vm, name) or frozenset()
+    return replace(vm, where=add_places(vm.where, (where,)), **{name: members})  # type: ignore[arg-type]
+
+
+def _with_owed(vm: VirtualMachine, missing: frozenset[int], where: Where) -> VirtualMachine:
+    """``vm`` of which only the difference of the two sets was printed."""
+    places = add_places(vm.where, (where,))
+    if vm.requested is None:
+        return replace(vm, requested=missing, done=frozenset(), where=places)
+    return replace(vm, done=vm.requested - missing if vm.done is None else vm.done, where=places)
+
+
+def _address_in(expression: str, kind: str) -> int | None:
+    """The address in ``*(struct KIND *)0x...``."""
+    found = _STRUCT_AT.match(expression)
+    return int(found.group("address"), 16) if found is not None and found.group("type") == kind else None
 
 
 def _note_struct(section: Section, expression: str, value: Mapping[str, object], where: Where) -> bool:
     """A whole structure, known by its fields."""
     draft = section.draft
-    key = re.sub(r"\A\*", "", expression)
     if "rendezvous_req_cpus" in value:
-        draft.add_vm(key, lambda vm: _from_struct(vm, value, where))
+        address = _address_in(expression, "vm")
+        title = first_string(value.get("name"))
+        key = key_of(expression) if expression != "$" else title or "$"
+        draft.add_vm(key, lambda vm: _from_struct(replace(vm, address=vm.address or address), value, where))
     elif {"vm", "cdev", "link"} <= value.keys():
         address = integer(value["vm"])
         gone = integer(value["cdev"]) == 0
         draft.add_vm(
-            key + "->vm",
+            key_of(expression) + "->vm",
             lambda vm: replace(vm, address=address, destroying=gone, where=add_places(vm.where, (where,))),
         )
     elif "td_tid" in value:
-        draft.add_threads([_thread(value, where)])
+        thread = _thread(value, where)
+        draft.add_threads([replace(thread, address=_address_in(expression, "thread"))])
+        if thread.tid is not None:
+            note_owner_thread(section, expression, thread.tid, where)
     elif "p_pid" in value:
         pid = integer(value["p_pid"])
         if pid is not None:
-            draft.add_process(Process(pid, first_string(value.get("p_comm")), where=(where,)))
+            draft.add_process(
+                Process(pid, first_string(value.get("p_comm")), None, _address_in(expression, "proc"), (where,))
+            )
     else:
-        return False
+        return note_lock(section, expression, value, where)
     return True
 
 
@@ -109,20 +188,6 @@ def note_version(section: Section, banner: str) -> None:
     found = re.match(r"FreeBSD (?P<release>\d+\.\d+\S*)", banner)
     if found is not None:
         section.draft.set_host(release=found.group("release"), uname=banner)
-
-
-def first_string(value: object) -> str | None:
-    """The text in a printed ``char`` array or pointer: up to its end, None if there is none."""
-    if isinstance(value, list):
-        value = next((item for item in value if isinstance(item, str) and item), None)
-    if not isinstance(value, str):
-        return None
-    quoted = re.search(r'"([^"]*)"', value)
-    if quoted is not None:
-        value = quoted.group(1)
-    elif value.startswith(("0x", "'", "<")):
-        return None
-    return value.split("\\000")[0] or None
 
 
 def _from_struct(vm: VirtualMachine, fields: Mapping[str, object], where: Where) -> VirtualMachine:
@@ -153,8 +218,12 @@ def with_vcpu(vm: VirtualMachine, number: int, fields: Mapping[str, object], whe
     """``vm`` with the fields of one vCPU added."""
     known: dict[str, object] = {}
     for name, value in fields.items():
-        if name == "state" and isinstance(value, str) and value in _STATES:
-            known["state"] = _STATES[value]
+        if name == "state":
+            number_of = integer(value)
+            if isinstance(value, str) and value in _STATES:
+                known["state"] = _STATES[value]
+            elif number_of is not None and 0 <= number_of < len(_VCPU_STATES):
+                known["state"] = _VCPU_STATES[number_of]
         elif name == "hostcpu":
             known["hostcpu"] = integer(value)
         elif name == "reqidle":
@@ -166,43 +235,3 @@ def with_vcpu(vm: VirtualMachine, number: int, fields: Mapping[str, object], whe
     before = next((vcpu for vcpu in vm.vcpus if vcpu.id == number), Vcpu(number, where=where))
     after = replace(before, **known)  # type: ignore[arg-type]
     return replace(vm, vcpus=tuple(sorted([*rest, after], key=lambda vcpu: vcpu.id)))
-
-
-def cpu_set(value: object) -> frozenset[int] | None:
-    """The members of a printed cpuset_t, ``{__bits = {15, 0, 0, 0}}``."""
-    if isinstance(value, Mapping):
-        value = value.get("__bits")
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list):
-        return None
-    members: set[int] = set()
-    for word, text in enumerate(value[:64]):
-        bits = integer(text)
-        if bits is None:
-            return None
-        bits &= (1 << 64) - 1
-        members.update(word * 64 + bit for bit in range(64) if bits >> bit & 1)
-    return frozenset(members)
-
-
-def function_name(value: object) -> str | None:
-    """The symbol in a printed function pointer, "" for a null pointer."""
-    text = " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-    found = re.search(r"<([^<>+]+)", text)
-    if found is not None:
-        return found.group(1)
-    number = re.search(r"0x[0-9a-f]+", text)
-    if number is None:
-        return None
-    return "" if int(number.group(), 16) == 0 else number.group()
-
-
-def integer(value: object) -> int | None:
-    """A printed number: 12, 0xc, ``(type *) 0x1 <symbol>``, ``12 '\\f'``; None for anything else."""
-    if isinstance(value, list) and value:
-        value = value[0]
-    if not isinstance(value, str):
-        return None
-    found = re.match(r"(?:\([^()]*\) ?)?(-?(?:0x[0-9a-f]{1,32}|\d{1,32}))(?![\w.])", value)
-    return int(found.group(1), 0 if "0x" in found.group(1) else 10) if found is not None else None

@@ -12,16 +12,40 @@ from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.gdb.threads import HEADER, Identity, identify
 from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import number
 from hangdiag.text.lazy import lazy
 
 _STRING = lazy(r'"((?:[^"\\]|\\.)*)"')
-_SLEEPERS = {"_sleep": "ident", "msleep_spin_sbt": "ident", "_cv_wait": "cvp", "_cv_wait_sig": "cvp", "_cv_timedwait_sbt": "cvp"}
-_NOISE = lazy(
-    r"Previous frame (?:inner|identical)|Backtrace stopped:|\(More stack frames follow|\d+\t|No locals\.|No symbol table"
+#: The argument that is the wait channel, of functions that put a thread to sleep. An sx and a lockmgr lock are
+#: channels themselves (sys/kern/kern_sx.c, kern_lock.c).
+_SLEEPERS = {
+    "_sleep": "ident", "msleep": "ident", "msleep_sbt": "ident", "msleep_spin": "ident", "msleep_spin_sbt": "ident",
+    "tsleep": "ident", "_cv_wait": "cvp", "_cv_wait_sig": "cvp", "_cv_wait_unlock": "cvp", "_cv_timedwait": "cvp",
+    "_cv_timedwait_sbt": "cvp", "_cv_timedwait_sig": "cvp", "_cv_timedwait_sig_sbt": "cvp", "_sx_xlock_hard": "sx",
+    "_sx_slock_hard": "sx", "sleeplk": "lk", "lockmgr_xlock_hard": "lk", "lockmgr_slock_hard": "lk", "__lockmgr_args": "lk",
+}  # fmt: skip
+#: Arguments that hold a wait message: wmesg; wchan of bwait() (sys/kern/vfs_bio.c), waitid of vm_object_pip_wait().
+_MESSAGES = ("wmesg", "wchan", "waitid", "mesg")
+#: The argument that is a mutex's or rwlock's word (from 12 on) or the lock itself, and how far it lies in it: struct
+#: lock_object is three pointers long (sys/sys/_lock.h), of 24 bytes, or 16 where pointers are 32 bits.
+_TURNSTILES = {
+    "__mtx_lock_sleep": "c", "__rw_wlock_hard": "c", "__rw_rlock_hard": "c", "_mtx_lock_sleep": "m", "_rw_wlock_hard": "rw",
+    "_rw_rlock": "rw",
+}  # fmt: skip
+#: What lies below was interrupted: the thread does not sleep there.
+_INTERRUPTED = frozenset({"<signal handler called>", "calltrap", "nmi_calltrap", "handle_el1h_irq", "handle_el1h_sync"})
+#: What gdb says between and behind frames.
+NOISE = (
+    r"Previous frame (?:inner|identical)|Backtrace stopped:|\(More stack frames follow|No locals\.|No symbol table|\tin \S"
+    r"|Python Exception |warning: |Current language: |Variable \"|Cannot access memory at|\[New (?:Thread|LWP|process) "
+    r"|can't compute CFA |Dwarf Error: "
 )
+#: The line of the source that a frame stands on, or that it could not be read.
+SOURCE = lazy(r"\d+\t|\d+ +(?:in /|\S+: No such file)")
+_NOISE = lazy(rf"{NOISE}|{SOURCE.pattern}")
+_ELISION = lazy(r"\s*(?:[\[(<]? ?(?:\.{2,}|snip|cut|skipped) ?[\])>]?)\s*\Z")
 #: So many frames are kept to be used again.
 _MOST_REMEMBERED = 50_000
+_LONGEST_MESSAGE = 40
 #: Functions in which the thread stands that entered the debugger (sys/kern/subr_kdb.c).
 DEBUGGER = ("kdb_enter", "kdb_trap", "kdb_alt_break_internal", "kdb_break")
 
@@ -39,21 +63,39 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
         return start
     while index < len(lines) and (not lines[index].strip() or lines[index].startswith("[Switching to")):
         index += 1
-    if index >= len(lines) or gdb_frames.BEGIN.match(lines[index].lstrip()) is None:
+    identity = identify(found.group("target"), int(found.group("number")))
+    if index < len(lines) and gdb_frames.BEGIN.match(lines[index].lstrip()) is not None:
+        return _read_stack(section, start, index, identity)
+    if identity.tid is None or not header.endswith(":"):
         return start
-    number = int(found.group("number"))
-    return _read_stack(section, start, index, identify(found.group("target"), found.group("title"), number))
+    # its registers could not be read
+    section.draft.add_threads([make_thread(section, start, start + 1, identity, ())])
+    return start + 1
 
 
 def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     """A stack at the prompt: that of the thread that gdb switched to last."""
     current = section.context.get("gdb thread")
-    if not isinstance(current, Identity):
-        current = Identity()
-    return _read_stack(section, start, start, current)
+    if isinstance(current, Identity):
+        return _read_stack(section, start, start, current)
+    # "info threads" may tell later which thread is the current one
+    end, frames = _collect(section, start)
+    if frames:
+        section.context["gdb bare stack"] = gdb_frames.trim(frames)
+        add_stack(section, start, end, Identity(), gdb_frames.trim(frames))
+    return end
 
 
 def _read_stack(section: Section, start: int, index: int, identity: Identity) -> int:
+    end, frames = _collect(section, index)
+    if not frames:
+        return start
+    add_stack(section, start, end, identity, gdb_frames.trim(frames))
+    return end
+
+
+def _collect(section: Section, index: int) -> tuple[int, list[Frame]]:
+    """The frames from line ``index`` on, and the line behind them."""
     lines = section.lines
     frames: list[Frame] = []
     memo = section.context.setdefault("gdb frames", {})
@@ -87,15 +129,37 @@ def _read_stack(section: Section, start: int, index: int, identity: Identity) ->
         elif line.startswith(("        ", "\t")) and frames:
             index += 1  # a local variable's value that goes on
         else:
-            break
-    if not frames:
-        return start
-    stack = gdb_frames.trim(frames)
-    thread = make_thread(section, start, index, identity, stack)
+            following = _after_gap(lines, index, last_number) if frames else None
+            if following is None:
+                break
+            index = following
+    return index, frames
+
+
+def add_stack(
+    section: Section, start: int, end: int, identity: Identity, frames: tuple[Frame, ...], glimpse: bool = False
+) -> None:
+    """Note a thread with its stack; a ``glimpse`` shows its innermost frame alone."""
+    thread = make_thread(section, start, end, identity, frames)
     section.draft.add_threads([thread])
-    section.count_stacks("kgdb")
+    if not glimpse:
+        section.count_stacks("kgdb")
     note_owner(section, thread)
-    return index
+
+
+def _after_gap(lines: list[str], index: int, last_number: int) -> int | None:
+    """The line on which the stack goes on behind blank lines or ``...``, None if it does not."""
+    elided = False
+    for place in range(index, min(index + 4, len(lines))):
+        begin = gdb_frames.BEGIN.match(lines[place].lstrip())
+        if begin is not None:
+            depth = int(begin.group(1))
+            return place if depth == last_number + 1 or (elided and depth > last_number) else None
+        if _ELISION.match(lines[place]):
+            elided = True
+        elif lines[place].strip():
+            return None
+    return None
 
 
 def make_thread(
@@ -104,19 +168,19 @@ def make_thread(
     """A thread from its identity and what its frames' arguments tell."""
     wchan: int | None = None
     wmesg: str | None = None
-    lock: str | None = None
-    address: int | None = None
+    address = identity.address
     for frame in frames[:12]:
-        if frame.function in ("sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch") and address is None:
-            address = number(_first_word(frame.argument("td")))
-        elif frame.function.startswith("sleepq_") and wchan is None:
-            wchan = number(_first_word(frame.argument("wchan")))
-        elif frame.function in _SLEEPERS or frame.argument("wmesg") is not None:
-            if wchan is None and frame.function in _SLEEPERS:
-                wchan = number(_first_word(frame.argument(_SLEEPERS[frame.function])))
-            text = _STRING.search(frame.argument("wmesg") or "")
-            if text is not None and wmesg is None:
-                wmesg = text.group(1)
+        function = frame.function
+        if function in _INTERRUPTED:
+            break
+        if function in gdb_frames.SWITCHES and address is None:
+            address = frame.number("td")
+        elif wchan is None and function.startswith("sleepq_"):
+            wchan = frame.number("wchan")
+        elif wchan is None and function in _SLEEPERS:
+            wchan = frame.number(_SLEEPERS[function])
+        if wmesg is None:
+            wmesg = _message(frame)
     in_debugger = bool(frames) and frames[0].function in DEBUGGER and identity.cpu is None
     of_debugger = in_debugger and is_misplaced(section, identity)
     where = section.where(start, end)
@@ -126,16 +190,25 @@ def make_thread(
         address=address,
         command=identity.command,
         name=identity.name,
-        state="running" if identity.cpu is not None or (in_debugger and not of_debugger) else None,
+        state="running" if identity.cpu is not None or (in_debugger and not of_debugger) else identity.state,
         wmesg=wmesg,
         wchan=wchan,
-        lock=lock,
         cpu=identity.cpu,
         frames=frames,
         where=(where,),
-        stack_where=where,
+        stack_where=where if frames else None,
         stack_of_debugger=of_debugger,
     )
+
+
+def _message(frame: Frame) -> str | None:
+    """The wait message among a frame's arguments."""
+    for name, value in frame.args:
+        if name in _MESSAGES and '"' in value:
+            text = _STRING.search(value)
+            if text is not None and len(text.group(1)) < _LONGEST_MESSAGE:
+                return text.group(1)
+    return None
 
 
 def is_misplaced(section: Section, identity: Identity) -> bool:
@@ -164,25 +237,59 @@ def note_owner(section: Section, thread: Thread) -> None:
     """
     if thread.tid is None:
         return
+    owner: int | None = None
     for frame in thread.frames[:8]:
+        if frame.function in _INTERRUPTED:
+            return
         if frame.function == "turnstile_wait":
-            owner = number(_first_word(frame.argument("owner")))
-            if owner:
-                section.draft.add_lock(
-                    LockFact(
-                        state="exclusive",
-                        owner_address=owner,
-                        waiters=(thread.tid,),
-                        where=thread.stack_where,
-                    )
-                )
+            owner = frame.number("owner")
+        elif owner and frame.function in _TURNSTILES:
+            section.draft.add_lock(_owned_lock(thread, owner, _lock_address(frame)))
+            return
+    if owner:
+        section.draft.add_lock(_owned_lock(thread, owner, None))
 
 
-def _first_word(text: str | None) -> str | None:
-    return text.split()[0] if text else None
+def _owned_lock(thread: Thread, owner: int, address: int | None) -> LockFact:
+    assert thread.tid is not None
+    return LockFact(
+        address, state="exclusive", owner_address=owner, waiters=(thread.tid,), where=thread.stack_where
+    )
 
+
+def _lock_address(frame: Frame) -> int | None:
+    """The lock that a function of _TURNSTILES was called for."""
+    name = _TURNSTILES[frame.function]
+    value = frame.number(name)
+    if value and name == "c":
+        return value - (24 if value >> 32 else 16)
+    return value
+
+
+def _read_acttrace(section: Section, start: int, match: re.Match[str]) -> int:
+    """``Tracing command bhyve pid 2210 tid 100860 (CPU 1)`` of FreeBSD's gdb script (sys/tools/gdb/acttrace.py)."""
+    lines = section.lines
+    found = _TRACED.match(lines[start])
+    if found is None or start + 1 >= len(lines) or gdb_frames.BEGIN.match(lines[start + 1].lstrip()) is None:
+        return start
+    # Python's gdb prints a char array as gdb does: "bhyve", '\\000' <repeats 14 times>
+    quoted = _STRING.match(found.group("command"))
+    command = quoted.group(1).split("\\000")[0] if quoted is not None else found.group("command")
+    identity = Identity(int(found.group("pid")), int(found.group("tid")), command or None, cpu=int(found.group("cpu")))
+    return _read_stack(section, start, start + 1, identity)
+
+
+_TRACED = lazy(r"Tracing command (?P<command>.{0,200}?) pid (?P<pid>\d+) tid (?P<tid>\d+) \(CPU (?P<cpu>\d+)\)")
 
 OPENERS = (
+    Opener("gdb-acttrace", "kgdb", r"Tracing command .{0,200}? pid \d+ tid \d+ \(CPU \d+\)", _read_acttrace),
     Opener("gdb-thread", "kgdb", r"Thread \d+(?:\.\d+)? \(", _read_thread),
+    # somebody's own columns: a function and its place, or one that all sleeping threads are in
+    Opener(
+        "gdb-plain-frame",
+        "kgdb",
+        r"\s*#\d{1,3}\s+(?:[A-Za-z_][\w.]*\s+[\w./-]+\.[chS]:\d+|(?:sched_switch|mi_switch|sched_ule_sswitch|cpustop_handler))\s*\Z",
+        _read_bare,
+    ),
     Opener("gdb-frame", "kgdb", r"\s*#\d+\s+(?:0x[0-9a-f]+ in |<signal|\?\?|[A-Za-z_][\w.@$:]*\s*\()", _read_bare),
 )

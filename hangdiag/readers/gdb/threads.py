@@ -2,13 +2,15 @@
 
 kgdb's target ids are from devel/gdb's fbsd-kvm.c (``Thread <tid>``) and fbsd-kthr.c
 (``PID=<pid>: <comm>[/<td_name>]`` in a buffer of 64 bytes); QEMU and ``bhyve -G`` show CPUs
-(``CPU#0 [running]``, ``vCPU 0``), a native gdb shows LWPs.
+(``CPU#0 [running]``, ``vCPU 0``), a native gdb shows LWPs (gdb/fbsd-nat.c; ``LWP 100571/vcpu 0``
+before gdb 8). gdb puts the name in quotes and other words in parentheses behind it (gdb/thread.c,
+thread_target_id_str); a newer kernel's stub sends a name and a state (sys/gdb/gdb_main.c).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hangdiag.model import Thread
 from hangdiag.readers.gdb import frames as gdb_frames
@@ -16,18 +18,27 @@ from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import number
 from hangdiag.text.lazy import lazy
 
-HEADER = lazy(r"Thread (?P<number>\d+)(?:\.\d+)? \((?P<target>.*?)\)(?: \"(?P<title>.*)\")?\)?:?\s*\Z")
+HEADER = lazy(r"Thread (?P<number>\d+)(?:\.\d+)? \((?P<target>.*?)\):?\s*\Z")
 _KERNEL = lazy(r"Thread (?P<tid>\d+)\b(?! *\.)")
-_PROCESS = lazy(r"\(PID=(?P<pid>\d+): (?P<who>[^)]*)\)?")
+_PROCESS = lazy(r"\(PID=(?P<pid>\d+)(?:: (?P<who>.*?))?\)?\s*\Z")
 _CPU = lazy(r"CPU ?#(?P<cpu>\d+)|\bvCPU (?P<vcpu>\d+)")
-_LWP = lazy(r"LWP (?P<lwp>\d+)(?: of process (?P<pid>\d+))?(?: (?P<name>[^)]*))?")
-_ROW = lazy(r"(?P<current>\*)?\s+(?P<number>\d+)(?:\.\d+)?\s+(?P<target>(?:Thread|LWP|process)\b.*)\Z")
-_SWITCH = lazy(r"\[Switching to thread \d+ \((?P<target>.*)\)\]")
-_TARGET = lazy(
-    r"(?:Thread [\d.]+|LWP \d+|process \d+)(?: of process \d+)?"
-    r"(?: \([^()]{0,200}\))?(?: \"[^\"]*\")?"
+_LWP = lazy(r"LWP (?P<lwp>\d+)(?: of process (?P<pid>\d+))?(?:/(?P<name>[^)]*)|(?: \((?P<name2>.*)\)))?")
+_USER = lazy(r"process (?P<pid>\d+)")
+_TITLE = lazy(r' "([^"]*)"')
+_ID = r"(?:Thread (?:0x)?[0-9a-f][0-9a-f.]*|LWP \d+(?: of process \d+|/\S+)?|process \d+)"
+_ROW = lazy(rf"(?P<current>\*)?\s*(?P<number>\d+)(?:\.\d+)?\s+(?P<target>{_ID}(?![\w.]).*)\Z")
+_IDENTIFIER = lazy(_ID)
+_SWITCH = lazy(
+    r"\[(?:Switching to (?:thread \d+(?:\.\d+)? )?|Current thread is \d+ )\(?(?P<target>\w.{0,300}?)\)?\](?=#\d|\s*\Z)"
 )
-_FRAME_COLUMN = lazy(r"\s+(?:0x[0-9a-f]+ in )?[A-Za-z_?][\w.@$?]* ?\(")
+#: The words of a stub for what a thread does, and the model's.
+_STATES = {
+    "Running": "running", "RunQ": "runnable", "CanRun": "runnable", "Blocked": "lock", "Sleeping": "sleeping",
+    "IthreadWait": "iwait", "Suspended": "suspended",
+}  # fmt: skip
+_STATE = lazy(r"\((?P<word>[A-Z][A-Za-z]+)(?:[, ].{0,60})?\)\s*\Z")
+#: Thread ids begin behind the largest pid (sys/sys/proc.h, PID_MAX): what gdb calls a process may be a thread.
+_LEAST_TID = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,58 +51,86 @@ class Identity:
     name: str | None = None
     cpu: int | None = None
     number: int | None = None
+    state: str | None = None
+    address: int | None = None
 
 
-def identify(target: str, title: str | None = None, number: int | None = None) -> Identity:
-    """An identity from gdb's target id and, from gdb 11 on, the name in quotes behind it."""
+def identify(target: str, number: int | None = None) -> Identity:
+    """An identity from gdb's target id and the name and words behind it."""
+    named = _TITLE.search(target)
+    title = named.group(1) if named is not None else None
+    if named is not None:
+        target = target[: named.start()] + target[named.end() :]
     cpu = _CPU.search(target)
     if cpu is not None:
         return Identity(cpu=int(cpu.group("cpu") or cpu.group("vcpu") or 0), name=title, number=number)
     lwp = _LWP.search(target)
-    if lwp is not None and not target.startswith("Thread 1"):
+    if lwp is not None:
         pid = lwp.group("pid")
-        name = title or (lwp.group("name") or "").strip('"( ') or None
+        name = title or (lwp.group("name") or lwp.group("name2") or "").strip() or None
         return Identity(int(pid) if pid else None, int(lwp.group("lwp")), name=name, number=number)
+    user = _USER.match(target)
+    if user is not None:
+        value = int(user.group("pid"))
+        return Identity(None if value >= _LEAST_TID else value, value if value >= _LEAST_TID else None, name=title)
     kernel = _KERNEL.match(target)
     tid = int(kernel.group("tid")) if kernel is not None else None
     process = _PROCESS.search(target)
     if process is None:
-        return Identity(tid=tid, name=title, number=number)
-    command, slash, name = process.group("who").strip().partition("/")
-    return Identity(int(process.group("pid")), tid, command, name if slash else command, number=number)
+        state = _STATE.search(target)
+        word = _STATES.get(state.group("word")) if state is not None else None
+        return Identity(tid=tid, name=title, number=number, state=word)
+    command, slash, name = (process.group("who") or "").strip().partition("/")
+    return Identity(
+        int(process.group("pid")), tid, command or None, (name if slash else command) or title, number=number
+    )
 
 
 def _read_switch(section: Section, start: int, match: re.Match[str]) -> int:
-    found = _SWITCH.match(section.lines[start])
-    if found is not None:
-        section.context["gdb thread"] = identify(found.group("target"))
+    line = section.lines[start]
+    found = _SWITCH.match(line)
+    if found is None:
+        return start + 1
+    identity = identify(found.group("target"))
+    if identity != Identity():
+        before = section.context.get("gdb thread")
+        if identity.pid is None and before == Identity(pid=getattr(before, "pid", None)):
+            identity = replace(identity, pid=before.pid)  # "proc N" chose it
+        section.context["gdb thread"] = identity
+    if found.end() < len(line.rstrip()):
+        # gdb 6 prints the frame without a line end before it
+        section.lines[start] = line[found.end() :]
+        return start
     return start + 1
 
 
 def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
-    """``info threads``: the innermost frame is kept only where the thread has no other stack."""
+    """``info threads``: the innermost frame is kept only where the thread has no other stack.
+
+    gdb 6 prints no header above its rows.
+    """
     lines = section.lines
-    index = start + 1
+    index = start if _ROW.match(lines[start]) else start + 1
     threads = []
     while index < len(lines):
         row = _ROW.match(lines[index])
         if row is None:
             break
         begin = index
-        index += 1
-        text = row.group("target")
-        while index < len(lines) and lines[index].startswith((" at ", "    at ", "    ")) and not _ROW.match(lines[index]):
-            text += " " + lines[index].strip()
-            index += 1
+        text, index = _gather_row(lines, index, row.group("target"))
         target, frame_text = _split_row(text)
         identity = identify(target, number=int(row.group("number")))
         frame = gdb_frames.parse_frame("#0  " + frame_text) if frame_text else None
         where = section.where(begin, index)
+        stack = (frame,) if frame is not None else ()
         if row.group("current"):
-            section.context.setdefault("gdb thread", identity)
+            section.context["gdb thread"] = identity
+            shown = section.context.pop("gdb bare stack", ())
+            if isinstance(shown, tuple) and stack and shown and shown[0].function == stack[0].function:
+                stack = shown  # that it was typed before says whose it is
         if identity.tid is None:
             continue  # a CPU: its stack tells which thread it ran, if it comes
-        address = frame.argument("td") if frame is not None and frame.function == "sched_switch" else None
+        address = frame.argument("td") if frame is not None and frame.function in gdb_frames.SWITCHES else None
         threads.append(
             Thread(
                 identity.pid,
@@ -99,7 +138,8 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
                 number(address.split()[0]) if address else None,
                 identity.command,
                 identity.name,
-                frames=(frame,) if frame is not None else (),
+                identity.state,
+                frames=stack,
                 where=(where,),
                 stack_where=where if frame is not None else None,
                 stack_of_debugger=bool(
@@ -114,23 +154,40 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
     return index
 
 
+def _gather_row(lines: list[str], start: int, text: str) -> tuple[str, int]:
+    """The text of a row that may have been wrapped, and the index of the line behind it."""
+    index = start + 1
+    depth = gdb_frames.balance(text)
+    while index < len(lines) and index - start < gdb_frames.MAX_JOINED:
+        line = lines[index]
+        if _ROW.match(line) or gdb_frames.begins_other(line.strip()):
+            break
+        if not line.strip() or not (line.startswith((" at ", "    ")) or depth > 0 or text.endswith(" at")):
+            break
+        text += " " + line.strip()
+        depth = gdb_frames.balance(text)
+        index += 1
+    return text, index
+
+
 def _split_row(text: str) -> tuple[str, str]:
-    """Target id and frame of a row: the frame begins after the id's parentheses or quotes."""
-    position = 0
-    process = _PROCESS.search(text)
-    if process is not None:
-        position = process.end()
-    else:
-        brackets = _TARGET.match(text)
-        if brackets is not None:
-            position = brackets.end()
-    frame = _FRAME_COLUMN.match(text, position)
-    if frame is None:
-        return text, ""
-    return text[:position], text[position:].strip()
+    """Target id and frame of a row: the id ends behind its name in quotes and what is in parentheses."""
+    found = _IDENTIFIER.match(text)
+    position = found.end() if found is not None else 0
+    while position < len(text):
+        title = _TITLE.match(text, position)
+        if title is not None:
+            position = title.end()
+        elif text.startswith(" (", position):
+            position += gdb_frames.closing(text[position:]) + 1
+        else:
+            break
+    frame = text[position:].strip()
+    return text[:position], "" if frame == "(running)" else frame
 
 
 OPENERS = (
     Opener("gdb-info-threads", "kgdb", r"\s+Id\s+Target Id\s", _read_info),
-    Opener("gdb-switch", "kgdb", r"\[Switching to thread \d+ ", _read_switch),
+    Opener("gdb-info-row", "kgdb", rf"(?:\*| ) {{0,4}}\d+(?:\.\d+)? +{_ID} ?[ (\"]", _read_info),
+    Opener("gdb-switch", "kgdb", r"\[(?:Switching to|Current thread is) ", _read_switch),
 )

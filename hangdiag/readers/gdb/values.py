@@ -20,13 +20,18 @@ _TOKEN = lazy(
 _EXPRESSION = lazy(r"(?:p|print|output|inspect)(?:/[a-z]+)? (?P<expression>\S.*?)\s*\Z")
 _STOP = lazy(r"\((?:k?gdb)\)|\$\d+ = |#\d+ |Thread \d")
 _RESULT = lazy(r"\$\d+ = ")
-_SWITCH = lazy(r"(?P<what>tid|proc) (?P<number>\d{1,9})\s*\Z")
+_SWITCH = lazy(r"(?P<what>tid|proc) (?P<number>\d{1,9}|0x[0-9a-f]{1,16})\s*\Z")
+_SCRIPT = lazy(r"(?:lockchain|sleepchain|allchains|runtds|runqs|stacks|mtx_owner|lockmgr_owner)(?: |\Z)")
 #: Commands whose answer says nothing of threads: it is taken with them.
 _QUIET = lazy(
     r"(?:whatis|ptype|echo|info (?:line|symbol|registers|reg|r|sharedlibrary|files|address|scope|source|locals|args)"
     r"|list|l|x/\w+|x|disas(?:semble)?|show|set|file|symbol-file|add-kld|add-symbol-file|kldstat|dmesg|source|printf"
-    r"|target|attach|maint|pwd|cd|quit|q|frame|f|up|down|kld|directory|core-file)\b"
+    r"|target|attach|maint|pwd|cd|quit|q|frame|f|up|down|kld|directory|core-file|help|apropos|macro|mtx|vprint|vls|vpath|mounts"
+    r"|kldstat-v|devinfo|lsdev|lspci|cdevs|bpfs|mbuf|packets|files|fdp|file_procs|kvm|vmmap|uptime|walltime|swapinfo|memstat"
+    r"|vlocks|vlockf|kqueue|sysctl_oid|sysctl_nodes|bprint)\b"
 )
+#: Numbers below are ids, not addresses.
+_LEAST_ADDRESS = 1 << 24
 #: A value spread over more lines than this is not read.
 MAX_LINES = 2000
 #: Values nested deeper than this are hostile.
@@ -137,38 +142,40 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
         return _read_print(section, start, asked.group("expression").strip())
     switch = _SWITCH.match(rest)
     if switch is not None:
-        value = int(switch.group("number"))
-        of_tid = switch.group("what") == "tid"
-        section.context["gdb thread"] = Identity(tid=value) if of_tid else Identity(pid=value)
+        _note_switch(section, start, switch.group("what") == "tid", switch.group("number"))
     elif rest.startswith(("#", "proc[", "$", "Thread ", "* ", "frame #")):
         # the prompt was printed without a line end: the output is glued to it
         lines[start] = rest
         return start
     index = start + 1
+    if _SCRIPT.match(rest):
+        from hangdiag.readers.gdb import scripts  # few captures hold what it prints
+
+        return scripts.read(section, start, rest.partition(" ")[0])
     if _QUIET.match(rest):
-        while index < len(lines) and lines[index].strip():
+        depth = 0  # a type that is printed may hold blank lines
+        while index < len(lines) and (lines[index].strip() or depth > 0):
+            depth += lines[index].count("{") - lines[index].count("}")
             opening = section.opens(lines[index])
-            if opening is not None and opening[0].name != "gdb-noise":
+            if opening is not None and opening[0].name not in ("gdb-noise", "gdb-remark", "gdb-stopped"):
                 break
             index += 1
     return index
 
 
-def _read_noise(section: Section, start: int, match: re.Match[str]) -> int:
-    if section.lines[start].startswith("warning: multi-threaded target stopped"):
-        section.context["gdb first thread is not current"] = True
-    return start + 1
+def _note_switch(section: Section, start: int, of_tid: bool, number: str) -> None:
+    """``tid N`` and ``proc N`` take an id or the address of a structure; an error leaves all as it was."""
+    lines = section.lines
+    if start + 1 < len(lines) and lines[start + 1].startswith(("invalid ", "only supported")):
+        return
+    value = int(number, 0)
+    if of_tid:
+        section.context["gdb thread"] = Identity(address=value) if value >= _LEAST_ADDRESS else Identity(tid=value)
+    elif value < _LEAST_ADDRESS:
+        section.context["gdb thread"] = Identity(pid=value)
 
 
 OPENERS = (
-    Opener("gdb-prompt", "kgdb", r"(?:\((?:k?gdb)\) ?)+(?:> ?)*", _read_prompt),
+    Opener("gdb-prompt", "kgdb", r"(?:\((?:k?gdb)\) *)+(?:> *)*", _read_prompt),
     Opener("gdb-result", "kgdb", r"\$\d+ = ", _read_result),
-    Opener(
-        "gdb-noise",
-        "kgdb",
-        r"Reading symbols from |Remote debugging using |warning: multi-threaded target|GNU gdb |Loaded symbols for "
-        r"|0x[0-9a-f]+ in \S+ \(.*\)(?: at | from |\Z)|[A-Za-z_]\w* \(.*\) at \S+:\d+\Z|\[Switching to "
-        r"|Line \d+ of \"|type = ",
-        _read_noise,
-    ),
 )
