@@ -143,6 +143,29 @@ def test_what_arguments_tell_of_the_wait(frame, expected):
     assert (thread.wmesg, thread.wchan) == expected
 
 
+def test_who_panics_does_not_wait_for_what_it_was_about_to_wait_for():
+    thread = only(
+        read(
+            """
+            #0  __curthread () at /usr/src/sys/amd64/include/pcpu_aux.h:57
+            #1  doadump (textdump=0) at /usr/src/sys/kern/kern_shutdown.c:405
+            #2  0xffffffff80bb1f23 in panic (fmt=0xffffffff811e5d46 "%s") at /usr/src/sys/kern/kern_shutdown.c:970
+            #3  0xffffffff80bb7f88 in _sleep (ident=0x10, wmesg=0xffffffff811a9e25 "devdrn") at /usr/src/sys/kern/kern_synch.c:150
+            """
+        )
+    )
+    assert (thread.wmesg, thread.wchan) == (None, None)
+
+
+def test_a_structure_printed_with_options_over_many_lines():
+    filler = "".join(f"      field{n} = {n},\n" for n in range(300))
+    text = "(kgdb) print -pretty on -- *vm\n$1 = {\n  vcpu = {{\n" + filler + "      state = VCPU_IDLE\n    }, {\n"
+    text += "      state = VCPU_FROZEN,\n      hostcpu = -1\n    }},\n  rendezvous_req_cpus = {\n    __bits = {0x3}\n  }\n}\n(kgdb) q\n"
+    capture = read(text, indented=False)
+    assert [(vcpu.id, vcpu.state) for vcpu in capture.vms[0].vcpus] == [(0, "IDLE"), (1, "FROZEN")]
+    assert capture.unread == ()
+
+
 def test_struct_thread_at_an_address_is_the_thread_of_that_stack():
     capture = read(
         STACKS.partition("\n")[2].partition("\n\n")[0]

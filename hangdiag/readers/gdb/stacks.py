@@ -169,7 +169,7 @@ def make_thread(
     wchan: int | None = None
     wmesg: str | None = None
     address = identity.address
-    for frame in frames[:12]:
+    for frame in frames[:12] if any(_puts_to_sleep(frame) for frame in frames[:3]) else ():
         function = frame.function
         if function in _INTERRUPTED:
             break
@@ -198,6 +198,16 @@ def make_thread(
         where=(where,),
         stack_where=where if frames else None,
         stack_of_debugger=of_debugger,
+    )
+
+
+def _puts_to_sleep(frame: Frame) -> bool:
+    name = frame.function
+    return (
+        name in _SLEEPERS
+        or name in gdb_frames.SWITCHES
+        or name in ("mi_switch", "turnstile_wait")
+        or name.startswith("sleepq_")
     )
 
 

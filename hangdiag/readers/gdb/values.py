@@ -17,7 +17,7 @@ _TOKEN = lazy(
     r"\s*(?:(?P<open>\{)|(?P<close>\})|(?P<comma>,)|(?P<string>\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?)"
     r"|(?P<char>'(?:[^'\\]|\\.)*')|(?P<name>[A-Za-z_]\w*) = |(?P<word>[^\s,{}\"']+))"
 )
-_EXPRESSION = lazy(r"(?:p|print|output|inspect)(?:/[a-z]+)? (?P<expression>\S.*?)\s*\Z")
+_EXPRESSION = lazy(r"(?:p|print|output|inspect)(?:/[a-z]+)? (?:-[a-z].{0,80}? -- )?(?P<expression>\S.*?)\s*\Z")
 _STOP = lazy(r"\((?:k?gdb)\)|\$\d+ = |#\d+ |Thread \d")
 _RESULT = lazy(r"\$\d+ = ")
 _SWITCH = lazy(r"(?P<what>tid|proc) (?P<number>\d{1,9}|0x[0-9a-f]{1,16})\s*\Z")
@@ -33,7 +33,7 @@ _QUIET = lazy(
 #: Numbers below are ids, not addresses.
 _LEAST_ADDRESS = 1 << 24
 #: A value spread over more lines than this is not read.
-MAX_LINES = 2000
+MAX_LINES = 20_000
 #: Values nested deeper than this are hostile.
 _DEEPEST = 200
 _LONGEST_VALUE = 500
