@@ -100,21 +100,19 @@ def read_owner(section: Section, start: int, index: int) -> int:
     if found is None or index >= len(lines):
         return index
     address = int(found.group("address"), 16)
-    where = section.where(start, min(start + 3, len(lines)))
-    if lines[index].strip() == "unowned":
-        section.draft.add_lock(LockFact(address, state="unlocked", where=where))
-        return index + 1
-    if lines[index].strip() == "LK_KERNPROC":
-        section.draft.add_lock(LockFact(address, state="kernproc", where=where))
-        return index + 1
-    owner = _OWNER.match(lines[index])
-    if owner is not None:
-        section.draft.add_lock(
-            LockFact(address, state="exclusive", owner_address=int(owner.group("owner"), 16), where=where)
-        )
+    answer = lines[index].strip()
+    owner = _OWNER.match(answer)
+    if owner is None and answer not in ("unowned", "LK_KERNPROC"):
+        return index
+    index += 1
+    if owner is not None and index < len(lines) and lines[index].startswith("pid: "):
         index += 1
-        if index < len(lines) and lines[index].startswith("pid: "):
-            index += 1
+    where = section.where(start, index)
+    if owner is not None:
+        fact = LockFact(address, state="exclusive", owner_address=int(owner.group("owner"), 16), where=where)
+    else:
+        fact = LockFact(address, state="unlocked" if answer == "unowned" else "kernproc", where=where)
+    section.draft.add_lock(fact)
     return index
 
 

@@ -102,6 +102,8 @@ def read_stream(section: Section, start: int, match: re.Match[str]) -> int:
         if found is None:
             if _BETWEEN.match(lines[index]) is None:
                 break
+            # what gdb says of itself in the middle of it: with the line before
+            last[-1 if decoded[-1] else max(len(last) - 2, -len(last))] = page.last[index]
             index += 1
             continue
         for number, part in enumerate(unescape(found.group("text")).split("\n")):
@@ -109,11 +111,16 @@ def read_stream(section: Section, start: int, match: re.Match[str]) -> int:
                 decoded.append("")
                 first.append(page.first[index])
                 last.append(page.last[index])
-            decoded[-1] += part
-            last[-1] = page.last[index]
+            if part:
+                if not decoded[-1]:
+                    first[-1] = page.first[index]
+                decoded[-1] += part
+                last[-1] = page.last[index]
         index += 1
     if index == start:
         return start
+    if len(decoded) > 1 and not decoded[-1]:
+        del decoded[-1], first[-1], last[-1]
     page.first = [*page.first[:start], *first, *page.first[index:]]
     page.last = [*page.last[:start], *last, *page.last[index:]]
     lines[start:index] = decoded
