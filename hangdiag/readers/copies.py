@@ -10,6 +10,16 @@ from hangdiag.readers.merging import TELLING, add_places
 #: A panic is so near the top of a stack; a debugger shows traps as it likes.
 _DEEPEST_PANIC = 20
 _TRAPS = frozenset({"calltrap", "alltraps_with_regs_pushed", "<signal handler called>"})
+#: What many panics have in common: it tells no two of them apart.
+_COMMON = frozenset(
+    {
+        "trap", "trap_fatal", "trap_pfault", "trap_check", "amd64_syscall", "syscall", "syscallenter", "fast_syscall_common",
+        "Xfast_syscall", "Xint0x80_syscall", "int0x80_syscall_common", "fork_exit", "fork_trampoline", "do_el0_sync",
+        "handle_el0_sync", "svc_handler", "do_el1h_sync", "handle_el1h_sync", "data_abort",
+    }
+)  # fmt: skip
+#: Of the functions of the shorter of two traces of one panic, this share is in the other.
+_SHARED = 0.8
 
 
 def join_copies(threads: list[Thread]) -> list[Thread]:
@@ -67,17 +77,37 @@ def _join_panics(threads: list[Thread]) -> list[Thread]:
         return threads
     joined: list[Thread | None] = list(threads)
     # the one that a tool told most of comes first
-    known.sort(key=lambda item: (_is_nobody(threads[item[0]]), -len(threads[item[0]].frames), item[0]))
+    known.sort(
+        key=lambda item: (
+            threads[item[0]].tid is None, _is_nobody(threads[item[0]]), -len(threads[item[0]].frames), item[0],
+        )
+    )  # fmt: skip
     kept: list[tuple[int, frozenset[str]]] = []
     for index, below in known:
-        target = next((place for place, other in kept if _is_same_panic(below, other)), None)
+        thread = threads[index]
+        shows = _is_of_debugger(thread)
+        target = next(
+            (
+                place
+                for place, seen in kept
+                if _is_same_panic(below, seen, shows or _is_of_debugger(threads[place]))
+            ),
+            None,
+        )
         other = joined[target] if target is not None else None
-        if target is None or other is None or not _is_nobody(threads[index]):
+        if target is None or other is None or not _may_be(thread, other):
             kept.append((index, below))
             continue
-        joined[target] = replace(other, where=add_places(other.where, threads[index].where))
+        if shows and not _is_of_debugger(other):
+            other = replace(other, frames=thread.frames, stack_where=thread.stack_where)
+        joined[target] = replace(other, where=add_places(other.where, thread.where))
         joined[index] = None
     return [thread for thread in joined if thread is not None]
+
+
+def _may_be(thread: Thread, other: Thread) -> bool:
+    """May ``thread``, of which at most the process is known, be ``other``?"""
+    return _is_nobody(thread) or (thread.tid is None and thread.pid is not None and thread.pid == other.pid)
 
 
 def _below_panic(thread: Thread) -> frozenset[str] | None:
@@ -88,6 +118,14 @@ def _below_panic(thread: Thread) -> frozenset[str] | None:
     return None
 
 
-def _is_same_panic(one: frozenset[str], other: frozenset[str]) -> bool:
-    smaller = min(len(one), len(other))
-    return len(one & other) * 2 > smaller or smaller == 0
+def _is_of_debugger(thread: Thread) -> bool:
+    """Only a debugger names sources."""
+    return any(frame.file is not None for frame in thread.frames)
+
+
+def _is_same_panic(one: frozenset[str], other: frozenset[str], inexact: bool) -> bool:
+    """Are both of one panic? ``inexact`` if a debugger shows one of them, with inlined functions."""
+    if not inexact or not one - _COMMON or not other - _COMMON:
+        return one == other or (inexact and not (one and other))
+    shared = (one & other) - _COMMON
+    return len(shared) >= min(len(one - _COMMON), len(other - _COMMON)) * _SHARED

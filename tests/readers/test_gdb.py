@@ -375,6 +375,7 @@ def test_the_panic_on_the_console_is_of_the_thread_that_dumped():
     capture = read(
         """
         Unread portion of the kernel message buffer:
+        current process\t\t= 2210 (vcpu 1)
         panic: page fault
         cpuid = 2
         KDB: stack backtrace:
@@ -396,7 +397,41 @@ def test_the_panic_on_the_console_is_of_the_thread_that_dumped():
         """
     )
     assert functions(only(capture))[:2] == ["__curthread", "doadump"]
+    assert (only(capture).pid, only(capture).name) == (2210, "vcpu 1")
     assert capture.unread == ()
+
+
+def test_the_panic_on_the_console_is_of_the_traced_thread_too():
+    capture = read(
+        """
+        current process\t\t= 2210 (vcpu 1)
+        panic: page fault
+        KDB: stack backtrace:
+        #0 0xffffffff80c694a5 at kdb_backtrace+0x65
+        #1 0xffffffff80c1bb5f at vpanic+0x17f
+        #2 0xffffffff80c1b9d3 at panic+0x43
+        #3 0xffffffff82a2fa3c at vm_run+0x6ac
+
+        (kgdb) acttrace
+        Tracing command bhyve pid 2210 tid 100862 (CPU 2)
+        #0  doadump (textdump=<optimized out>) at /usr/src/sys/kern/kern_shutdown.c:399
+        #1  0xffffffff80c1bbce in vpanic (fmt=0xffffffff811b2f41 "%s") at /usr/src/sys/kern/kern_shutdown.c:920
+        #2  0xffffffff80c1b9d3 in panic (fmt=<unavailable>) at /usr/src/sys/kern/kern_shutdown.c:844
+        #3  0xffffffff82a2fa3c in vm_run (vm=0xfffffe01f6c00000) at /usr/src/sys/amd64/vmm/vmm.c:1720
+        """
+    )
+    assert (only(capture).tid, functions(only(capture))) == (100862, ["doadump", "vpanic", "panic", "vm_run"])
+
+
+def test_two_panics_on_a_console_are_two_threads():
+    trace = "#1 0xffffffff80c1bb5f at vpanic+0x17f\n#2 0xffffffff80c1b9d3 at panic+0x43\n#3 0xffffffff810afdf5 at trap_fatal+0x385\n"
+    tail = "#5 0xffffffff810b06ec at amd64_syscall+0x10c\n#6 0xffffffff81087ecb at fast_syscall_common+0xf8\n"
+    text = "".join(
+        f"panic: page fault\nKDB: stack backtrace:\n#0 0xffffffff80c694a5 at kdb_backtrace+0x65\n{trace}"
+        f"#4 0xffffffff82a2fa3c at {name}+0x6ac\n{tail}\n"
+        for name in ("vm_run", "unp_dispose", "vm_run")
+    )
+    assert len(read(text, indented=False).threads) == 2
 
 
 def test_acttrace():
