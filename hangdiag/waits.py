@@ -55,7 +55,8 @@ def classify(capture: Capture, matcher: Matcher) -> tuple[Wait, ...]:
 
 def classify_thread(thread: Thread, matcher: Matcher) -> Wait:
     """The wait of one thread."""
-    if thread.stack_of_debugger or thread.is_user_stack:
+    in_program = thread.is_user_stack
+    if thread.stack_of_debugger or in_program:
         # its stack is not its own, or not the kernel's: only what ps told counts
         thread = Thread(
             thread.pid, thread.tid, thread.address, thread.command, thread.name, thread.state, thread.interruptible,
@@ -65,6 +66,8 @@ def classify_thread(thread: Thread, matcher: Matcher) -> Wait:
     functions = [frame.function for frame in thread.frames]
     via = matcher.via(functions)
     if match is None:
+        if in_program and (thread.state, thread.lock, thread.wmesg) == (None, None, None):
+            return Wait("unknown", "in the program, or in a system call whose kernel stack is not shown", via=via)
         return _without_rule(thread, functions, via, matcher)
     rule = match.rule
     by = " and ".join(
@@ -89,8 +92,6 @@ def _without_rule(thread: Thread, functions: list[str], via: str | None, matcher
     on_top = functions and functions[0] not in words.switch | words.queue
     if on_top and thread.told and thread.state is None and functions[0] not in words.primitives:
         return Wait("unknown", "where it sleeps is not told", via=via)
-    if thread.is_user_stack and thread.state is None:
-        return Wait("unknown", "in the program, or in a system call whose kernel stack is not shown", via=via)
     if on_top and thread.state in (None, "running"):
         if functions[0] in words.primitives:
             return Wait("sleep", "asleep, for an unknown reason", via=via, by="stack")
