@@ -28,6 +28,11 @@ _MOST_FOREIGN = 3
 _PASSING = "trap"
 
 
+def _is_mangled(line: str) -> bool:
+    """Did two CPUs write frames into one line, letter by letter?"""
+    return "+" in line and "/" in line and "(" in line and ")" in line and line.count("x") > 1 and line.count("f") > 3
+
+
 @dataclass(slots=True)
 class Section:
     """One source while it is read. ``context`` is what a reader leaves for later lines of it
@@ -98,7 +103,7 @@ class Section:
         begin = start
         before = False
         for index in range(start, end + 1):
-            marked = index < end and _TRACE_LIKE.search(lines[index]) is not None
+            marked = index < end and (_TRACE_LIKE.search(lines[index]) is not None or _is_mangled(lines[index]))
             if index == end or (index > begin and marked != before):
                 if any(line.strip() for line in lines[begin:index]):
                     first, last = max(page.first[begin], lowest), min(page.last[index - 1], highest)

@@ -96,20 +96,27 @@ class Peeler:
         if not line or not _may_have_layer(line) or not any(mark in line for mark in _MARKS):
             return False
         after = lines[index + 1] if index + 1 < len(lines) else ""
-        chain = self._find(line, after, _DEPTH)
+        chain = self._find(line, after, _DEPTH, set())
         if not chain or self.work > _WORK * (len(lines) + 100):
             return False
         for layer in chain:
             self._apply(layer, index)
         return True
 
-    def _find(self, line: str, after: str, depth: int) -> list[str]:
-        """Names of the layers, outermost first, without which ``line`` can be read; empty if there are none."""
+    def _find(self, line: str, after: str, depth: int, seen: set[str]) -> list[str]:
+        """Names of the layers, outermost first, without which ``line`` can be read; empty if there are none.
+
+        ``seen`` is what was looked at: layers can be taken off in more than one order.
+        """
         for layer, rest in _peelings(line, after):
+            if len(rest) == 1:
+                if rest[0] in seen:
+                    continue
+                seen.add(rest[0])
             if any(self.opens(part) for part in rest):
                 return [layer]
             if depth > 1 and len(rest) == 1 and rest[0] != line:
-                deeper = self._find(rest[0], _without(layer, after), depth - 1)
+                deeper = self._find(rest[0], _without(layer, after), depth - 1, seen)
                 if deeper:
                     return [layer, *deeper]
         return []

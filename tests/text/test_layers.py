@@ -108,3 +108,40 @@ Same here. In ddb:
     ]
     assert [thread.where[0][1:] for thread in capture.threads] == [(6, 8), (13, 16)]
     assert not [item for item in capture.unread if item.trace_like]
+
+
+CPUS = (
+    "vpanic() at vpanic+0x132/frame 0xfffffe0047d2f4e0\npanic() at panic+0x43/frame 0xfffffe0047d2f540\n"
+    "vm_handle_rendezvous() at vm_handle_rendezvous+0x9f/frame 0xfffffe0047d2f640\n",
+    "trap_fatal() at trap_fatal+0x387/frame 0xfffffe00123456f0\ncalltrap() at calltrap+0x8/frame 0xfffffe0012345750\n"
+    "sleepq_add() at sleepq_add+0x43/frame 0xfffffe0012345790\n",
+)
+
+
+@pytest.mark.parametrize("burst", [1, 2, 5, 11, 30])
+def test_two_cpus_that_write_letter_by_letter_make_no_functions(burst):
+    functions = {line.partition("(")[0] for text in CPUS for line in text.splitlines()}
+    first, second = CPUS
+    mixed = "".join(
+        first[place : place + burst] + second[place : place + burst]
+        for place in range(0, max(map(len, CPUS)), burst)
+    )
+    (capture,) = read_text(mixed)
+    for thread in capture.threads:
+        assert {frame.function for frame in thread.frames} <= functions
+    read = {number for thread in capture.threads for where in thread.where for number in range(where.first, where.last + 1)}
+    listed = {
+        number for item in capture.unread if item.trace_like for number in range(item.where.first, item.where.last + 1)
+    }
+    long = {number for number, line in enumerate(mixed.splitlines(), 1) if len(line) > 60}
+    assert long <= read | listed
+
+
+def test_layers_that_no_line_can_be_read_under_cost_little():
+    import time
+
+    text = ("> # " * 12 + "x() at 0x\n") * 200
+    begin = time.thread_time()
+    read_text(text)
+    # tried in every order, they took seconds
+    assert time.thread_time() - begin < 1

@@ -40,7 +40,7 @@ _LONGEST_GAP = 4
 #: "/frame 0x", 16 digits and a blank.
 _TAIL = 26
 # letters between the name and its offset were lost
-_DAMAGED = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) [\w.$@]{0,60}\+(?P<offset>0x[0-9a-f]+)/frame 0x")
+_DAMAGED = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) (?P<rest>[\w.$@]{0,60})\+(?P<offset>0x[0-9a-f]+)/frame 0x")
 # the author left out what is between two frames
 _ELIDED = lazy(r"([A-Za-z_][\w.$@]*)\(\) ?(?:\.{3}|\u2026|\[\.{3}\]) ?([A-Za-z_][\w.$@]*)\(\)\s*\Z")
 _BROKEN_TAIL = lazy(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
@@ -162,13 +162,15 @@ def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None
     lines = section.lines
     line = lines[index]
     frame = parse_frame(head)
+    if frame is not None and _is_damaged(line, head):
+        return None, index
     following = index + 1
     after = lines[following] if following < len(lines) else ""
     if frame is not None:
         # "/frame" and its address may have been broken off or in two
         return frame, following + has_tail_in(line, after)
     damaged = _DAMAGED.match(line)
-    if damaged is not None:
+    if damaged is not None and damaged.group("name").endswith(damaged.group("rest")):
         return Frame(damaged.group("name"), parse_offset(damaged.group("offset"))), following
     stripped = line.strip()
     if stripped in _ELISIONS or _REGISTERS.match(line) or (_TAIL_REST.match(line) and stripped):
@@ -176,7 +178,7 @@ def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None
     if after and _BROKEN_HEAD.match(line):
         for joined in (line.rstrip() + " " + after.strip(), line.rstrip() + after.strip()):
             frame = parse_frame(joined.partition("/frame")[0])
-            if frame is not None:
+            if frame is not None and not _is_damaged(joined, joined.partition("/frame")[0]):
                 return frame, following + 1
     return None, index
 
@@ -201,12 +203,30 @@ def parse_frame(head: str) -> Frame | None:
     )
 
 
+def _is_damaged(line: str, head: str) -> bool:
+    """Do the two names differ that are printed of one place? Another CPU wrote into the line.
+
+    Only amd64 and i386 print a frame pointer, and both names from the same symbol. Where none is
+    printed the place may be the caller's: digits within its name are those of another CPU's address.
+    """
+    found = FRAME.match(head)
+    if found is None or found.group("symbol") in (None, found.group("name")):
+        return False
+    name, symbol = found.group("name"), found.group("symbol")
+    letters = iter(name)
+    return len(head) < len(line) or (
+        sum(map(str.isdigit, name)) > sum(map(str.isdigit, symbol)) and all(letter in letters for letter in symbol)
+    )
+
+
 def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     """A stack without a header: ``bt`` at the prompt, or after ``KDB: stack backtrace:``.
 
     It belongs to the thread that the debugger named last, if it did.
     """
-    if parse_frame(section.lines[start].partition("/frame")[0]) is None:
+    line = section.lines[start]
+    head = line.partition("/frame")[0]
+    if parse_frame(head) is None or _is_damaged(line, head):
         return start
     broken_off = section.context.pop("ddb open stack", None)
     frames, end = read_frames(section, start)
