@@ -26,6 +26,8 @@ _LOOSE = {
     "MWCHAN": r"\S.{0,8}?", "WCHAN": r"\S.{0,12}?", "STATE": r"\S.{0,9}?", "COMM": r"\S.{0,20}?", "UCOMM": r"\S.{0,40}?",
     "TDNAME": r"\S.{0,20}?", "COMMAND": r"\S.{0,40}?", "ARGS": r"\S.{0,40}?", "LOCK": r"\S.{0,8}?",
 }  # fmt: skip
+#: A date may hold blanks; where its place is known, they do no harm.
+_DATE = r"\S+(?: +\S+){0,5}"
 #: Columns that are adjusted to the left.
 _LEFT = frozenset({
     "ARGS", "CLASS", "COMM", "COMMAND", "EMUL", "GROUP", "JAIL", "LABEL", "LOCK", "LOGIN", "MWCHAN", "NWCHAN", "RGROUP", "RUSER",
@@ -48,15 +50,21 @@ class _Column:
     begin: int
     end: int
     left: bool
+    #: what a value looks like; None for anything
+    shape: re.Pattern[str] | None
 
 
 def read_row(header: str, line: str) -> list[tuple[str, str]] | None:
     """Names and values of one row's columns in their order, or None if ``line`` is no row of the table."""
     line = line[:LONGEST]
+    if "\t" in header.strip():
+        titles, values = header.strip().split("\t"), line.strip("\n").split("\t")
+        if len(titles) == len(values) and all(" " not in title.strip() for title in titles):
+            return [(title.strip(), value.strip()) for title, value in zip(titles, values, strict=True)]
     if "\t" in line or "\t" in header:
         line, header = line.expandtabs(), header.expandtabs()
-    values = _by_place(header, line)
-    return values if values is not None else _by_looks(header, line)
+    cells = _by_place(header, line)
+    return cells if cells is not None else _by_looks(header, line)
 
 
 @lru_cache(maxsize=64)
@@ -65,12 +73,18 @@ def _columns(header: str) -> tuple[_Column, ...]:
     if len(found) > _MOST_COLUMNS:
         return ()
     # "TT" stands above a letter more: a mark of its own
-    return tuple([_Column(name, begin, end + (name == "TT"), name in _LEFT) for name, begin, end in found])
-
-
-@lru_cache(maxsize=256)
-def _shape(name: str) -> re.Pattern[str]:
-    return re.compile(_SHAPES.get(name, _WORD))
+    return tuple(
+        [
+            _Column(
+                name,
+                begin,
+                end + (name == "TT"),
+                name in _LEFT,
+                None if name in _LOOSE else re.compile(_DATE if name == "STARTED" else _SHAPES.get(name, _WORD)),
+            )
+            for name, begin, end in found
+        ]
+    )
 
 
 def _by_place(header: str, line: str) -> list[tuple[str, str]] | None:
@@ -104,21 +118,17 @@ def _by_place(header: str, line: str) -> list[tuple[str, str]] | None:
             if line[end : end + 1] not in (" ", ""):
                 return None
         value = line[begin:end].strip()
-        if not _may_be(column, value) or (
-            value and column.left and column.name not in _LAST and line[begin] == " "
-        ):
+        if not value:
+            if column.name in _NEEDED:
+                return None
+        elif column.shape is None:
+            if column.left and column.name not in _LAST and line[begin] == " ":
+                return None
+        elif column.shape.fullmatch(value) is None:
             return None
         values.append((column.name, value))
         begin = end
     return values
-
-
-def _may_be(column: _Column, value: str) -> bool:
-    if not value:
-        return column.name not in _NEEDED
-    if column.name in _LOOSE or (column.name == "STARTED" and len(value) < 30):
-        return True
-    return _shape(column.name).fullmatch(value) is not None
 
 
 @lru_cache(maxsize=64)

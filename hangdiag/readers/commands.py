@@ -32,7 +32,7 @@ class Who(NamedTuple):
 
 def who_of_ps(printed: str, column: str, is_last: bool, has_threads: bool) -> Who:
     """From a value of ps. ``has_threads``: the table has several rows of its process."""
-    if printed.startswith("<defunct>"):
+    if printed.startswith("<defunct"):
         return Who(None, None, None)
     kernel = _KERNEL.match(printed) if printed[0] == "[" else None
     if kernel is not None:

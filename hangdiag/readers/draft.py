@@ -21,7 +21,7 @@ from hangdiag.readers.merging import (
     merge_threads,
     merge_told,
 )
-from hangdiag.readers.rows import are_another_look, note_rows
+from hangdiag.readers.rows import are_another_look, note_rows, says_other
 from hangdiag.readers.vms import join_vms
 
 if TYPE_CHECKING:
@@ -118,6 +118,9 @@ class Draft:
             return True
         if table is not None and table in self.now.tables:
             # one process and then all of them, with the same stacks, is one look; all of them twice is two
+            if not any(after.frames for _, after in shared):
+                moved = sum(1 for before, after in shared if says_other(before, after))
+                return moved > len(shared) * _TOLERATED
             whole = len(shared) == len(batch) == len(known)
             return whole or any(_functions(before) != _functions(after) for before, after in shared)
         strangers = sum(1 for before, after in shared if are_different(before, after))

@@ -36,12 +36,16 @@ _PROSE = frozenset({
 })  # fmt: skip
 _SWITCHES = ("mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline")
 _OWN = lazy(r"\s*\d{1,7}\s{1,20}\d{6,7}\s{1,20}\S")
+#: No terminal is narrower.
+_NARROWEST = 60
+_WITH_OFFSET = lazy(r"(?:[A-Za-z_][\w.$]{0,200}\+0x[0-9a-f]{1,8}|\?\?\+0)\Z")
+_CUT_OFFSET = lazy(r"[0-9a-f]{1,5}\Z")
 _CONTINUATION = lazy(r"\s+[A-Za-z_<.\[…?]|[A-Za-z_][\w.$]*\+(?:0x[0-9a-f]|\.\.\.)")
 _FUNCTION = lazy(r"(?:[\w.-]+`)?[A-Za-z_][\w.$]*(?:\+(?:0x[0-9a-f]+|\.\.\.))?,?\Z")
 #: Widths of the command's and of the name's column, each with the blank behind it.
 _WIDTHS = (20, 17)
 #: So often a row that was there before is looked at as the begin of another sample.
-_MOST_SAMPLES = 1000
+_MOST_SAMPLES, _MOST_REFUSED = 1000, 20
 
 
 def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
@@ -84,19 +88,26 @@ def add_rows(section: Section, rows: list[Thread], table: str | None = "procstat
 
 
 def _sample_ends(rows: list[Thread]) -> list[int]:
-    """Where the rows begin anew: with the row they began with, or with a repeated one out of their order."""
+    """Where the rows begin anew: with the row they began with, or with a repeated one out of their order.
+
+    Most of what came before must come again: a row that somebody quotes once more is no sample.
+    """
     ends: list[int] = []
     seen = {rows[0].tid}
     first = rows[0].tid
+    refused = 0
     for index in range(1, len(rows)):
         tid = rows[index].tid
-        if tid in seen and len(ends) < _MOST_SAMPLES:
+        if tid in seen and len(ends) < _MOST_SAMPLES and refused < _MOST_REFUSED:
             again = tid == first and (len(seen) > 1 or rows[index].frames != rows[index - 1].frames)
             following = rows[index + 1].tid if index + 1 < len(rows) else None
             if again or (following != tid and following in seen and rows[index - 1].tid != tid):
-                ends.append(index)
-                seen = set()
-                first = tid
+                if len(seen.intersection(row.tid for row in rows[index : index + len(seen)])) * 2 >= len(seen):
+                    ends.append(index)
+                    seen = set()
+                    first = tid
+                else:
+                    refused += 1
         seen.add(tid)
     return ends
 
@@ -116,6 +127,7 @@ def _read_rows(
     heads: dict[str, tuple[str | None, str]] = {}
     rows: list[Thread] = []
     end = len(lines)
+    may_be_joined = first_numbers != last_numbers
     while index < end:
         line = lines[index]
         parts = line.split(None, 2)
@@ -139,6 +151,8 @@ def _read_rows(
         # a row whose columns are not where the header says
         if command is None or (text and text[0] in _NOT_FIRST):
             command, name, text = split_unaligned(rest, has_name, name_column)
+        if may_be_joined and first_numbers[index] != last_numbers[index]:
+            text = _mend(text)
         frames = stacks.get(text)
         if frames is None:
             frames = stacks[text] = _frames(text, memo)
@@ -172,6 +186,7 @@ def _who(head: str, name_column: int, stack_column: int, has_name: bool) -> tupl
         or (len(head) == stack_column and head[-1] != " ")
         or (name and (head[name_column - 1] != " " or ("+0x" in name and not head.endswith("  "))))
         or "+0x" in command
+        or "\t" in head
         or "  " in name.lstrip()
         or "  " in command
     ):
@@ -220,10 +235,17 @@ def _continue_row(
     Returns the index of the line behind them; ``index`` itself if this is no such line.
     """
     begin = index
-    extra: list[Frame] = []
-    with_offsets = any(frame.offset is not None for frame in rows[-1].frames)
+    last = rows[-1]
+    extra = list(last.frames)
+    with_offsets = any(frame.offset is not None for frame in extra)
     while index < len(lines):
         line = lines[index]
+        if with_offsets and (glued := _glue(lines[index - 1], line, memo)) is not None:
+            extra[-1:] = [glued[0]]
+            line = " " + glued[1]
+            if not glued[1]:
+                index += 1
+                continue
         if _CONTINUATION.match(line) is None:
             break
         frames = stack_of(line, memo)
@@ -235,10 +257,39 @@ def _continue_row(
         index += 1
     if index == begin:
         return index
-    last = rows[-1]
     where = Where(source, last.where[0].first, numbers[index - 1])
-    rows[-1] = replace(last, frames=last.frames + tuple(extra), where=(where,), stack_where=where)
+    rows[-1] = replace(last, frames=tuple(extra), where=(where,), stack_where=where)
     return index
+
+
+def _mend(text: str) -> str:
+    """A stack of lines that were joined with a blank although a terminal had broken them in the middle of a word."""
+    if "+0x" not in text:
+        return text
+    words: list[str] = []
+    for word in text.split():
+        before = words[-1] if words else ""
+        if before and (
+            _CUT_OFFSET.match(word)
+            if _WITH_OFFSET.match(before)
+            else _WITH_OFFSET.match(before + word) and before not in ELISIONS and not before.startswith("0x")
+        ):
+            words[-1] = before + word
+        else:
+            words.append(word)
+    return " ".join(words)
+
+
+def _glue(before: str, line: str, memo: FrameMemo) -> tuple[Frame, str] | None:
+    """The function that a terminal broke at its edge, between two lines, and what follows in the second."""
+    if not line or line[0] in " \t" or len(before) < _NARROWEST or before[-1] in " \t":
+        return None
+    head = before.rpartition(" ")[2]
+    tail, _, rest = line.partition(" ")
+    if _WITH_OFFSET.match(head + tail) is None or (_WITH_OFFSET.match(head) and _WITH_OFFSET.match(tail)):
+        return None
+    frame = memo[head + tail]
+    return (frame, rest.strip()) if frame is not None else None
 
 
 def _is_lone_function(line: str, memo: FrameMemo) -> bool:
@@ -279,7 +330,10 @@ def split_unaligned(rest: str, has_name: bool, name_column: int = 0) -> tuple[st
 
 
 def split_names(head: str, name_column: int) -> tuple[str, str]:
-    """Command and thread name out of what stands before the stack: by columns if they can be right."""
+    """Command and thread name out of what stands before the stack: by tabs, or by columns if they can be right."""
+    if "\t" in head.strip():
+        command, _, name = head.strip().partition("\t")
+        return command.rstrip(), name.strip()
     if 0 < name_column < len(head):
         # a command that is longer than its column pushes the name on
         blank = name_column - 1 if head[name_column - 1] == " " else head.find(" ", name_column)

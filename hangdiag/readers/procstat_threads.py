@@ -24,8 +24,6 @@ _ROW = lazy(
     r"(?P<state>run|stop|sleep|lock|wait|zomb|idle|\?\?) {1,9}(?P<lock>\*)?(?P<wmesg>\S.{0,8}?)?(?: {2,40}\S.*| *<-.*)?\s*\Z"
 )
 
-_OWN = lazy(r"\s*\d{1,7} +\d{5,7} +\S")
-
 
 def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
@@ -42,8 +40,8 @@ def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
         row = _ROW.match(lines[index][:300])
         if row is None:
             blank = not lines[index].strip() and index + 1 < len(lines)
-            following = index + 1 if blank else section.pass_foreign(index, _OWN) if rows else index
-            if following == index or _ROW.match(lines[following][:300]) is None:
+            following = index + 1 if blank else section.pass_foreign(index, _is_row) if rows else index
+            if following == index or not _is_row(lines[following]):
                 break
             index = following
             continue
@@ -64,6 +62,10 @@ def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
         index = end
     section.draft.add_threads(rows, table="procstat -t")
     return index
+
+
+def _is_row(line: str) -> bool:
+    return _ROW.match(line[:300]) is not None
 
 
 def _thread(section: Section, index: int, end: int, row: re.Match[str], names: int) -> Thread:
@@ -114,7 +116,7 @@ OPENERS = (
     Opener(
         "procstat-threads",
         "procstat",
-        r"\s*PID\s+TID\s+COMM\b.*\bTDNAME\b.*\bSTATE(?:\s+WCHAN|\s*\Z)",
+        r"\s*PID\s+TID\s+COMM\b.*\bTDNAME\b.*\bSTATE(?:\s+WCHAN)?\s*\Z",
         _read_threads,
     ),
 )

@@ -37,9 +37,11 @@ _LONG_HEADER = "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND"
 _STATE = r"[DILRSTWZ][A-Zs0-9<>+]{0,8}"
 _IN_WORDS = lazy(rf"\s*pid (?P<pid>\d{{1,7}}),? +state:? +(?P<state>{_STATE}),? +(?P<command>\S.{{0,300}})")
 _ON_CPU = lazy(r"CPU(\d+)\Z")
+#: A screen has so many rows at least.
+_SCREEN = 15
+#: No thread's name is longer (MAXCOMLEN, sys/sys/param.h, and its brace).
+_LONGEST_NAME = 21
 _SEAM = lazy(r"[A-Z]COMMAND\s*\Z")
-#: What a row begins with.
-_OWN = lazy(r"\s*(?:[a-z_][\w.-]{0,31} +)?\d{1,10} +\S")
 _ADDRESS = lazy(r"(?:0x)?f{4}[0-9a-f]{8,12}\Z")
 _HEX = lazy(r"(?:0x)?[0-9a-f]{6,16}\Z")
 
@@ -80,8 +82,7 @@ def _read_words(section: Section, start: int, match: re.Match[str]) -> int:
     if found is None:
         return start
     cells = [("PID", found.group("pid")), ("STAT", found.group("state")), ("COMMAND", found.group("command").strip())]
-    thread = _thread(section, Row(start, int(found.group("pid")), None, cells), "ps", False)
-    section.draft.add_row(thread)
+    add_table(section, [Row(start, int(found.group("pid")), None, cells)], "ps")
     return start + 1
 
 
@@ -90,22 +91,36 @@ def _read_rows(section: Section, start: int, header: str, tool: str) -> int:
     lines = section.lines
     # with thread ids instead of process ids, top calls the first column THR (format_header)
     by_tid = tool == "top" and header.split(None, 1)[0] in ("THR", "THRID", "TID")
+    printed = header
     # a header that was broken before its last name, and joined without the blank
     seam = len(header.rstrip()) - len("COMMAND") if _SEAM.search(header) else 0
     header = _mend(header, seam)
+
+    def is_row(line: str) -> bool:
+        return _row(header, _mend(line, seam), 0, by_tid) is not None
+
     rows: list[Row] = []
+    pids: set[int | None] = set()
     index = start
     while index < len(lines):
         line = _mend(lines[index], seam)
         row = _row(header, line, index, by_tid)
         if row is not None:
             rows.append(row)
+            pids.add(row.pid)
         elif rows and (whole := _with_rest(section, header, rows[-1], index, by_tid)) is not None:
             rows[-1] = whole
         else:
             blank = not line.strip() and index + 1 < len(lines)
-            following = index + 1 if blank else section.pass_foreign(index, _OWN) if rows else index
-            if following == index or _row(header, _mend(lines[following], seam), following, by_tid) is None:
+            if blank and rows and index + 2 < len(lines) and lines[index + 1] == printed:
+                following_row = _row(header, _mend(lines[index + 2], seam), 0, by_tid)
+                # a screen further (ps -h), not the same command again
+                pid = following_row.pid if following_row is not None else rows[0].pid
+                if len(rows) >= _SCREEN if pid == rows[-1].pid else pid not in pids:
+                    index += 2
+                    continue
+            following = index + 1 if blank else section.pass_foreign(index, is_row) if rows else index
+            if following == index or not is_row(lines[following]):
                 break
             index = following
             continue
@@ -121,13 +136,19 @@ def _mend(line: str, seam: int) -> str:
 
 
 def _with_rest(section: Section, header: str, row: Row, index: int, by_tid: bool) -> Row | None:
-    """``row`` together with line ``index``, where a terminal or a mailer broke it before the command."""
-    if row.cells[-1][1] or row.index != index - 1 or section.opens(section.lines[index]) is not None:
+    """``row`` together with line ``index``, where a terminal or a mailer broke it before the command or in
+    the thread's name.
+    """
+    command = row.cells[-1][1]
+    is_open = "{" in command and "}" not in command
+    if (command and not is_open) or row.index != index - 1 or section.opens(section.lines[index]) is not None:
         return None
     before, rest = section.lines[row.index], section.lines[index]
+    if is_open and "}" not in rest[:_LONGEST_NAME]:
+        return None
     for whole in (before + rest, f"{before} {rest}"):
         made = _row(header, whole, row.index, by_tid)
-        if made is not None and made.cells[-1][1] and made.cells[:-1] == row.cells[:-1]:
+        if made is not None and made.cells[-1][1] != command and made.cells[:-1] == row.cells[:-1]:
             return Row(row.index, made.pid, made.tid, made.cells, index)
     return None
 
@@ -137,9 +158,14 @@ def add_table(section: Section, rows: list[Row], tool: str) -> None:
     shown: dict[int | None, int] = {}
     for row in rows:
         shown[row.pid] = shown.get(row.pid, 0) + 1
-    threads = [_thread(section, row, tool, shown[row.pid] > 1) for row in rows]
+    whose = [_who(row, tool, shown[row.pid] > 1) for row in rows]
+    threads = [_thread(section, row, who, tool) for row, who in zip(rows, whose, strict=True)]
     section.draft.add_threads([thread for thread in threads if thread.tid is not None], table=tool)
     section.draft.add_rows([thread for thread in threads if thread.tid is None], table=tool)
+    # only now: the threads may have begun a new instant
+    for row, who, thread in zip(rows, whose, threads, strict=True):
+        if row.pid is not None and who.arguments is not None:
+            section.draft.add_process(Process(row.pid, who.command, who.arguments, where=thread.where))
     section.count_stacks(tool, 0)
 
 
@@ -158,11 +184,8 @@ def _row(header: str, line: str, index: int, by_tid: bool) -> Row | None:
     return Row(index, pid, tid, cells) if pid is not None or tid is not None else None
 
 
-def _thread(section: Section, row: Row, tool: str, has_threads: bool) -> Thread:
+def _thread(section: Section, row: Row, who: Who, tool: str) -> Thread:
     where = section.where(row.index, max(row.index, row.last) + 1)
-    who = _who(row, tool, has_threads)
-    if row.pid is not None and who.arguments is not None:
-        section.draft.add_process(Process(row.pid, who.command, who.arguments, where=(where,)))
     state, interruptible, cpu = None, None, None
     message = row.first("MWCHAN", "WCHAN")
     if tool == "top":
@@ -235,7 +258,7 @@ OPENERS = (
     Opener(
         "ps-table",
         "ps",
-        r"\s*(?!ADDR +PROC)(?=(?:[A-Z%]\S* +){1,40}[A-Z])(?=.*\b(?:PID|LWP)\b)"
+        r"\s*(?!ADDR +PROC)(?=(?:[A-Z%]\S*[ \t]+){1,40}[A-Z])(?=.*\b(?:PID|LWP)\b)"
         r"(?=.*\b(?:MWCHAN|WCHAN|STAT|NWCHAN|LWP|LOCK)\b)[A-Z0-9% \t]+\Z",
         _read_ps,
     ),

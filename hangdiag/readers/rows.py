@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from hangdiag.model import Thread
 
-#: At most this share of a process's rows may disagree with the stacks that they are laid beside.
+#: At most this share of rows may disagree with others, or with the stacks that they are laid beside.
 _TOLERATED = 0.2
 #: So many rows are compared with one.
 _CANDIDATES = 20
 
 
-#: What a tool said of the threads of each process.
-Said = dict[int | None, set[tuple[object, ...]]]
+#: What a tool said that the threads of each process wait for.
+Said = dict[int | None, set[tuple[str | None, str | None]]]
 
 
-def note_rows(said: Said, rows: Iterable[Thread]) -> None:
-    """Add to ``said`` what ``rows`` say."""
-    for row in rows:
-        said.setdefault(row.pid, set()).add((row.name, row.state, row.wmesg, row.lock))
+def note_rows(said: Said, rows: Sequence[Thread]) -> None:
+    """Add to ``said`` what ``rows`` say; a table without any wait message says nothing."""
+    if any(row.wmesg is not None or row.lock is not None for row in rows):
+        for row in rows:
+            said.setdefault(row.pid, set()).add((row.wmesg, row.lock))
 
 
-def are_another_look(before: Said, rows: Iterable[Thread]) -> bool:
-    """Do ``rows`` say of some process what the same tool did not say ``before``?"""
+def are_another_look(before: Said, rows: Sequence[Thread]) -> bool:
+    """Do ``rows`` say of many processes what the same tool did not say ``before``?"""
     now: Said = {}
-    note_rows(now, (row for row in rows if row.pid in before))
-    return any(not (said <= before[pid] or before[pid] <= said) for pid, said in now.items())
+    note_rows(now, [row for row in rows if row.pid in before])
+    other = sum(not (said <= before[pid] or before[pid] <= said) for pid, said in now.items())
+    return other > len(now) * _TOLERATED
+
+
+def says_other(before: Thread, after: Thread) -> bool:
+    """Does a table without stacks say of a thread that it waits for something else than before?"""
+    for one, other in ((before.wmesg, after.wmesg), (before.lock, after.lock)):
+        if one is not None and other is not None and not _agree(one, other):
+            return True
+    asleep = {None, "sleeping", "lock", "suspended"}
+    return (before.state in asleep) != (after.state in asleep)
 
 
 def join_rows(
@@ -96,10 +107,11 @@ def _one_look(
             names = (row.name,) if row.name is not None and row.name in free else tuple(free)
             place = None
             for name in names[:_CANDIDATES]:
-                some = free[name][: -_CANDIDATES - 1 : -1]
-                place = next((index for index in some if _may_be_same(rows[index], row)), None)
-                if place is not None:
-                    free[name].remove(place)
+                some = free[name]
+                near = range(len(some) - 1, max(len(some) - _CANDIDATES, 0) - 1, -1)
+                found = next((number for number in near if _may_be_same(rows[some[number]], row)), None)
+                if found is not None:
+                    place = some.pop(found)
                     rows[place] = join(rows[place], row)
                     break
             if place is None:
@@ -129,7 +141,8 @@ def _match(threads: list[Thread], rows: list[Thread]) -> list[int | None]:
     """
     if len(threads) == 1 and (len(rows) == 1 or any(row.name == threads[0].name for row in rows)):
         if len(rows) == 1:
-            return [0]
+            # other threads of its process may have been left out
+            return [0 if rows[0].name == threads[0].name is not None or _fits(threads[0], rows[0]) else None]
         first = next(index for index, row in enumerate(rows) if row.name == threads[0].name)
         return [0 if index == first else None for index in range(len(rows))]
     order = sorted(range(len(threads)), key=lambda index: (threads[index].tid or 0, index))

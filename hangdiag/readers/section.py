@@ -66,19 +66,22 @@ class Section:
             end -= 1
         return end
 
-    def pass_foreign(self, index: int, own: re.Pattern[str], blanks: bool = False) -> int:
-        """The next line of a table (one that ``own`` matches) behind line ``index``, which is none: a console is in
-        use while a debugger prints. Few lines that no reader can read are passed over and listed as unread;
-        ``index`` itself if there is no more. Blank lines end most tables, unless they may hold ``blanks``.
+    def pass_foreign(
+        self, index: int, own: re.Pattern[str] | Callable[[str], bool], blanks: bool = False
+    ) -> int:
+        """The next line of a table (one that ``own`` matches, or is true of) behind line ``index``, which is none:
+        a console is in use while a debugger prints. Few lines that no reader can read are passed over and listed as
+        unread; ``index`` itself if there is no more. Blank lines end most tables, unless they may hold ``blanks``.
         """
         lines = self.lines
+        is_own = own if callable(own) else own.match
         for following in range(index, min(index + _MOST_FOREIGN + 1, len(lines))):
             line = lines[following]
             if not line.strip():
                 if not blanks:
                     break
                 continue
-            if own.match(line):
+            if is_own(line):
                 if following > index:
                     self.note_unread(index, following, "something else in the middle of a table")
                 return following

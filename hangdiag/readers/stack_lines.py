@@ -64,8 +64,9 @@ def _read_siginfo(section: Section, start: int, match: re.Match[str]) -> int:
         return start
     message = found.group("state")
     locked = found.group("lock") is not None
-    # a line that was folded may have been joined with the stack below it
-    frames, end = stack_of((found.group("rest") or "").replace(" +0x", "+0x")), start + 1
+    # what looked folded may have been joined with the stack below it, and with the quote before that
+    rest = (found.group("rest") or "").lstrip(" >#|*`").replace(" +0x", "+0x")
+    frames, end = stack_of(rest), start + 1
     if not frames:
         frames, end = _stack_below(section.lines, end)
     where = section.where(start, end)

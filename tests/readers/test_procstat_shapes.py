@@ -314,6 +314,13 @@ def test_a_row_that_is_quoted_once_more_is_no_other_instant():
     assert [thread.tid for thread in capture.threads] == [100002, 100100]
 
 
+def test_the_first_row_of_several_quoted_below_them_is_no_other_instant():
+    table = samples("mi_switch+0x1 _sleep+0x1") + row(8, 100200, "sh", "b", "mi_switch+0x1 _sleep+0x1")
+    capture = read(HEADER + table + "This one never ends:\n" + table.splitlines()[0] + "\n", indented=False)
+    assert [thread.tid for thread in capture.threads] == [100002, 100100, 100200]
+    assert unread(capture) == [(5, 5)]
+
+
 def test_a_table_of_threads_states():
     capture = read(
         """
@@ -407,3 +414,28 @@ def test_siginfo_in_prose():
     capture = read('I then saw\n# "load: 5.40  cmd: bash 24517 [vmmaps] 2.45r 0.00u 0.00s 0% 3448k" seen.\nso it hangs\n')
     assert (only(capture).wmesg, only(capture).frames) == ("vmmaps", ())
     assert unread(capture) == [(1, 1), (3, 3)]
+
+
+def test_columns_parted_by_tabs():
+    capture = read(
+        "PID\tTID\tCOMM\tTDNAME\tKSTACK\n"
+        "2210\t100860\tbhyve\tvcpu 0\tmi_switch+0xbc sleepq_timedwait+0x2f\n"
+        "2210\t100861\tmy prog\t-\t<running>\n"
+        "12\t100006\tintr\tswi6: Giant taskq\t\n",
+        indented=False,
+    )
+    assert said(capture) == [
+        (2210, 100860, "bhyve", "vcpu 0", "mi_switch sleepq_timedwait"),
+        (2210, 100861, "my prog", None, "<running>"),
+        (12, 100006, "intr", "swi6: Giant taskq", ""),
+    ]
+
+
+@pytest.mark.parametrize("width", [*range(79, 110), 120, 132])
+def test_one_row_broken_by_a_terminal(width):
+    stack = "mi_switch+0xbc sleepq_timedwait+0x2f _sleep+0x1f2 vm_handle_rendezvous+0x1a8 vm_run+0x2de ??+0 devfs_ioctl+0xd1"
+    line = row(2290, 100901, "bhyvectl", "-", stack).strip("\n").rstrip()
+    text = HEADER + "".join(line[begin : begin + width] + "\n" for begin in range(0, len(line), width))
+    thread = only(read(text, indented=False))
+    assert functions(thread) == [word.partition("+")[0] for word in stack.split()]
+    assert [frame.offset for frame in thread.frames] == [0xBC, 0x2F, 0x1F2, 0x1A8, 0x2DE, 0, 0xD1]

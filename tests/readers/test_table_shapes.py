@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hangdiag.readers import read_text
+from tests.readers.essence import essence
 from tests.readers.help import functions, only, trace_like
 from tests.readers.help import read_accounted as read
+from tests.text.wrappings import LAYERS, rows_of, text_of
 
 
 def waits(capture):
@@ -227,6 +229,19 @@ def test_repeated_headers_of_one_listing():
     assert not capture.unread
 
 
+def test_threads_of_one_process_on_two_screens():
+    head = " UID  PID STAT MWCHAN COMMAND\n"
+    rows = [f"   0 2210 {'ID'[number % 2]}    uwait  bhyve: win11 (bhyve)\n" for number in range(30)]
+    stacks = HEADER + "".join(
+        f" 2210 1008{number:02d} bhyve               t{number:<18} mi_switch+0x1 "
+        f"{'sleepq_timedwait' if number % 2 else 'sleepq_wait_sig'}+0x1 _sleep+0x1\n"
+        for number in range(30)
+    )
+    capture = read(head + "".join(rows[:20]) + "\n" + head + "".join(rows[20:]) + stacks, indented=False)
+    assert [thread.interruptible for thread in capture.threads] == [True, False] * 15
+
+
+HEADER = "  PID    TID COMM                TDNAME              KSTACK\n"
 STACKS = """\
   PID    TID COMM                TDNAME              KSTACK
  2210 100860 bhyve               mevent              mi_switch+0xbc sleepq_catch_signals+0x1 sleepq_wait_sig+0x2 _sleep+0x1f2 kqueue_kevent+0x1
@@ -321,12 +336,41 @@ def test_a_row_of_a_process_with_many_threads():
     assert unread(capture) == [(9, 9)]
 
 
+def test_a_row_of_a_process_of_which_one_thread_was_picked():
+    picked = "\n".join(line for line in STACKS.splitlines() if "vcpu 0" in line)
+    capture = read(picked + "\n UID  PID STAT MWCHAN   COMMAND\n   0 2210 I    kqread   bhyve: win11 (bhyve)\n", indented=False)
+    assert [(thread.name, thread.wmesg) for thread in capture.threads] == [("vcpu 0", None)]
+
+
 def test_the_same_threads_twice_are_two_instants():
     later = BY_NAME.replace("D    vmrndv", "R    -     ")
     captures = read_text(BY_NAME + "\n" + later)
     assert [capture.threads[0].state for capture in captures] == ["sleeping", "runnable"]
     assert [len(capture.threads) for capture in captures] == [5, 5]
     assert len(read(BY_NAME + "\n" + BY_NAME, indented=False).threads) == 5
+
+
+def test_tables_of_one_look_in_several_forms():
+    arguments = """\
+  PID USER STAT STARTED    TIME COMMAND
+ 2210 root D    24Nov26 0:00.35 bhyve: win11 (bhyve)
+ 2290 root D+   24Nov26 0:00.35 bhyvectl --destroy --vm=win11
+"""
+    by_id = BY_ID.replace("kqread   I", "-        R")
+    again = BY_ID.replace("   LWP MWCHAN   STAT", "   LWP WCHAN    STAT")
+    capture = read("\n".join([STACKS, BY_ORDER, BY_ID, BY_STATE, BY_NAME, by_id, again, arguments]), indented=False)
+    assert [(thread.tid, thread.wmesg, thread.lock) for thread in capture.threads] == [
+        (100860, "kqread", None), (100861, "uwait", None), (100862, "vmrndv", None), (100863, None, "pmap"), (100901, "vmstat", None),
+    ]  # fmt: skip
+    assert {process.pid: process.arguments for process in capture.processes} == {
+        2210: "bhyve: win11 (bhyve)", 2290: "bhyvectl --destroy --vm=win11",
+    }  # fmt: skip
+
+
+def test_threads_with_ids_that_moved_are_another_instant():
+    later = BY_ID.replace("vmrndv   D", "-        R").replace("uwait    I", "-        R")
+    captures = read_text(STACKS + "\n" + BY_ID + "\n" + later)
+    assert [[thread.state for thread in capture.threads][1:3] for capture in captures] == [["sleeping"] * 2, ["runnable"] * 2]
 
 
 def test_top_of_a_host():
@@ -442,6 +486,28 @@ def test_a_row_without_its_header():
     assert not trace_like(capture)
 
 
+@pytest.mark.parametrize("table", [STACKS + "\n" + BY_ORDER, BY_NAME, BY_ID, BY_TOP, BY_STATE], ids=["order", "name", "id", "top", "state"])
+@pytest.mark.parametrize("layer", [name for name in LAYERS if "folded" not in name])
+def test_what_lies_around_a_table_changes_nothing(table, layer):
+    plain = read(table, indented=False)
+    captures = read_text(text_of(LAYERS[layer](rows_of(table))))
+    assert essence(captures[0]).threads == essence(plain).threads
+    assert len(captures) == 1
+
+
 def test_functions_stay_where_they_were():
     capture = read(STACKS + "\n" + BY_ORDER, indented=False)
     assert functions(capture.threads[2])[-1] == "vm_handle_rendezvous"
+
+
+def test_columns_parted_by_tabs():
+    capture = read(
+        "PID\tLWP\tTDNAME\tMWCHAN\tSTAT\tCOMMAND\n"
+        "2210\t100860\tvcpu 0\tmount dr\tD\tbhyve: win11 (bhyve)\n"
+        "2210\t100861\t\tvmstat\tD\tbhyve: win11 (bhyve)\n",
+        indented=False,
+    )
+    assert [(thread.tid, thread.command, thread.name, thread.wmesg) for thread in capture.threads] == [
+        (100860, "bhyve", "vcpu 0", "mount dr"),
+        (100861, "bhyve", None, "vmstat"),
+    ]
