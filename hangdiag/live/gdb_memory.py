@@ -30,6 +30,7 @@ _CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)")
 # A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
 _LONGEST_READ = 1 << 16
 _LEAST_GAP, _MOST_GAP = 32, 4096
+_UNREST = 0.001
 
 
 class GdbMemory:
@@ -68,8 +69,10 @@ class GdbMemory:
                 return
             taken = time.perf_counter() - begin
             spent[length] = min(taken, spent.get(length, taken))
-        a_byte = (spent[520] - spent[8]) / 512
-        if a_byte > 0:
+        longer = spent[520] - spent[8]
+        a_byte = longer / 512
+        # Less is the machine's own unrest, and no line.
+        if longer > _UNREST:
             self._round_trip_bytes = max(_LEAST_GAP, min(_MOST_GAP, int(spent[8] / a_byte)))
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
