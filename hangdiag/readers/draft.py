@@ -1,8 +1,8 @@
 """What readers write into: it merges what several sections say of the same thread.
 
 One :class:`Draft` collects all sources of one reading. It holds one *instant* after
-another: sections of one host at one time are merged by thread id; a second table of
-the same threads begins a new instant.
+another: sections of one host at one time are merged by thread id; :mod:`hangdiag.readers.instants`
+tells what begins another one.
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine, Where
+from hangdiag.readers import instants
 from hangdiag.readers.merging import (
     Instant,
     add_places,
-    are_different,
     finish_threads,
     is_same_told,
     merge_threads,
     merge_told,
 )
-from hangdiag.readers.rows import are_another_look, note_rows, says_other
+from hangdiag.readers.rows import are_another_look, note_rows
 from hangdiag.readers.vms import join_vms
 
 if TYPE_CHECKING:
     from hangdiag.readers.prose.release import Mention
 
-#: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
-_TOLERATED = 0.2
 #: Facts of the host that are kept at most: more are a hostile input.
 MAX_FACTS = 500
 #: Threads told of in prose among which a mention is looked for again.
@@ -45,30 +43,72 @@ class Draft:
     def __init__(self) -> None:
         self.sources: list[Source] = []
         self.unread: list[Unread] = []
-        self.instants: list[Instant] = [Instant()]
-        self._time_passed = False
+        self.now = Instant()  #: the instant that is being read
+        self.instants: list[Instant] = [self.now]
+        self._origins: dict[str, Instant] = {}
+        self._names: dict[str, str] = {}
+        self._origin: str | None = None
         self._mentions: list[Mention] = []
-
-    @property
-    def now(self) -> Instant:
-        """The instant that is being read."""
-        return self.instants[-1]
 
     def pass_time(self) -> None:
         """The machine ran on, or was booted again: a thread that is described anew is in a new instant."""
-        self._time_passed = bool(self.now.threads)
+        self.now.before.update(self.now.threads)
+
+    def see_time(self) -> None:
+        """The time of day was printed: a tool's table behind it is not the one before it."""
+        self.now.stale.update(self.now.tables, self.now.said)
+
+    def begin_source(self, path: str, container: str | None) -> None:
+        """A source is read next: it is of the instant of its folder's others."""
+        self._end_source()
+        found = instants.origin(path, container)
+        if found is None:
+            return
+        place, name = found
+        known = self._origins.get(place)
+        if known is not None:
+            self.now = known
+        elif self._names.get(name, place) != place:
+            self._begin_instant()
+        self._names.setdefault(name, place)
+        self._origin = place
+        self._origins[place] = self.now
+
+    def _end_source(self) -> None:
+        if self._origin is not None:
+            self._origins[self._origin] = self.now
+
+    def see_host(self, name: str) -> None:
+        """What follows is of the host ``name``: of its instant, if another one was read before."""
+        label = instants.host_label(name)
+        now = self.now
+        if label is None or label == now.label:
+            return
+        if now.label is None or now.is_empty():
+            now.label = label
+            return
+        known = [instant for instant in self.instants if instant.label == label]
+        if known:
+            self.now = known[-1]
+        else:
+            self._begin_instant().label = label
+
+    def _begin_instant(self) -> Instant:
+        if not self.now.is_empty():
+            self.now = Instant(label=self.now.label)
+            self.instants.append(self.now)
+        return self.now
 
     def add_threads(self, threads: Iterable[Thread], table: str | None = None) -> None:
         """Merge a section of threads. ``table`` names a tool that prints each thread once:
         when it prints the same threads again, that is a new instant.
         """
         batch = list(threads)
-        if self._is_another_instant(batch, table):
-            self.instants.append(Instant())
-            self._time_passed = False
+        if self.now.threads and instants.is_another_table(self.now, batch, table):
+            self._begin_instant()
         instant = self.now
         if table is not None:
-            instant.tables.add(table)
+            instant.tables.setdefault(table, set()).update(thread.tid for thread in batch)
         known = instant.threads
         for thread in batch:
             key: object = thread.tid
@@ -106,25 +146,6 @@ class Draft:
         known = self.now.threads
         if tid in known:
             known[tid] = replace(known[tid], frames=(), stack_where=None, stack_of_debugger=False)
-
-    def _is_another_instant(self, batch: list[Thread], table: str | None) -> bool:
-        known = self.now.threads
-        if not known:
-            return False
-        shared = [(known[thread.tid], thread) for thread in batch if thread.tid is not None and thread.tid in known]
-        if not shared:
-            return False
-        if self._time_passed:
-            return True
-        if table is not None and table in self.now.tables:
-            # one process and then all of them, with the same stacks, is one look; all of them twice is two
-            if not any(after.frames for _, after in shared):
-                moved = sum(1 for before, after in shared if says_other(before, after))
-                return moved > len(shared) * _TOLERATED
-            whole = len(shared) == len(batch) == len(known)
-            return whole or any(_functions(before) != _functions(after) for before, after in shared)
-        strangers = sum(1 for before, after in shared if are_different(before, after))
-        return strangers > len(shared) * _TOLERATED
 
     def add_told(self, threads: Iterable[Thread], again: bool = True, abridged: bool = False) -> None:
         """Threads of a report in prose, which may speak of those whose stacks are in the capture too.
@@ -181,9 +202,9 @@ class Draft:
         """
         if not rows:
             return
-        if are_another_look(self.now.said.get(table, {}), rows):
-            self.instants.append(Instant())
-            self._time_passed = False
+        before = self.now.said.get(table, {})
+        if are_another_look(before, rows) or (table in self.now.stale and any(row.pid in before for row in rows)):
+            self._begin_instant()
         self.now.rows.append(rows)
         note_rows(self.now.said.setdefault(table, {}), rows)
 
@@ -222,6 +243,8 @@ class Draft:
         fact: tuple[str, str] | None = None,
     ) -> None:
         """Fill in facts of the host that are not known yet; ``fact`` is added to the others."""
+        if hostname is not None:
+            self.see_host(hostname)
         host = self.now.host
         facts = host.facts
         if fact is not None and fact[0] not in dict(facts) and len(facts) < MAX_FACTS:
@@ -241,7 +264,7 @@ class Draft:
         made = []
         unread = list(self.unread)
         release = self._named_release()
-        for instant in self.instants:
+        for instant in [one for one in self.instants if not one.is_empty()] or self.instants[:1]:
             threads = finish_threads(instant)
             if not any(thread.frames for thread in threads):
                 threads += instant.told
@@ -286,9 +309,13 @@ def _not_read(left_out: list[Thread], why: str, threads: list[Thread]) -> list[U
     if not places:
         return []
     lines = _lines(places)
-    taken = lines & _lines(where for thread in threads for where in thread.where)
+    if not lines:
+        return []
+    taken = {
+        (where.source, line)
+        for thread in threads
+        for where in thread.where
+        for line in range(where.first, where.last + 1)
+        if (where.source, line) in lines
+    }
     return [Unread(where, why) for where in places if taken.isdisjoint(_lines([where]))]
-
-
-def _functions(thread: Thread) -> tuple[str, ...]:
-    return tuple([frame.function for frame in thread.frames])

@@ -55,6 +55,7 @@ def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
             raise InputError(f"{item.path}: an empty file; {_ADVICE}")
         draft.sources.append(Source(item.path, None, 0, container=item.container))
         return
+    draft.begin_source(item.path, item.container)
     chunks = item.chunks()
     start, is_large = _read_start(chunks)
     if is_large and encoding_of(item.head) == "utf-8" and not _is_saved(item.head):

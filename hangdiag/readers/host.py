@@ -16,6 +16,8 @@ _BANNER = lazy(r"(?:version:[ \t]{0,16}|kern\.version: |@\(#\))?FreeBSD (?P<rele
 _LOGIN = lazy(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
 _SYSCTL = lazy(r"(?P<name>[a-z][\w%-]*(?:\.[\w%-]+){1,8})(?:: |=)(?P<value>.*)")
 _STATISTIC = lazy(r"(?P<name>[A-Za-z][\w ,/()%-]{5,60}?)[ \t]*\t(?P<value>-?\d+)\s*\Z")
+_SHELL = lazy(r"\[?[\w.-]{1,32}@(?P<host>[\w.-]{1,64})")
+_TITLE = lazy(r"(?:ps|vmstat|pstat|iostat|ipcs|w|nfsstat|netstat|fstat)(?: -\w+)*\Z|dmesg\Z|kernel config\Z|ddb capture buffer\Z")
 _ARCHITECTURES = ("amd64", "arm64", "i386", "riscv", "aarch64")
 
 
@@ -74,9 +76,56 @@ def _read_sysctl(section: Section, start: int, match: re.Match[str]) -> int:
     return start + 1
 
 
+def _read_shell(section: Section, start: int, match: re.Match[str]) -> int:
+    """A shell's prompt with the host's name in it."""
+    found = _SHELL.match(section.lines[start])
+    if found is not None:
+        section.draft.see_host(found.group("host"))
+    return start + 1
+
+
+def _read_date(section: Section, start: int, match: re.Match[str]) -> int:
+    """What date(1) prints."""
+    section.draft.see_time()
+    return start + 1
+
+
+def _read_dump(section: Section, start: int, match: re.Match[str]) -> int:
+    """A line of savecore(8)'s info.N (sbin/savecore/savecore.c, printheader)."""
+    key, value = (part.strip() for part in section.lines[start].split(":", 1))
+    draft = section.draft
+    if key == "Hostname":
+        draft.set_host(hostname=value)
+    elif key == "Architecture":
+        draft.set_host(arch=value)
+    elif key == "Panic String" and value:
+        draft.set_host(panic=value)
+    elif key == "Version String":
+        banner = _BANNER.match(value)
+        if banner is not None:
+            draft.set_host(release=banner.group("release"), uname=value[:500])
+    return start + 1
+
+
+def _read_title(section: Section, start: int, match: re.Match[str]) -> int:
+    """The title of a part of crashinfo(8)'s core.txt.N (usr.sbin/crashinfo/crashinfo.sh)."""
+    following = start + 1
+    title = section.lines[following].strip() if following < len(section.lines) else ""
+    if _TITLE.match(title) is None:
+        return start
+    section.context["crashinfo"] = title
+    return following + 1
+
+
+def _read_dumped(section: Section, start: int, match: re.Match[str]) -> int:
+    section.draft.set_host(hostname=section.lines[start].partition(" ")[0])
+    return start + 1
+
+
 def _read_boot(section: Section, start: int, match: re.Match[str]) -> int:
     """The kernel was booted: what follows is of another instant than what came before."""
-    if not section.context.get("message buffer"):
+    # what a dump holds of the console was written before it
+    if not section.context.get("message buffer") and section.context.get("crashinfo") != "dmesg":
         section.draft.pass_time()
     return start + 1
 
@@ -100,6 +149,28 @@ OPENERS = (
         _read_banner,
     ),
     Opener("host-login", "console", r"FreeBSD/\w+ \([^()]+\)", _read_login),
+    Opener(
+        "host-shell",
+        "console",
+        r"\[?[\w.-]{1,32}@[\w.-]{1,64}[\]: ][^#$%>]{0,80}[#$%>] (?!.{0,300}(?:load: |db> |KDB: |panic: ))",
+        _read_shell,
+    ),
+    Opener(
+        "host-date",
+        "console",
+        r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +(?:\d{1,2} )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* "
+        r"[ \d]{0,8}\d\d:\d\d:\d\d [\w +-]{0,16}\d{4}\s*\Z",
+        _read_date,
+    ),
+    Opener(
+        "host-dump",
+        "console",
+        r"(?:Dump header from device: |\s{1,4}(?:Architecture|Architecture Version|Dump Length|Blocksize|Compression|Dumptime"
+        r"|Hostname|Magic|Version String|Panic String|Dump Parity|Bounds|Dump Status): )",
+        _read_dump,
+    ),
+    Opener("crashinfo-title", "console", r"-{72}\s*\Z", _read_title),
+    Opener("crashinfo-head", "console", r"[\w.-]{1,64} dumped core - see \S+\s*\Z", _read_dumped),
     Opener("host-boot", "console", r"---<<BOOT>>---|Copyright \(c\) 1992-\d+ The FreeBSD Project", _read_boot),
     Opener(
         "host-sysctl",

@@ -38,9 +38,20 @@ class Instant:
     locks: list[LockFact] = field(default_factory=list)
     vms: dict[object, VirtualMachine] = field(default_factory=dict)
     host: Host = field(default_factory=Host)
-    tables: set[str] = field(default_factory=set)
+    #: the tids that a tool printed that prints each thread once
+    tables: dict[str, set[int | None]] = field(default_factory=dict)
+    #: tools whose tables were printed before a later date was
+    stale: set[str] = field(default_factory=set)
+    #: tids that were described before time passed
+    before: set[object] = field(default_factory=set)
+    #: the host's name, without its domain
+    label: str | None = None
     #: tids of threads that were shown with the stack of the one that entered the debugger
     misplaced: set[int] = field(default_factory=set)
+
+    def is_empty(self) -> bool:
+        """Was nothing read of it but facts of the host?"""
+        return not (self.threads or self.rows or self.told or self.locks or self.vms or self.processes)
 
 
 def are_different(before: Thread, after: Thread) -> bool:

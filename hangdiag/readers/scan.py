@@ -140,6 +140,8 @@ class Scanner:
                 section.loose = unread if unread >= 0 else index
                 section.loose_end = None
                 mark = len(section.draft.unread)
+                if peeler.hosts:
+                    section.draft.see_host(peeler.host_of(index) or "")
                 try:
                     following = opener.read(section, index, match)
                 except GUARDED:

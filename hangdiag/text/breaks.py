@@ -146,14 +146,18 @@ def mend_breaks(
     return joined, begin_numbers, end_numbers
 
 
+#: What lines between paragraphs are made of.
+_RULES = frozenset("-=*_~#+")
+
+
 def _paragraphs(lines: list[str], begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Runs of lines that are neither blank nor wider than a terminal: begin, end, widest line, common indentation."""
+    """Runs of lines that are no blanks, no rules and not wider than a terminal: begin, end, widest line, common indentation."""
     start = -1
     widest = 0
     for index in range(begin, end):
         line = lines[index]
         length = len(line)
-        if length > _WIDEST or not length or line.isspace():
+        if length > _WIDEST or not length or line.isspace() or (line[0] in _RULES and not line.strip(line[0])):
             if start >= 0:
                 yield start, index, widest, _indentation(lines, start, index)
                 start = -1

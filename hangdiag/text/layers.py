@@ -8,6 +8,7 @@ keeps its form.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,7 +25,7 @@ _SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: (?:19|20)\d\d(?!\d))?|{
 _PREFIXES: dict[str, str] = {
     "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
     "priority": r"<\d{1,3}>(?:\d (?=\d{4}-))?",
-    "syslog": rf"{_SYSLOG_DATE} \S+ (?:<[\w.]+> )?(?:(?:kernel|[\w./-]+(?:\[\d+\])?):(?: \[\d+(?:\.\d+)?\])?"
+    "syslog": rf"{_SYSLOG_DATE} (?P<host>\S+) (?:<[\w.]+> )?(?:(?:kernel|[\w./-]+(?:\[\d+\])?):(?: \[\d+(?:\.\d+)?\])?"
     r"|[\w./-]+ (?:-|\d+) \S+ (?:-|\[[^\]]{0,80}\])(?= |\Z))",
     "uptime": r"\[ {0,8}\d+(?:\.\d{1,9})?\]",
     "clock": rf"\[(?:[\w:.-]{{1,20}} )?(?:{_SYSLOG_DATE}|{_TIME})[^\]]{{0,12}}\]",
@@ -88,6 +89,13 @@ class Peeler:
     work: int = 0
     #: lines in the block that had no prefix: they are no rests of those that had one
     strangers: set[str] = field(default_factory=set)
+    #: original lines from which on a log is of another host, and that host
+    hosts: list[tuple[int, str]] = field(default_factory=list)
+
+    def host_of(self, index: int) -> str | None:
+        """The host that wrote line ``index`` into a log, None if it was none that several may share."""
+        place = bisect_right(self.hosts, (self.page.first[index], "\U0010ffff"))
+        return self.hosts[place - 1][1] if place else None
 
     def uncover(self, index: int) -> bool:
         """Can line ``index``, which cannot be read as it stands, be read now?"""
@@ -152,6 +160,7 @@ class Peeler:
             end = self._unbreak(pattern, index, end)
         changed = []
         blank = True
+        host: str | None = None
         self.strangers = set()
         for place in range(index, end):
             line = lines[place]
@@ -161,6 +170,9 @@ class Peeler:
             else:
                 rest = line[found.end() :]
                 lines[place] = rest.rstrip("`") if layer == "code" else rest
+                if layer == "syslog" and found.group("host") != host:
+                    host = found.group("host")
+                    insort(self.hosts, (self.page.first[place], host))
                 changed.append(place)
                 if rest and rest[0] not in " \t":
                     blank = False

@@ -1,0 +1,82 @@
+"""Whether a section speaks of the instant that is being read, or of another time or host.
+
+Merging two instants may prove a deadlock that never was; keeping one apart only says less. But sections that
+were taken for each other's sake (ps, then the stacks of one process, then of all) are one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+
+from hangdiag.model import Thread
+from hangdiag.readers.merging import Instant, are_different
+from hangdiag.readers.rows import says_other
+
+#: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
+_TOLERATED = 0.2
+#: Tables of the same tool that share so much of both show the same processes twice.
+_SAME_TABLE = 0.8
+#: What savecore(8) and crashinfo(8) write for dump number N.
+_DUMP = re.compile(r"(?P<stem>core\.txt|info|vmcore|textdump\.tar)\.(?P<number>\d{1,6})(?:\.(?:gz|zst|xz))?\Z")
+#: Parts of a mail that have no name of their own.
+_NAMELESS = re.compile(r"(?:mail \d+, )?(?:headers|text|part \d+ \(.*\))\Z")
+#: Names that many hosts have.
+_NO_NAMES = frozenset({"localhost", "amnesiac", "freebsd", "kernel", "login"})
+
+
+def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | None) -> bool:
+    """Does a section with thread ids begin a new instant? ``table`` names a tool that prints each thread once."""
+    known = instant.threads
+    shared = [(known[thread.tid], thread) for thread in batch if thread.tid is not None and thread.tid in known]
+    if not shared:
+        return False
+    if any(thread.tid in instant.before for _, thread in shared):
+        return True
+    if table is not None and table in instant.tables:
+        if table not in instant.stale and not any(after.frames for _, after in shared):
+            moved = sum(1 for before, after in shared if says_other(before, after))
+            return moved > len(shared) * _TOLERATED
+        # one process and then all of them, with the same stacks, is one look; all of them twice is two
+        printed = len(instant.tables[table])
+        again = sum(thread.tid in instant.tables[table] for thread in batch)
+        if again >= len(batch) * _SAME_TABLE and again >= printed * _SAME_TABLE:
+            return True
+        if table in instant.stale or any(_has_changed(before, after) for before, after in shared):
+            return True
+    strangers = sum(1 for before, after in shared if are_different(before, after))
+    return strangers > len(shared) * _TOLERATED
+
+
+def _has_changed(before: Thread, after: Thread) -> bool:
+    """Did a tool that prints stacks print another one?"""
+    if not before.frames or not after.frames:
+        return False
+    return [frame.function for frame in before.frames] != [frame.function for frame in after.frames]
+
+
+def host_label(name: str) -> str | None:
+    """The part of a host's name that tells it from others, None for a name that says nothing."""
+    label = name.partition(".")[0].lower()
+    return None if not label or label in _NO_NAMES or label.isdecimal() else label
+
+
+def origin(path: str, container: str | None) -> tuple[str, str] | None:
+    """Where a source comes from (its folder, archive or dump) and what it is there; None for what has no name.
+
+    The same name from two origins is of two instants: host1/procstat.txt and host2/procstat.txt, core.txt.0
+    and core.txt.1.
+    """
+    if path == "-" or _NAMELESS.match(path):
+        return None
+    folder, name = posixpath.split(path.replace("\\", "/"))
+    dump = _DUMP.match(name)
+    if dump is not None:
+        return f"{folder}/.{dump.group('number')}", dump.group("stem")
+    place = container or ""
+    inside = "" if place and folder.startswith(place) else place
+    archive = _DUMP.match(posixpath.basename(inside)) if inside else None
+    if archive is not None:
+        return f"{posixpath.dirname(inside)}/.{archive.group('number')}", name
+    return f"{inside}!{folder}", name

@@ -1,0 +1,138 @@
+"""What is of one host at one time is one capture; what is not is kept apart."""
+
+from __future__ import annotations
+
+from hangdiag.readers import read_text
+from hangdiag.readers.files import read_paths
+from tests.traces import T, alltrace, procstat, vcpus
+
+BUSY = [*vcpus("joined", "lock one", "started", "joined"), T(100900, "mevent", "kqueue"), T(100901, "blk-3:0-0", "mutex in userland")]
+LATER = [*vcpus("halted", "in guest", "halted", "halted"), T(100900, "mevent", "kqueue"), T(100901, "blk-3:0-0", "mutex in userland")]
+#: Threads that only one of two looks caught.
+FIRST, SECOND = T(100950, "-", "kqueue", 3001, "procstat"), T(100951, "-", "kqueue", 3002, "procstat")
+DATE = "Sun Nov 22 12:00:0{} UTC 2020\n"
+
+
+def tids(captures):
+    return [sorted(thread.tid for thread in capture.threads if thread.tid) for capture in captures]
+
+
+def numbers(*threads):
+    return sorted(thread.tid for thread in threads)
+
+
+def write(folder, name, text):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_loop_of_procstat_on_a_hung_host():
+    rounds = [DATE.format(number) + procstat([*BUSY, one]) for number, one in enumerate((FIRST, SECOND))]
+    captures = read_text("".join(rounds))
+    assert tids(captures) == [numbers(*BUSY, FIRST), numbers(*BUSY, SECOND)]
+    captures = read_text("".join(text.partition("\n")[2] for text in rounds))
+    assert tids(captures) == [numbers(*BUSY, FIRST), numbers(*BUSY, SECOND)]
+
+
+def test_a_loop_of_procstat_without_headers():
+    rows = procstat(BUSY).partition("\n")[2]
+    later = procstat(LATER).partition("\n")[2]
+    captures = read_text(rows + later + later)
+    assert tids(captures) == [numbers(*BUSY)] * 3
+    assert [capture.threads[0].frames[3].function for capture in captures] == ["vm_handle_rendezvous", "vm_handle_hlt", "vm_handle_hlt"]
+
+
+def test_one_process_and_then_all_are_one_look():
+    other = [T(100001 + number, "x", "kqueue", 5, "kernel") for number in range(20)]
+    (capture,) = read_text(procstat(BUSY) + procstat([*other, *BUSY]))
+    assert len(capture.threads) == len(BUSY) + 20
+
+
+def test_a_loop_of_ps():
+    head = "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND\n"
+    first = head + "0 16 1 0 20 0 1 1 vmrndv D - 0:00.10 /usr/sbin/bhyve\n0 17 1 0 20 0 1 1 select Is - 0:00.10 /usr/sbin/sshd\n"
+    second = first.replace("vmrndv", "vmstat")
+    captures = read_text(first + second)
+    assert [[(thread.pid, thread.wmesg) for thread in capture.threads] for capture in captures] == [
+        [(16, "vmrndv"), (17, "select")], [(16, "vmstat"), (17, "select")],
+    ]  # fmt: skip
+    (capture,) = read_text(first + first)
+    assert len(capture.threads) == 2
+
+
+def test_what_was_shown_before_a_boot_is_another_time_than_what_is_behind_it():
+    captures = read_text(alltrace(BUSY) + "---<<BOOT>>---\n" + alltrace(BUSY))
+    assert tids(captures) == [numbers(*BUSY)] * 2
+    # the same threads twice behind it
+    (capture,) = read_text("---<<BOOT>>---\n" + alltrace(BUSY) + alltrace(BUSY))
+    assert tids([capture]) == [numbers(*BUSY)]
+
+
+def test_prompts_of_two_hosts():
+    one = "root@alpha:~ # procstat -kk -a\n" + procstat(BUSY[:3])
+    two = "[root@beta.example.org /root]# procstat -kk -a\n" + procstat([T(100700, "vcpu 0", "halted", 77)])
+    captures = read_text(one + two + "root@alpha:~ # procstat -kk 2210\n" + procstat(BUSY[3:]))
+    assert tids(captures) == [numbers(*BUSY), [100700]]
+    assert all(not capture.unread for capture in captures)
+
+
+def test_a_prompt_before_a_line_that_tells_something():
+    (capture,) = read_text("root@alpha:~ # load: 0.46  cmd: bhyvectl 47077 [vmrndv] 628.14r 0.00u 0.00s 0% 1784k\n")
+    assert capture.threads[0].wmesg == "vmrndv"
+
+
+def test_a_log_of_two_hosts():
+    def log(host, text):
+        return "".join(f"Nov 22 12:00:01 {host} kernel: {line}\n" for line in text.splitlines())
+
+    captures = read_text(log("alpha", alltrace(BUSY)) + log("beta", alltrace([T(100700, "vcpu 0", "halted", 77)])))
+    assert tids(captures) == [numbers(*BUSY), [100700]]
+
+
+def test_folders_of_two_hosts(tmp_path):
+    for host, stacks in (("h1", BUSY), ("h2", [T(100700, "vcpu 0", "halted", 77)])):
+        write(tmp_path, f"{host}/ddb.txt", alltrace(stacks))
+        write(tmp_path, f"{host}/procstat.txt", procstat(stacks))
+    assert tids(read_paths([str(tmp_path)], None)) == [numbers(*BUSY), [100700]]
+    files = [str(tmp_path / host / name) for name in ("ddb.txt", "procstat.txt") for host in ("h1", "h2")]
+    assert tids(read_paths(files, None)) == [numbers(*BUSY), [100700]]
+
+
+def test_folders_of_one_host(tmp_path):
+    write(tmp_path, "kernel/ddb.txt", alltrace(BUSY[:3]))
+    write(tmp_path, "processes/procstat.txt", procstat(BUSY[3:]))
+    assert tids(read_paths([str(tmp_path)], None)) == [numbers(*BUSY)]
+
+
+def test_two_dumps_in_one_folder(tmp_path):
+    info = "Dump header from device: /dev/ada0p3\n  Architecture: amd64\n  Hostname: alpha\n  Panic String: {}\n"
+    for number, stacks in ((0, BUSY), (1, [T(100700, "vcpu 0", "halted", 77)])):
+        write(tmp_path, f"core.txt.{number}", alltrace(stacks))
+        write(tmp_path, f"info.{number}", info.format(f"dump {number}"))
+    captures = read_paths([str(tmp_path)], None)
+    assert tids(captures) == [numbers(*BUSY), [100700]]
+    assert [(capture.host.panic, capture.host.hostname, capture.host.arch) for capture in captures] == [
+        ("dump 0", "alpha", "amd64"), ("dump 1", "alpha", "amd64"),
+    ]  # fmt: skip
+
+
+def test_a_crash_summary_is_one_instant():
+    dashes = "-" * 72
+    text = (
+        "alpha dumped core - see /var/crash/vmcore.0\n\nSun Nov 22 12:00:00 UTC 2020\n\n"
+        + procstat(BUSY[:1])
+        + f"{dashes}\nps -axlww\n\nUID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND\n"
+        "  0 2210 1 0 20 0 1 1 vmrndv D - 0:00.10 bhyve: win11 (bhyve)\n"
+        f"\n{dashes}\ndmesg\n\n---<<BOOT>>---\n[ thread pid 2210 tid 100860 ]\n\n{dashes}\nddb capture buffer\n\n" + alltrace(BUSY)
+    )
+    (capture,) = read_text(text)
+    assert tids([capture]) == [numbers(*BUSY)]
+    assert capture.host.hostname == "alpha"
+
+
+def test_a_section_that_is_quoted_once_more_is_not_another_instant():
+    text = alltrace(BUSY)
+    (capture,) = read_text(text + "\nI wrote:\n" + "".join(f"> {line}\n" for line in text.splitlines()))
+    assert tids([capture]) == [numbers(*BUSY)]
