@@ -319,3 +319,7 @@ def _not_read(left_out: list[Thread], why: str, threads: list[Thread]) -> list[U
         if (where.source, line) in lines
     }
     return [Unread(where, why) for where in places if taken.isdisjoint(_lines([where]))]
+
+
+def _functions(thread: Thread) -> tuple[str, ...]:
+    return tuple([frame.function for frame in thread.frames])

@@ -55,7 +55,7 @@ def test_a_whole_host():
         (28397, 106440, "ifconfig", None, "mi_switch sleepq_catch_signals _sleep kern_wait6"),
         (123456, 1000123, "bhyve", "vcpu 12", "mi_switch sleepq_timedwait msleep_spin_sbt vm_run"),
     ]
-    assert unread(capture) == [(1, 1), (3, 3), (14, 14)]
+    assert unread(capture) == [(14, 14)]
     assert not trace_like(capture)
 
 
@@ -277,7 +277,7 @@ def test_several_commands_and_their_errors():
         """
     )
     assert [(thread.pid, thread.tid) for thread in capture.threads] == [(2210, 100860), (2211, 100870), (2211, 100871)]
-    assert unread(capture) == [(1, 1), (4, 4), (8, 8)]
+    assert unread(capture) == []
 
 
 def samples(*stacks):
@@ -407,7 +407,7 @@ def test_siginfo():
     ]
     assert capture.threads[-1].frames[1].address == 0xFFFFFFFF80C1C4BF
     assert capture.sources[0].format == "console"
-    assert unread(capture) == [(1, 1), (16, 16)]
+    assert unread(capture) == [(16, 16)]
 
 
 def test_siginfo_in_prose():
