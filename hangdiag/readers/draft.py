@@ -45,6 +45,7 @@ class Draft:
         self.unread: list[Unread] = []
         self.now = Instant()  #: the instant that is being read
         self.instants: list[Instant] = [self.now]
+        self._hosts: dict[str, Instant] = {}
         self._origins: dict[str, Instant] = {}
         self._names: dict[str, str] = {}
         self._origin: str | None = None
@@ -69,7 +70,7 @@ class Draft:
         if known is not None:
             self.now = known
         elif self._names.get(name, place) != place:
-            self._begin_instant()
+            self._begin_instant(None)
         self._names.setdefault(name, place)
         self._origin = place
         self._origins[place] = self.now
@@ -86,18 +87,22 @@ class Draft:
             return
         if now.label is None or now.is_empty():
             now.label = label
+            self._hosts[label] = now
             return
-        known = [instant for instant in self.instants if instant.label == label]
-        if known:
-            self.now = known[-1]
+        known = self._hosts.get(label)
+        if known is not None:
+            self.now = known
         else:
-            self._begin_instant().label = label
+            self._begin_instant(label)
 
-    def _begin_instant(self) -> Instant:
-        if not self.now.is_empty():
-            self.now = Instant(label=self.now.label)
-            self.instants.append(self.now)
-        return self.now
+    def _begin_instant(self, label: str | None) -> None:
+        """Begin another instant, of the host ``label``."""
+        if self.now.is_empty():
+            return
+        self.now = Instant(label=label)
+        self.instants.append(self.now)
+        if label is not None:
+            self._hosts[label] = self.now
 
     def add_threads(self, threads: Iterable[Thread], table: str | None = None) -> None:
         """Merge a section of threads. ``table`` names a tool that prints each thread once:
@@ -105,7 +110,7 @@ class Draft:
         """
         batch = list(threads)
         if self.now.threads and instants.is_another_table(self.now, batch, table):
-            self._begin_instant()
+            self._begin_instant(self.now.label)
         instant = self.now
         if table is not None:
             instant.tables.setdefault(table, set()).update(thread.tid for thread in batch)
@@ -204,7 +209,7 @@ class Draft:
             return
         before = self.now.said.get(table, {})
         if are_another_look(before, rows) or (table in self.now.stale and any(row.pid in before for row in rows)):
-            self._begin_instant()
+            self._begin_instant(self.now.label)
         self.now.rows.append(rows)
         note_rows(self.now.said.setdefault(table, {}), rows)
 
