@@ -33,7 +33,7 @@ def errors() -> tuple[type[Exception], ...]:
 
     return (
         EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, ValueError, tarfile.TarError, zipfile.BadZipFile,
-        NotImplementedError, RuntimeError,
+        NotImplementedError, RuntimeError, OSError,  # bz2 raises a plain OSError
     )  # fmt: skip
 
 

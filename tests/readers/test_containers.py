@@ -182,6 +182,13 @@ def test_damaged_compressed_data(tmp_path, pack):
     assert "damaged" in message
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_damaged_byte_in_compressed_data(pack):
+    packed = bytearray(pack(TRACE * 50))
+    packed[len(packed) // 2] ^= 0xFF
+    assert "damaged" in refused("-", stdin=io.BytesIO(bytes(packed)))
+
+
 def test_damaged_archives_give_what_is_whole(tmp_path):
     archive = tar_of([("ddb.txt", TRACE), ("other.txt", b"x" * 5000)])
     (capture,) = read_paths([write(tmp_path, archive[:2048])], None)
