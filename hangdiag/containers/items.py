@@ -38,7 +38,7 @@ class Item:
         try:
             return self.head + self.rest.read()
         except compressed.errors() as error:
-            raise DamagedError(f"{self.path}: damaged compressed data ({error}); copy it again") from None
+            raise _damaged(self.path, error) from None
 
     def chunks(self, size: int = 1 << 22) -> Iterator[bytes]:
         """All of it, piece by piece."""
@@ -47,7 +47,7 @@ class Item:
             while piece := self.rest.read(size):
                 yield piece
         except compressed.errors() as error:
-            raise DamagedError(f"{self.path}: damaged compressed data ({error}); copy it again") from None
+            raise _damaged(self.path, error) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,10 @@ def _raise(error: OSError) -> None:
     raise InputError(_explain(str(error.filename), error))
 
 
+def _damaged(path: str, error: Exception) -> DamagedError:
+    return DamagedError(f"{path}: damaged compressed data ({error}); copy it again")
+
+
 def _trouble(path: str, container: str | None, what: str) -> Item:
     return Item(path, container, b"", io.BytesIO(), False, what)
 
@@ -138,9 +142,16 @@ def _open_stream(stream: BinaryIO, place: _Place) -> Iterator[Item]:
             yield item
             found = True
     except DamagedError as error:
-        if place.named and not found:
-            raise
-        yield _trouble(place.path, place.container, str(error).removeprefix(f"{place.path}: ").partition(";")[0])
+        damage = error
+    except compressed.errors() as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault
+        damage = _damaged(place.path, error)
+    else:
+        return
+    if place.named and not found:
+        raise damage from None
+    yield _trouble(place.path, place.container, str(damage).removeprefix(f"{place.path}: ").partition(";")[0])
 
 
 def _open_content(stream: BinaryIO, place: _Place) -> Iterator[Item]:
@@ -189,7 +200,7 @@ def _read_head(stream: BinaryIO, path: str) -> bytes:
             length += len(part)
     except compressed.errors() as error:
         if not parts:
-            raise DamagedError(f"{path}: damaged compressed data ({error}); copy it again") from None
+            raise _damaged(path, error) from None
     return b"".join(parts)
 
 
