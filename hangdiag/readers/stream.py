@@ -29,7 +29,11 @@ MARKS: tuple[tuple[bytes, bytes], ...] = (
 #: Blocks are looked at in this size; an island takes one more on either side.
 BLOCK = 1 << 16
 #: An island longer than this is read in parts.
-LONGEST_ISLAND = 24 << 20
+LONGEST_ISLAND = 16 << 20
+#: A line longer than this is read in parts too.
+LONGEST_LINE = 4 << 20
+#: So many items of unread lines are kept apart at most.
+MOST_UNREAD = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def read_large(draft: Draft, chunks: Iterable[bytes], path: str, container: str 
     unread = len(draft.unread)
     lines = 0
     replaced = 0
-    for island in _islands(_hashed(chunks, digest)):
+    for island in _islands(_with_line_ends(_hashed(chunks, digest))):
         lines = island.first + island.lines - 1
         if not island.data:
             draft.unread.append(Unread(Where(number, island.first, lines), "prose"))
@@ -59,6 +63,8 @@ def read_large(draft: Draft, chunks: Iterable[bytes], path: str, container: str 
         text, damaged = decode(island.data)
         replaced += damaged
         scanner.read(text, island.first)
+        if len(draft.unread) - unread > MOST_UNREAD:
+            draft.unread[unread:] = _join_unread(draft.unread[unread:], apart=False)
     draft.unread[unread:] = _join_unread(draft.unread[unread:])
     source = Source(path, scanner.format(), lines, replaced, container, digest.hexdigest())
     draft.sources.append(source)
@@ -71,18 +77,29 @@ def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
         yield chunk
 
 
-def _join_unread(items: list[Unread]) -> list[Unread]:
-    """Neighbouring lines that were not read for the same reason, as one."""
+def _with_line_ends(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same, with the CRs of an old Macintosh as line ends."""
+    old = None
+    for chunk in chunks:
+        if old is None:
+            old = b"\n" not in chunk and b"\r" in chunk
+        yield chunk.replace(b"\r", b"\n") if old else chunk
+
+
+def _join_unread(items: list[Unread], apart: bool = True) -> list[Unread]:
+    """Neighbouring lines that were not read for the same reason, as one; for whatever reason, if not ``apart``."""
     joined: list[Unread] = []
     for item in items:
         before = joined[-1] if joined else None
         if (
             before is not None
-            and (before.why, before.where.source) == (item.why, item.where.source)
+            and (before.why == item.why or not apart)
+            and before.where.source == item.where.source
             and before.where.last + 1 >= item.where.first
         ):
             where = Where(item.where.source, before.where.first, item.where.last)
-            joined[-1] = Unread(where, item.why, item.trace_like)
+            why = before if before.trace_like else item
+            joined[-1] = Unread(where, why.why, why.trace_like)
         else:
             joined.append(item)
     return joined
@@ -151,6 +168,10 @@ def _blocks(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
         end = chunk.rfind(b"\n") + 1
         if not end:
             rest.append(chunk)
+            if sum(map(len, rest)) > LONGEST_LINE:
+                whole = b"".join(rest)
+                rest = []
+                yield whole, has_marks(whole)
             continue
         whole = b"".join([*rest, chunk[:end]]) if rest else chunk[:end]
         rest = [chunk[end:]] if end < len(chunk) else []

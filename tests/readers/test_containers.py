@@ -18,7 +18,7 @@ import pytest
 
 from hangdiag.containers import Limits
 from hangdiag.errors import InputError
-from hangdiag.readers import files
+from hangdiag.readers import files, stream
 from hangdiag.readers.files import read_paths
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -361,3 +361,19 @@ def test_large_files_are_read_as_streams(tmp_path, monkeypatch):
 def test_one_line_of_ten_megabytes(tmp_path):
     (capture,) = read_paths([write(tmp_path, b"mi_switch+0x1 " * 700_000 + b"\n" + TRACE)], None)
     assert 100860 in {thread.tid for thread in capture.threads}
+
+
+def test_large_files_with_the_line_ends_of_an_old_macintosh(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGE", 100_000)
+    text = b"nothing to see\r" * 20_000 + TRACE.replace(b"\n", b"\r")
+    (capture,) = read_paths([write(tmp_path, text)], None)
+    assert capture.threads[0].where == ((0, 20_001, 20_002),)
+    assert capture.sources[0].lines == 20_002
+
+
+def test_unread_lines_of_a_large_file_do_not_pile_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGE", 100_000)
+    monkeypatch.setattr(stream, "MOST_UNREAD", 100)
+    text = b"a fault at address+0x10 of word\nnothing to see\n" * 3_000 + TRACE
+    (capture,) = read_paths([write(tmp_path, text)], None)
+    assert [(item.where.first, item.where.last, item.trace_like) for item in capture.unread] == [(1, 6_000, True)]
