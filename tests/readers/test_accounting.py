@@ -125,3 +125,11 @@ def test_rows_that_may_be_of_any_thread_are_listed():
     end = stacks.count("\n") + 1
     assert [tuple(item.where)[1:] for item in capture.unread if item.where.last > end] == [(end + 1, end + 1), (end + 2, end + 2)]
     assert len(capture.threads) == 49
+
+
+def test_what_shares_a_line_with_a_row_is_not_listed():
+    rows = "  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n  15     0     0     0  DL      (threaded)                  [x]\n"
+    rows += "100005                   D       -       0xfffff80002119200  [a]\nfoo\r100006                   D       -       0xfffff80002119200  [b]\n"
+    (capture,) = check_lines(rows)
+    assert [thread.tid for thread in capture.threads] == [100005, 100006]
+    assert capture.unread == ()
