@@ -117,11 +117,6 @@ def _read_title(section: Section, start: int, match: re.Match[str]) -> int:
     return following + 1
 
 
-def _read_dumped(section: Section, start: int, match: re.Match[str]) -> int:
-    section.draft.set_host(hostname=section.lines[start].partition(" ")[0])
-    return start + 1
-
-
 def _read_boot(section: Section, start: int, match: re.Match[str]) -> int:
     """The kernel was booted: what follows is of another instant than what came before."""
     # what a dump holds of the console was written before it
@@ -170,7 +165,6 @@ OPENERS = (
         _read_dump,
     ),
     Opener("crashinfo-title", "console", r"-{72}\s*\Z", _read_title),
-    Opener("crashinfo-head", "console", r"[\w.-]{1,64} dumped core - see \S+\s*\Z", _read_dumped),
     Opener("host-boot", "console", r"---<<BOOT>>---|Copyright \(c\) 1992-\d+ The FreeBSD Project", _read_boot),
     Opener(
         "host-sysctl",

@@ -67,6 +67,8 @@ def _name_process(section: Section, start: int, program: str) -> None:
 def _read_messages(section: Section, start: int, match: re.Match[str]) -> int:
     """What follows is the kernel's message buffer, which may begin with its boot: no time passes by that."""
     section.context["message buffer"] = True
+    if " dumped core - see " in match.string:
+        section.draft.set_host(hostname=match.string.partition(" ")[0])
     return start + 1
 
 
