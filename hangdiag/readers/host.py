@@ -147,7 +147,7 @@ OPENERS = (
     Opener(
         "host-shell",
         "console",
-        r"\[?[\w.-]{1,32}@[\w.-]{1,64}[\]: ][^#$%>]{0,80}[#$%>] (?!.{0,300}(?:load: |db> |KDB: |panic: ))",
+        r"\[?[\w.-]{1,32}@[\w.-]{1,64}[\]: ][^#$%>]{0,80}[#$%>] (?!.{0,300}(?:load: |db> |KDB: |panic: |bhyvectl ))",
         _read_shell,
     ),
     Opener(
