@@ -407,7 +407,7 @@ def test_siginfo():
     ]
     assert capture.threads[-1].frames[1].address == 0xFFFFFFFF80C1C4BF
     assert capture.sources[0].format == "console"
-    assert unread(capture) == [(16, 16)]
+    assert unread(capture) == [(1, 1), (16, 16)]
 
 
 def test_siginfo_in_prose():
