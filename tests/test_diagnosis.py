@@ -239,6 +239,37 @@ def test_lock_waiters_without_owners_are_inconclusive():
     assert finding.verdict == "inconclusive"
 
 
+MUTEXES = """db> ps
+  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd
+  900     1   900     0  L      *foo bar 0xfffff80003333000  one
+  901     1   901     0  L      *foo qux 0xfffff80003333100  two
+db> show alllocks
+Process 900 (one) thread 0xfffff80001000740 (100101)
+exclusive sleep mutex foo qux (foo qux) r = 0 (0xfffff80003330000) locked @ /usr/src/sys/dev/foo/foo.c:81
+Process 901 (two) thread 0xfffff80001000e80 (100102)
+exclusive sleep mutex foo barrier (foo barrier) r = 0 (0xfffff80003330020) locked @ /usr/src/sys/dev/foo/foo.c:92
+"""
+ON_MUTEX = "sched_switch mi_switch turnstile_wait __mtx_lock_sleep foo_ioctl sys_ioctl amd64_syscall"
+ON_MUTEXES = alltrace([T(100101, "one", ON_MUTEX, 900, "one"), T(100102, "two", ON_MUTEX, 901, "two")])
+
+
+def test_a_turnstile_lock_is_known_by_the_only_held_lock_of_its_name():
+    diagnosis, finding = first(MUTEXES + ON_MUTEXES)
+    assert (finding.verdict, finding.certainty) == ("deadlock", "likely")
+    assert {edge.certainty for edge in diagnosis.edges} == {"inferred"}
+    assert tids(diagnosis, finding.threads) == [100101, 100102]
+
+
+def test_two_held_locks_of_one_name_name_no_owner():
+    other = (
+        "Process 902 (three) thread 0xfffff80001001000 (100103)\n"
+        "exclusive sleep mutex foo qux (foo qux) r = 0 (0xfffff80003339990) locked @ /usr/src/sys/dev/foo/foo.c:81\n"
+    )
+    diagnosis, finding = first(MUTEXES + other + ON_MUTEXES)
+    assert finding.verdict != "deadlock"
+    assert len(diagnosis.edges) == 1
+
+
 def test_nothing_but_prose():
     _, finding = first("My guest hangs. What can I do?\n")
     assert finding.verdict == "inconclusive"

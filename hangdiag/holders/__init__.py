@@ -11,9 +11,12 @@ from collections.abc import Callable
 
 from hangdiag.holders import locks, others, vmm, workers
 from hangdiag.holders.machines import find_machines
-from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene
+from hangdiag.holders.need import CUT_NAME, Holder, Machine, Need, Resource, Scene
 from hangdiag.model import Capture, LockFact
 from hangdiag.waits import Wait
+
+#: Locks whose waiters are on a turnstile: its address, not the lock's, is what ddb's `ps` prints as wchan.
+_TURNSTILE_CLASSES = frozenset({"sleep mutex", "rw", "rm"})
 
 Resolver = Callable[[Scene, int], Need | None]
 
@@ -51,7 +54,12 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
             claim = (fact.state, fact.owner, fact.owner_address, fact.sharers, fact.name)
             facts_at[fact.address].setdefault(claim, fact)
     at = {address: list(claims.values()) for address, claims in facts_at.items()}
-    return Scene(capture, waits, machines, machine_of, by_tid, by_address, facts_of_waiter, at)
+    by_name: dict[str, list[LockFact]] = defaultdict(list)
+    for facts in at.values():
+        for fact in facts:
+            if fact.name is not None and fact.lock_class in _TURNSTILE_CLASSES:
+                by_name[fact.name[:CUT_NAME]].append(fact)
+    return Scene(capture, waits, machines, machine_of, by_tid, by_address, facts_of_waiter, at, by_name)
 
 
 def find_needs(scene: Scene) -> dict[int, Need]:

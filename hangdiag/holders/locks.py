@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hangdiag.holders.need import Holder, Need, Resource, Scene, holders_of
+from hangdiag.holders.need import CUT_NAME, Holder, Need, Resource, Scene, holders_of
 from hangdiag.model import LockFact
 
 #: Arguments that carry the lock's address, by function. The first is the lock word at +0x18 for mtx and rw
@@ -53,6 +53,18 @@ def lock(scene: Scene, index: int) -> Need | None:
                 )
     if released and not owners:
         return Need(resource, "any", (), open=True, why=f"{label} is free: the thread is about to get it")
+    if not owners and not facts and (named := _only_held(scene, index)) is not None:
+        owner, fact = named
+        held = Holder(owner, "inferred", (fact.where,) if fact.where is not None else ())
+        return Need(
+            replace(resource, label=f"lock {fact.name}", key=("lock", fact.address)),
+            "all",
+            (held,),
+            open=True,
+            likely_open=False,
+            basis="rule",
+            why=f"lock {fact.name}: of all locks shown as held, only one has this name",
+        )
     if not owners:
         why = "its owner is not in the capture" if unseen else "the capture does not show who holds it"
         if handed_over:
@@ -99,6 +111,31 @@ def _address(scene: Scene, index: int) -> int | None:
     if thread.wchan is not None and (not functions or not functions.isdisjoint(_LOCK_ARGUMENTS)):
         return thread.wchan
     return None
+
+
+def _only_held(scene: Scene, index: int) -> tuple[int, LockFact] | None:
+    """The owner of the one lock on a turnstile that is held, by another thread, under the name waited for.
+
+    A lock with waiters has an owner, and WITNESS (`show alllocks`) lists what each thread holds; but many
+    locks share a name, and some are not watched.
+    """
+    name = scene.capture.threads[index].lock
+    if name is None:
+        return None
+    held: dict[int, tuple[int, LockFact]] = {}
+    for fact in scene.turnstile_facts.get(name[:CUT_NAME], ()):
+        if fact.name is None or fact.address is None:
+            continue
+        if fact.name != name and not (len(name) >= CUT_NAME and fact.name.startswith(name)):
+            continue
+        owner = scene.by_tid.get(fact.owner) if fact.owner is not None else None
+        if fact.state != "exclusive" or owner is None:
+            return None
+        if owner != index:
+            held[fact.address] = (owner, fact)
+        if len(held) > 1:
+            return None
+    return next(iter(held.values()), None)
 
 
 def _facts(scene: Scene, index: int, address: int | None) -> list[LockFact]:

@@ -9,6 +9,9 @@ from hangdiag.graph import Condition
 from hangdiag.model import Capture, LockFact, VirtualMachine, Where
 from hangdiag.waits import Wait
 
+#: To how many characters ddb's `ps` cuts a lock's name (sys/ddb/db_ps.c; ps(1) leaves eight).
+CUT_NAME = 7
+
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Resource:
@@ -114,6 +117,7 @@ class Scene:
     by_address: dict[int, int]
     facts_of_waiter: dict[int, list[LockFact]]
     facts_at: dict[int, list[LockFact]]
+    turnstile_facts: dict[str, list[LockFact]]
 
     def thread_where(self, index: int) -> tuple[Where, ...]:
         """The evidence lines of a thread: its stack, else all that was said of it."""
