@@ -47,8 +47,9 @@ def _at_begin(common: bool) -> tuple[re.Pattern[str], dict[str, Opener]]:
     """One expression for the openers of a part that look at a line's begin, and whose its groups are."""
     part = _COMMON if common else _OTHERS
     names = {f"o{index}": opener for index, opener in enumerate(part) if not opener.needles}
-    # an opener's own groups would hide which opener matched
-    alternatives = "|".join(f"(?P<{name}>{_ungroup(opener.pattern)})" for name, opener in names.items())
+    # an opener's own groups would hide which opener matched; an empty group behind each tells it, and leaves
+    # its first letter where the engine looks before it tries an alternative
+    alternatives = "|".join(f"(?:{_ungroup(opener.pattern)})(?P<{name}>)" for name, opener in names.items())
     return re.compile(alternatives), names
 
 

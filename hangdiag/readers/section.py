@@ -22,10 +22,21 @@ _TRACE_LIKE = lazy(
     r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
     r"|\bwchan\b"
 )
+#: One of these is in every line that looks like a trace: far quicker to tell than by the expression.
+_TRACE_WORDS = ("+0x", "_switch", "sleepq_", "turnstile_wait", "msleep_", "() at ", "#", "wchan")
 #: So many lines of something else in the middle of a table are passed over.
 _MOST_FOREIGN = 3
 #: The reader whose lines say nothing by themselves, and are passed over too.
 _PASSING = "trap"
+
+
+def _is_trace_like(line: str) -> bool:
+    for word in _TRACE_WORDS:
+        if word in line:
+            if _TRACE_LIKE.search(line) is not None:
+                return True
+            break
+    return _is_mangled(line)
 
 
 def _is_mangled(line: str) -> bool:
@@ -106,7 +117,7 @@ class Section:
         begin = start
         before = False
         for index in range(start, end + 1):
-            marked = index < end and (_TRACE_LIKE.search(lines[index]) is not None or _is_mangled(lines[index]))
+            marked = index < end and _is_trace_like(lines[index])
             if index == end or (index > begin and marked != before):
                 if any(line.strip() for line in lines[begin:index]):
                     first, last = max(page.first[begin], lowest), min(page.last[index - 1], highest)

@@ -91,6 +91,8 @@ class Peeler:
     strangers: set[str] = field(default_factory=set)
     #: original lines from which on a log is of another host, and that host
     hosts: list[tuple[int, str]] = field(default_factory=list)
+    #: those of the marks that the page has at all: a page of prose has few. None until the first line needs them
+    marks: tuple[str, ...] | None = None
 
     def host_of(self, index: int) -> str | None:
         """The host that wrote line ``index`` into a log, None if it was none that several may share."""
@@ -101,7 +103,14 @@ class Peeler:
         """Can line ``index``, which cannot be read as it stands, be read now?"""
         lines = self.page.lines
         line = lines[index]
-        if not line or not _may_have_layer(line) or not any(mark in line for mark in _MARKS):
+        if not line or not _may_have_layer(line):
+            return False
+        if self.marks is None:
+            self.marks = _marks_in("\n".join(lines))
+        for mark in self.marks:
+            if mark in line:
+                break
+        else:
             return False
         after = lines[index + 1] if index + 1 < len(lines) else ""
         chain = self._find(line, after, _DEPTH, set())
@@ -284,6 +293,12 @@ class Peeler:
             place += 1
         self.work += place - index
         return place
+
+
+def _marks_in(text: str) -> tuple[str, ...]:
+    if "&" in text or "=3D" in text or "=\n" in text:
+        return _MARKS  # what is decoded below a layer may have marks that do not show yet
+    return tuple([mark for mark in _MARKS if mark in text])
 
 
 def _without(layer: str, line: str) -> str:
