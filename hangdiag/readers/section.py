@@ -41,6 +41,8 @@ def _is_trace_like(line: str) -> bool:
 
 def _is_mangled(line: str) -> bool:
     """Did two CPUs write frames into one line, letter by letter?"""
+    if "/frame 0x" in line:
+        return True
     return "+" in line and "/" in line and "(" in line and ")" in line and line.count("x") > 1 and line.count("f") > 3
 
 

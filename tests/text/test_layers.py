@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hangdiag.model import Capture
 from hangdiag.readers import read_text
+from tests.readers.accounts import check_lines
 from tests.readers.essence import essence
 from tests.text.wrappings import LAYERS, Row, embed, places, rows_of, text_of
 
@@ -135,6 +139,55 @@ def test_two_cpus_that_write_letter_by_letter_make_no_functions(burst):
     }
     long = {number for number, line in enumerate(mixed.splitlines(), 1) if len(line) > 60}
     assert long <= read | listed
+
+
+@given(st.integers(0, 1 << 32), st.sampled_from([1, 2, 3, 8, 20]))
+@settings(max_examples=100, deadline=None)
+def test_two_cpus_that_write_letters_at_random_make_no_functions(seed, burst):
+    draw = random.Random(seed)
+    rest = list(CPUS)
+    mixed = ""
+    while any(rest):
+        cpu, length = draw.randrange(2), draw.randint(1, burst)
+        mixed += rest[cpu][:length]
+        rest[cpu] = rest[cpu][length:]
+    functions = {line.partition("(")[0] for text in CPUS for line in text.splitlines()}
+    (capture,) = check_lines(mixed)
+    assert {frame.function for thread in capture.threads for frame in thread.frames} <= functions
+
+
+def of_cpu(high: str, *names: str) -> list[str]:
+    """A stack's lines as amd64's ddb prints them, its frames on the stack at ``high``."""
+    return [f"{name}() at {name}+0x{40 + number:x}/frame {high}{number * 0x60 + 0x3b0:04x}" for number, name in enumerate(names)]
+
+
+FIRST = of_cpu("0xfffffe0047d2", "db_trace_self_wrapper", "vpanic", "panic", "vm_handle_rendezvous", "vm_run", "vmmdev_ioctl")
+SECOND = of_cpu("0xfffffe001234", "db_trace_self_wrapper", "vpanic", "trap_fatal", "calltrap", "sleepq_add", "_sleep", "kern_wait6")
+
+
+def names_in(lines: list[str]) -> list[str]:
+    return [line.partition("(")[0] for line in lines]
+
+
+@given(st.lists(st.booleans(), min_size=13, max_size=13), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_two_cpus_that_write_line_by_line_make_two_stacks(order, heads):
+    own = [["panic: one", "cpuid = 1", "KDB: stack backtrace:"] * heads + FIRST, ["panic: two", "cpuid = 3", "KDB: stack backtrace:"] * heads + SECOND]
+    turns = [*order, *[False] * 20, *[True] * 20]
+    lines = [own[turn].pop(0) for turn in turns if own[turn]]
+    (capture,) = check_lines("\n".join(lines) + "\n")
+    stacks = sorted((names_in([frame.function for frame in thread.frames]) for thread in capture.threads), key=len)
+    numbers = {number for thread in capture.threads for where in thread.where for number in range(where.first, where.last + 1)}
+    listed = {number for item in capture.unread if item.trace_like for number in range(item.where.first, item.where.last + 1)}
+    assert {number for number, line in enumerate(lines, 1) if "/frame" in line} <= numbers | listed
+    assert stacks == [names_in(FIRST), names_in(SECOND)]
+
+
+def test_frames_whose_pointers_are_in_no_order_are_one_stack():
+    lines = [line[:-4] + f"{number * 0x5137 % 0x8000:04x}" for number, line in enumerate(FIRST)]
+    lines = [line.replace("0047", f"{number * 77 % 97 + 10:02d}47") for number, line in enumerate(lines)]
+    (capture,) = read_text("\n".join(lines) + "\n")
+    assert [[frame.function for frame in thread.frames] for thread in capture.threads] == [names_in(FIRST)]
 
 
 def test_layers_that_no_line_can_be_read_under_cost_little():

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.ddb import current
+from hangdiag.readers.ddb.mixed import find_mixed
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import parse_offset
 from hangdiag.text.lazy import lazy
@@ -39,6 +40,13 @@ BEGINNINGS = frozenset(
 _LONGEST_GAP = 4
 #: "/frame 0x", 16 digits and a blank.
 _TAIL = 26
+#: What a kernel's addresses begin with, and names do not have.
+_ADDRESS_PARTS = ("0x", "fffe", "fe00")
+_WITHOUT_DIGITS = dict.fromkeys(map(ord, "0123456789abcdefx"))
+#: "0x" and digits: no function is longer.
+_LONGEST_OFFSET = 8
+#: "0x", and digits of an address that is not at the begin of memory.
+_SHORTEST_ADDRESS = 8
 # letters between the name and its offset were lost
 _DAMAGED = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) (?P<rest>[\w.$@]{0,60})\+(?P<offset>0x[0-9a-f]+)/frame 0x")
 # the author left out what is between two frames
@@ -207,15 +215,21 @@ def _is_damaged(line: str, head: str) -> bool:
     """Do the two names differ that are printed of one place? Another CPU wrote into the line.
 
     Only amd64 and i386 print a frame pointer, and both names from the same symbol. Where none is
-    printed the place may be the caller's: digits within its name are those of another CPU's address.
+    printed the place may be the caller's, somewhere behind its begin: what has no offset lost it. Digits
+    within a name are those of another CPU's address.
     """
     found = FRAME.match(head)
-    if found is None or found.group("symbol") in (None, found.group("name")):
+    if found is None or found.group("symbol") == found.group("name"):
         return False
-    name, symbol = found.group("name"), found.group("symbol")
-    letters = iter(name)
-    return len(head) < len(line) or (
-        sum(map(str.isdigit, name)) > sum(map(str.isdigit, symbol)) and all(letter in letters for letter in symbol)
+    if found.group("symbol") is None:
+        return found.group("name") != "(null)" and len(found.group("address") or "0x00000000") < _SHORTEST_ADDRESS
+    name, symbol, offset = found.group("name"), found.group("symbol"), found.group("offset") or ""
+    return (
+        len(head) < len(line)
+        or not offset.startswith(("0x", "..."))
+        or len(offset) > _LONGEST_OFFSET
+        or any(part in word for part in _ADDRESS_PARTS for word in (name, symbol))
+        or name.translate(_WITHOUT_DIGITS) == symbol.translate(_WITHOUT_DIGITS)
     )
 
 
@@ -228,6 +242,9 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     head = line.partition("/frame")[0]
     if parse_frame(head) is None or _is_damaged(line, head):
         return start
+    mixed = _read_mixed(section, start)
+    if mixed is not None:
+        return mixed
     broken_off = section.context.pop("ddb open stack", None)
     frames, end = read_frames(section, start)
     where = section.where(start, end)
@@ -241,6 +258,31 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     current.end_backtrace(section, thread)
     section.count_stacks("ddb")
     return end
+
+
+def _read_mixed(section: Section, start: int) -> int | None:
+    """Read the stacks of several CPUs that are mixed from line ``start`` on; None if none are.
+
+    All are read at the first line; the others are then taken one by one, as other messages stand between them.
+    """
+    lines, first = section.lines, section.page.first
+    sure = section.context.get("ddb mixed")
+    if not isinstance(sure, set) or first[start] > max(sure)[0]:
+        stacks = find_mixed(lines, start, BEGINNINGS)
+        if stacks is None:
+            return None
+        for stack in stacks:
+            frames = [parse_frame(lines[index].partition("/frame")[0]) for index in stack]
+            wheres = tuple(section.where(index, index + 1) for index in stack)
+            # whose it is, and which CPU's the debugger enters, is not known
+            thread = Thread(frames=tuple(frame for frame in frames if frame), where=wheres, stack_where=wheres[0])
+            section.draft.add_threads([thread])
+            section.count_stacks("ddb")
+        sure = {(first[index], lines[index]) for stack in stacks for index in stack}
+        section.context["ddb mixed"] = sure
+    section.context["ddb open stack"] = None
+    section.context.pop("ddb backtrace", None)
+    return start + ((first[start], lines[start]) in sure)
 
 
 def _extend(section: Section, gap: list[str], frames: tuple[Frame, ...], where: Where) -> bool:

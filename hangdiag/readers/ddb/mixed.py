@@ -1,0 +1,113 @@
+"""Stacks that several CPUs printed at once, a frame of this one and a frame of that one.
+
+``kdb_backtrace()`` takes no lock: two CPUs that panic print their frames line by line into one
+another. Each frame tells its frame pointer (``/frame 0xfffffe0047d2f4e0``, sys/amd64/amd64/db_trace.c),
+which lies on the stack of its thread and grows from the innermost frame outwards.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import pairwise
+
+from hangdiag.text.lazy import lazy
+
+_POINTER = lazy(r"0x([0-9a-f]{8,16})\s*\Z")
+_OTHER_COMMAND = ("db>", "db:", "Tracing ")
+#: A kernel stack has 4 pages or a few more, and an unmapped page below it (kstack_pages, KSTACK_GUARD_PAGES):
+#: between two frames of one stack is never so much.
+_GAP = 0x4000
+#: So many lines in a row may be no frames, and so many are looked at.
+_LONGEST_GAP = 6
+_LOOKED_AT = 256
+
+_Pointer = tuple[int, int]
+
+
+def find_mixed(lines: list[str], start: int, beginnings: frozenset[str]) -> list[list[int]] | None:
+    """The lines of each stack, if several are mixed from line ``start`` on; None if none are.
+
+    A stack that begins anew has one of ``beginnings`` as its first function. Frames of which it is not
+    sure to which stack they belong are left out.
+    """
+    pointers = _find_pointers(lines, start)
+    bounds = _find_bounds(pointers)
+    if not bounds:
+        return None
+    places = [(index, bisect_right(bounds, pointer)) for index, pointer in pointers]
+    stacks: list[list[int]] = []
+    for place in range(len(bounds) + 1):
+        own = [pointer for pointer, (_, at) in zip(pointers, places, strict=True) if at == place]
+        if not lines[own[0][0] - 1].startswith("--- "):  # a trap's own stack: whose, is not known
+            stacks += _part(lines, own, beginnings)
+    read = sum(map(len, stacks))
+    sure = [stack for stack in stacks if len(stack) > 1]
+    if _go_to_and_fro(places):
+        return sure if read * 2 > len(pointers) else None
+    return sure if read == len(pointers) and _overlap(lines, sorted(stacks), beginnings) else None
+
+
+def _find_pointers(lines: list[str], start: int) -> list[_Pointer]:
+    """The frames from line ``start`` on: their lines and frame pointers."""
+    found: list[_Pointer] = []
+    for index in range(start, min(start + _LOOKED_AT, len(lines))):
+        line = lines[index]
+        head, _, tail = line.partition("/frame ")
+        pointer = _POINTER.match(tail) if tail else None
+        if pointer is not None and _is_frame(head):
+            found.append((index, int(pointer.group(1), 16)))
+        elif line.startswith(_OTHER_COMMAND) or (found and index - found[-1][0] > _LONGEST_GAP):
+            break
+    return found
+
+
+def _is_frame(head: str) -> bool:
+    """``name() at name+0x1a``: the name of both is the same, unless letters are mixed as well."""
+    name, _, place = head.partition("() at ")
+    return place.partition("+")[0] == name
+
+
+def _find_bounds(pointers: list[_Pointer]) -> list[int]:
+    """Where one stack's addresses end and the next one's begin."""
+    return [
+        high for low, high in pairwise(sorted({pointer for _, pointer in pointers})) if high - low >= _GAP
+    ]
+
+
+def _go_to_and_fro(places: list[_Pointer]) -> bool:
+    """Do frames that follow one another go from a stack to another and back? No thread's own ones do."""
+    left: set[int] = set()
+    for (before, old), (index, new) in pairwise(places):
+        if index != before + 1:
+            left = set()
+        elif new != old:
+            if new in left:
+                return True
+            left.add(old)
+    return False
+
+
+def _overlap(lines: list[str], stacks: list[list[int]], beginnings: frozenset[str]) -> bool:
+    """Does a stack begin before another has ended, or right behind it as if it were the same?"""
+    return any(
+        following[0] < stack[-1] or (following[0] == stack[-1] + 1 and _function(lines[following[0]]) in beginnings)
+        for stack, following in pairwise(stacks)
+    )
+
+
+def _function(line: str) -> str:
+    return line.partition("(")[0]
+
+
+def _part(lines: list[str], pointers: list[_Pointer], beginnings: frozenset[str]) -> list[list[int]]:
+    """The lines of one stack, or of several of one thread, one after the other; none where the order is not clear."""
+    stacks: list[list[int]] = []
+    last = 0
+    for index, pointer in pointers:
+        if not stacks or (pointer < last and _function(lines[index]) in beginnings):
+            stacks.append([])
+        elif pointer < last:
+            return []
+        stacks[-1].append(index)
+        last = pointer
+    return stacks
