@@ -176,12 +176,13 @@ def _others(scene: Scene, needs: Mapping[int, Need], explained: set[int]) -> lis
         verdict = _verdict(scene, roots, unknown, explained)
         groups.setdefault((verdict, frozenset(roots)), []).append(index)
     findings = [
-        _blocked(scene, needs, verdict, sorted(roots), members)
+        _blocked(scene, needs, _of_storage(scene, verdict, roots, members), sorted(roots), members)
         for (verdict, roots), members in groups.items()
         if not _is_everyday(scene, members)
     ]
     causes = {cause for finding in findings for cause in finding.causes}
-    return findings + _suspicious(scene, explained, causes)
+    told = explained | causes | {index for finding in findings for index in finding.threads}
+    return findings + _suspicious(scene, explained, causes) + _stalled_guests(scene, told)
 
 
 def _roots(needs: Mapping[int, Need], start: int, explained: set[int]) -> tuple[set[int], bool]:
@@ -224,6 +225,47 @@ def _verdict(scene: Scene, roots: set[int], unknown: bool, explained: set[int]) 
     if unknown:
         return "inconclusive"
     return "contention" if roots else "inconclusive"
+
+
+def _of_storage(scene: Scene, verdict: str, roots: Iterable[int], members: Iterable[int]) -> str:
+    """``verdict``, but "io-stall" where storage waits for storage and nothing else is involved."""
+    if verdict == "blocked" and all(_waits_for_storage(scene, index) for index in (*roots, *members)):
+        return "io-stall"
+    return verdict
+
+
+def _waits_for_storage(scene: Scene, index: int) -> bool:
+    """Does the thread wait for a disk, a file system or a file server?"""
+    wait = scene.waits[index]
+    if wait.kind == "network":
+        return wait.rule is not None and wait.rule.subsystem == "nfs"
+    return wait.kind in ("io", "filesystem") and not wait.idle
+
+
+def _stalled_guests(scene: Scene, told: set[int]) -> list[Finding]:
+    """Guests of which nothing runs or can run, while many of their threads wait for storage at once.
+
+    A busy disk looks the same at one instant, so it is no more than possible.
+    """
+    findings = []
+    for machine in scene.machines:
+        waiting = [index for index in sorted(machine.members) if _waits_for_storage(scene, index)]
+        vcpu_waits = not set(waiting).isdisjoint(machine.vcpus.values())
+        if len(waiting) < (2 if vcpu_waits else 4) or not told.isdisjoint(waiting):
+            continue
+        others = machine.members.difference(waiting)
+        if any(not (scene.waits[index].idle or scene.waits[index].kind == "vcpu-halt") for index in others):
+            continue
+        findings.append(
+            Finding(
+                "io-stall",
+                "possible",
+                wording.stalled_guest(scene, machine.label, waiting),
+                tuple(waiting),
+                evidence=tuple(sorted({where for index in waiting for where in _evidence(scene, index, ())})),
+            )
+        )
+    return findings
 
 
 def _is_everyday(scene: Scene, members: list[int]) -> bool:

@@ -29,6 +29,8 @@ def next_steps(finding: Finding, scene: Scene, needs: Mapping[int, Need]) -> Fin
     elif finding.verdict == "memory-starvation":
         steps.append("vmstat -s; swapinfo; ps -axo pid,rss,state,wchan,comm: who holds the memory?")
     elif finding.verdict == "io-stall":
+        if finding.certainty == "possible":
+            steps.append("whether it moves: a second capture some seconds later (procstat -kk -a)")
         steps.append(
             "zpool status -v; gstat -b; camcontrol devlist; dmesg | tail -50: which device does not answer?"
         )

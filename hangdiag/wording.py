@@ -171,6 +171,12 @@ def suspicious(scene: Scene, verdict: str, members: Sequence[int]) -> str:
     return f"{names(scene, members)}: {title}"
 
 
+def stalled_guest(scene: Scene, guest: str, members: Sequence[int]) -> str:
+    """The summary for a guest that has nothing left to do but to wait for storage."""
+    titles = listed(list(dict.fromkeys(scene.waits[index].title for index in members)), 3)
+    return f"nothing of {guest} runs, and {names(scene, members)} wait for storage ({titles}); a busy disk looks the same"
+
+
 def inconclusive(scene: Scene, dark: Sequence[int]) -> str:
     """Too little is known."""
     wait = "waits" if len(dark) == 1 else "wait"

@@ -303,6 +303,40 @@ def test_one_fsync_is_everyday_work():
     assert [finding.verdict for finding in diagnosis.findings] == ["no-hang"]
 
 
+def test_block_workers_behind_the_sync_thread_are_an_io_stall():
+    write = "mi_switch sleepq_wait _cv_wait txg_wait_synced_impl txg_wait_synced zil_commit zvol_cdev_write devfs_write_f sys_pwritev amd64_syscall"
+    workers = [T(100200 + number, f"blk-4:0-{number}", write) for number in range(4)]
+    sync = T(100150, "txg_thread_enter", SYNC, 7, "zfskern")
+    diagnosis, finding = first(procstat([*vcpus("halted", "halted"), *workers, sync]))
+    assert (finding.verdict, finding.certainty) == ("io-stall", "possible")
+    assert tids(diagnosis, finding.causes) == [100150]
+
+
+NFS_WRITE = (
+    "mi_switch sleepq_timedwait _sleep clnt_vc_call clnt_reconnect_call newnfs_request nfsrpc_write ncl_write "
+    "VOP_WRITE_APV vn_write vn_io_fault dofilewrite kern_pwritev sys_pwritev amd64_syscall"
+)
+
+
+@pytest.mark.parametrize(
+    ("stacks", "workers", "verdict"),
+    [
+        (("halted", "halted"), 4, "io-stall"),
+        (("halted", "halted"), 3, "no-hang"),
+        (("halted", "in guest"), 4, "no-hang"),
+        (("halted", NFS_WRITE), 1, "io-stall"),
+        (("halted", NFS_WRITE), 0, "no-hang"),
+    ],
+)
+def test_a_guest_that_only_waits_for_its_server(stacks, workers, verdict):
+    blocks = [T(100200 + number, f"blk-4:0-{number}", NFS_WRITE) for number in range(workers)]
+    _, finding = first(procstat([*vcpus(*stacks), *blocks]))
+    assert (finding.verdict, finding.certainty) == (
+        verdict,
+        "possible" if verdict == "io-stall" else "likely",
+    )
+
+
 def test_lock_all_by_another_process_does_not_weaken_the_proof():
     # bhyvectl may hold vcpu 1, or not: vcpu 1's thread waits for somebody stuck either way
     reinit = T(100901, "-", "lock all", 2290, "bhyvectl")
