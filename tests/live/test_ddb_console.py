@@ -26,6 +26,8 @@ from .conftest import command_line, start_command_line, wait_until
 from .fake_ddb import Console as Silence
 from .fake_ddb import FakeDdb, FakeTerminal
 
+pytestmark = pytest.mark.live
+
 
 def quiet(step: str, done: int, total: int) -> None:
     """No progress."""
