@@ -270,6 +270,17 @@ def test_two_held_locks_of_one_name_name_no_owner():
     assert len(diagnosis.edges) == 1
 
 
+def test_chains_alone_do_not_show_vcpus_that_run():
+    _, finding = first(
+        "db> show allchains\n"
+        "chain 1:\n"
+        ' thread 100860 (pid 2210, vcpu 0) is sleeping on 0xfffffe0000723110 "vmrndv"\n'
+        "chain 2:\n"
+        ' thread 100861 (pid 2210, vcpu 1) is sleeping on 0xfffffe0000723268 "vmstat"\n'
+    )
+    assert (finding.verdict, finding.certainty) != ("deadlock", "proven")
+
+
 def test_nothing_but_prose():
     _, finding = first("My guest hangs. What can I do?\n")
     assert finding.verdict == "inconclusive"

@@ -97,8 +97,9 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
         if pid is None:
             _fill_row_of_tids(capture, vcpus, members, read)
         expected = set(range(max(vcpus) + 1)) | set(range(vm_cpus(arguments))) if vcpus else set()
-        if read is not None and read.active is not None:
-            expected = set(read.active)
+        active = read.active if read is not None else None
+        if active is not None:
+            expected = set(active)
         name = read.name if read is not None and read.name else vm_name(arguments)
         machines.append(
             Machine(
@@ -109,10 +110,22 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
                 members=frozenset(members),
                 visitors={},
                 read=read,
-                complete=bool(vcpus) and expected <= vcpus.keys(),
+                complete=bool(vcpus)
+                and expected <= vcpus.keys()
+                and (active is not None or _lists_runners(capture, vcpus)),
             )
         )
     return _with_visitors(capture, waits, machines)
+
+
+def _lists_runners(capture: Capture, vcpus: dict[int, int]) -> bool:
+    """Would a vCPU thread that runs be in the capture too?
+
+    `show allchains` alone skips threads that run (sys/kern/subr_turnstile.c: db_show_allchains); it prints neither
+    a command nor a stack.
+    """
+    threads = [capture.threads[index] for index in vcpus.values()]
+    return any(thread.command is not None or thread.frames for thread in threads)
 
 
 def _groups(capture: Capture) -> dict[object, list[int]]:
@@ -156,7 +169,9 @@ def _groups(capture: Capture) -> dict[object, list[int]]:
             groups[files[file]].append(index)
         elif argument in groups:
             groups[argument].append(index)
-        elif vcpu_of(thread) is not None or (not known and in_device(thread) and thread.command in (None, "bhyve")):
+        elif vcpu_of(thread) is not None or (
+            not known and in_device(thread) and thread.command in (None, "bhyve")
+        ):
             # nothing tells which process it is of: it belongs to the only VM there is, or to none
             groups.setdefault(alone[0] if len(alone) == 1 else "?", []).append(index)
     return groups
