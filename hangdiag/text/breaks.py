@@ -34,6 +34,11 @@ _MOST_PARTS = 40
 #: So many lines are looked at: first ones, and others at so many places behind them.
 _SAMPLE = 2000
 _PLACES = 20
+# Times, uptimes and numbers of lines.
+_LOGGED = (
+    r"<\d{1,3}>|\[[ \d:.]{2,16}\]|\[?\d{4}-\d\d-\d\d[ T]|\[?\d\d:\d\d:\d\d|\[?(?:[A-Z][a-z]{2} ){1,2}[ \d]\d \d\d:|\d+[:\t]"
+)
+_LOG_BEGIN = lazy(_LOGGED)
 # How a line begins that stands for itself in one of the formats.
 _BEGIN = (
     r"[\s`]{0,24}(?:\Z|#\d+ |[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain)\b|KDB:|--- \w|\(k?gdb\)|db[:>]"
@@ -45,8 +50,7 @@ _BEGIN = (
     r"|\s{1,24}\w+ = |No (?:locals|symbol)|\s{1,24}0x[0-9a-f]+ \(tid|(?:[>*|#;%`]+|//+)(?:\s|\Z)"
     # rows of ps and top: a process and its user, a thread and its message, a user and his process
     r"|\d{1,7} +[a-z][\w-]{0,31} {2,9}-?\d+ +\S|\d{6,7} \S+(?: \S+){0,7} {2,9}\S|[a-z_][\w.-]{0,31} +\d+ +\d+[. ]"
-    # times, uptimes and numbers of lines
-    r"|\[[ \d:.]{2,16}\]|\[?\d{4}-\d\d-\d\d[ T]|\[?\d\d:\d\d:\d\d|\[?(?:[A-Z][a-z]{2} ){1,2}[ \d]\d \d\d:|\d+[:\t])"
+    rf"|{_LOGGED})"
 )
 _TERMINAL_BEGIN = lazy(_BEGIN)
 # How more lines begin that stand for themselves: a terminal may break anywhere, a mailer only at blanks, which go.
@@ -129,9 +133,13 @@ def mend_breaks(
                         break
                     parts.append(after)
                 elif fold:
-                    if not _is_full(line, after, fold) or mail.match(after) is not None or begins(after):
+                    if mail.match(after) is not None or begins(after):
                         break
-                    parts.append(" " + after.strip())
+                    # what has no prefix behind a line that has one is a rest too: it had many blanks before it
+                    full = _is_full(line, after, fold)
+                    if not (full or prefix or _LOG_BEGIN.match(parts[0][indent:])):
+                        break
+                    parts.append((" " if full else "  ") + after.strip())
                 else:
                     break
                 index += 1

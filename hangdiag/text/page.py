@@ -62,6 +62,8 @@ def mend(
     ``text`` is what to look through for the letters that they leave.
     """
     whole: Lines | None = None
+    if " \n" in text:
+        lines = _without_common_blanks(lines)
     # to look for one letter first is ten times as fast
     if "=" in text and ("=3D" in text or "=\n" in text):
         runs = mail.quoted_printable(lines)
@@ -81,6 +83,17 @@ def mend(
     if spaced:
         whole = lines, first, last = spacing.drop_blanks(lines, first, last, spaced)
     return mend_breaks(lines, first, last, begins) or whole
+
+
+def _without_common_blanks(lines: list[str]) -> list[str]:
+    """``lines`` without the blanks that all of them end in: they are no part of what was broken or encoded."""
+    common = 80
+    for line in lines:
+        if line:
+            common = min(common, len(line) - len(line.rstrip(" ")))
+            if not common:
+                return lines
+    return [line[:-common] for line in lines]
 
 
 def _make_page_of_literal(text: str, first_line: int, begins: Callable[[str], bool]) -> Page:
