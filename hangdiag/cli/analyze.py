@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from hangdiag.cli.options import AllThreads, FailOn, Files, Form, Format, Pid, Quiet, Rules, Vm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hangdiag.findings import Diagnosis
 
-Verdict = Enum(  # type: ignore[misc]
-    "Verdict",
-    {
-        name.replace("-", "_"): name
-        for name in (
-            "deadlock", "memory-starvation", "io-stall", "spin", "blocked", "contention", "inconclusive", "no-hang",
-        )
-    },
-    type=str,
-)  # fmt: skip
-
-
-class Format(StrEnum):
-    """Forms of the report."""
-
-    text = "text"
-    json = "json"
-
 
 def analyze(
-    files: Annotated[
-        Optional[list[str]],
-        typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False),
-    ] = None,
-    format: Annotated[Format, typer.Option("--format", "-f", help="Form of the report.")] = Format.text,
-    all_threads: Annotated[bool, typer.Option("--all", "-a", help="Show every thread.")] = False,
-    vm: Annotated[Optional[str], typer.Option(help="Show only this VM.", metavar="NAME")] = None,
-    pid: Annotated[Optional[int], typer.Option(help="Show only this process.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line: the gravest finding.")] = False,
+    files: Files = None,
+    format: Form = Format.text,
+    all_threads: AllThreads = False,
+    vm: Vm = None,
+    pid: Pid = None,
+    quiet: Quiet = False,
     strict: Annotated[
         bool, typer.Option(help="Exit 3 if a line that looks like part of a trace was not read.")
     ] = False,
-    fail_on: Annotated[
-        Optional[Verdict],
-        typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False),
-    ] = None,
+    fail_on: FailOn = None,
     max_size: Annotated[
         Optional[str],
         typer.Option(
@@ -67,9 +43,7 @@ def analyze(
         Optional[int],
         typer.Option(min=0, help="Open so many archives in each other (5; a .tar.gz is two).", show_default=False),
     ] = None,
-    rules: Annotated[
-        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
-    ] = None,
+    rules: Rules = None,
 ) -> None:
     """Say what every thread waits for, and prove or rule out a deadlock."""
     from hangdiag.cli import common

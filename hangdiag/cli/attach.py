@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from hangdiag.cli.analyze import Format, Verdict
+from hangdiag.cli.options import AllThreads, FailOn, Form, Format, Pid, Quiet, Rules, Verdict, Vm
 
 if TYPE_CHECKING:
     from hangdiag.errors import HangdiagError
@@ -68,18 +68,13 @@ def attach(
     save: Annotated[
         Optional[Path], typer.Option(help="Keep what was read, for hangdiag analyze.", metavar="FILE")
     ] = None,
-    format: Annotated[Format, typer.Option("--format", "-f", help="Form of the report.")] = Format.text,
-    all_threads: Annotated[bool, typer.Option("--all", "-a", help="Show every thread.")] = False,
-    vm: Annotated[Optional[str], typer.Option(help="Show only this VM.", metavar="NAME")] = None,
-    pid: Annotated[Optional[int], typer.Option(help="Show only this process.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line: the gravest finding.")] = False,
-    fail_on: Annotated[
-        Optional[Verdict],
-        typer.Option(help="Exit 1 if a finding is at least this grave.", show_default=False),
-    ] = None,
-    rules: Annotated[
-        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
-    ] = None,
+    format: Form = Format.text,
+    all_threads: AllThreads = False,
+    vm: Vm = None,
+    pid: Pid = None,
+    quiet: Quiet = False,
+    fail_on: FailOn = None,
+    rules: Rules = None,
 ) -> None:
     """Read a hung host through a debugger or its console, and say what waits for what. Changes nothing."""
     from hangdiag.live.options import Options

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+
+from hangdiag.cli.options import Rules
 
 
 class Format(StrEnum):
@@ -36,9 +37,7 @@ def compare(
     host: Annotated[
         Host, typer.Option(help="Are they of one host? auto: decide by threads and addresses.")
     ] = Host.auto,
-    rules: Annotated[
-        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
-    ] = None,
+    rules: Rules = None,
 ) -> None:
     """Say which threads moved between captures of one host, or whether two hosts have the same hang."""
     from hangdiag.cli import common

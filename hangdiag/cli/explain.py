@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hangdiag.cli.options import Rules
 from hangdiag.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def explain(
     what: Annotated[
         str, typer.Argument(metavar="WMESG|FUNCTION|ID", help="A wait message, a kernel function, or a rule.")
     ],
-    rules: Annotated[
-        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
-    ] = None,
+    rules: Rules = None,
 ) -> None:
     """Say what a wait message or function on a stack means, without any capture."""
     from hangdiag.cli import common

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
+
+from hangdiag.cli.options import Files, Output, Rules
 
 
 class Format(StrEnum):
@@ -26,22 +28,15 @@ class Focus(StrEnum):
 
 
 def graph(
-    files: Annotated[
-        Optional[list[str]],
-        typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False),
-    ] = None,
+    files: Files = None,
     format: Annotated[
         Format, typer.Option("--format", "-f", help="Form of the picture; svg needs Graphviz.")
     ] = Format.dot,
     focus: Annotated[
         Focus, typer.Option(help="The gravest finding's threads, all of its VM, or all that waits.")
     ] = Focus.vm,
-    output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="Write to this file.", metavar="FILE")
-    ] = None,
-    rules: Annotated[
-        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
-    ] = None,
+    output: Output = None,
+    rules: Rules = None,
 ) -> None:
     """Draw which thread waits for which (DOT, SVG through Graphviz, Mermaid)."""
     from hangdiag.cli import common

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
+
+from hangdiag.cli.options import Files, Output, Rules
 
 
 class Format(StrEnum):
@@ -19,10 +20,7 @@ class Format(StrEnum):
 
 
 def report(
-    files: Annotated[
-        Optional[list[str]],
-        typer.Argument(help="Files to read; - or a pipe is standard input.", show_default=False),
-    ] = None,
+    files: Files = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="Form of the report.")] = Format.bugzilla,
     redact: Annotated[
         bool,
@@ -34,12 +32,8 @@ def report(
     redact_addresses: Annotated[
         bool, typer.Option("--redact-addresses", help="Replace kernel addresses as well.")
     ] = False,
-    output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="Write to this file.", metavar="FILE")
-    ] = None,
-    rules: Annotated[
-        Optional[list[Path]], typer.Option(help="A folder of further rules.", metavar="DIR")
-    ] = None,
+    output: Output = None,
+    rules: Rules = None,
 ) -> None:
     """Write a bug report: what is stuck, the evidence, the stacks, what to collect before a reboot."""
     import io

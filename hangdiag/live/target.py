@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hangdiag.errors import DebuggerError, UsageError
-from hangdiag.live import gate, mi
+from hangdiag.live import gate, launch, mi
 from hangdiag.live.gdb_memory import EVALUATE, GdbMemory, build_id_place, check_pointers, cpu_threads
 from hangdiag.live.host import read_version
 from hangdiag.live.options import Options
@@ -166,14 +166,14 @@ def start(options: Options, say: Say) -> Target:
     if options.way == "ui":
         return _join(options, say)
     wanted = {"kernel": ("kgdb",), "core": ("kgdb", "gdb"), "remote": ("gdb", "kgdb")}[options.way]
-    debugger = mi.find_debugger(options.gdb, wanted)
+    debugger = launch.find_debugger(options.gdb, wanted)
     arguments = gate.check_arguments(options.gdb_arguments)
     symbols = _symbols(options)
     if "kgdb" in debugger.rsplit("/", 1)[-1]:
         # kgdb knows FreeBSD's ABI; the core is opened later, when the settings are made.
-        session = mi.launch_kgdb(debugger, [*arguments, symbols], options.timeout)
+        session = launch.start_kgdb(debugger, [*arguments, symbols], options.timeout)
     else:
-        session = mi.launch(debugger, arguments, options.timeout)
+        session = launch.start(debugger, arguments, options.timeout)
     target = Target(session, options)
     try:
         _prepare(session, options, symbols)
@@ -187,7 +187,7 @@ def start(options: Options, say: Say) -> Target:
 
 
 def _join(options: Options, say: Say) -> Target:
-    session, path = mi.open_pty(options.timeout)
+    session, path = launch.open_pty(options.timeout)
     say(f"type this line in the open kgdb session:  new-ui mi3 {path}")
     target = Target(session, options)
     try:

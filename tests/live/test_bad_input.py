@@ -13,7 +13,8 @@ import pytest
 
 from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live.attach import attach
-from hangdiag.live.mi import Session, launch
+from hangdiag.live.launch import start as launch
+from hangdiag.live.mi import Session
 from hangdiag.live.options import Options
 
 from .conftest import command_line, free_port, gdbserver, need, running, state_of, wait_until
