@@ -336,7 +336,9 @@ def _nothing(scene: Scene) -> Finding:
     dark = [
         index
         for index, wait in enumerate(scene.waits)
-        if wait.kind in ("unknown", "sleep") and (index in scene.machine_of or len(threads) < 4)
+        if (wait.kind in ("unknown", "sleep") and (index in scene.machine_of or len(threads) < 4))
+        # a mutex of the program, whose owner only its memory tells
+        or (wait.kind == "user-lock" and threads[index].is_user_stack and _is_suspicious(scene, index))
     ]
     if not threads:
         return Finding("inconclusive", "possible", "no thread was found in the input")

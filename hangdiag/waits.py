@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hangdiag.knowledge import Matcher, WaitRule
-from hangdiag.model import Capture, Thread
+from hangdiag.model import Capture, Frame, Thread
 
 #: A state that ddb or ps tells when no rule fits.
 _KIND_OF_STATE = {
@@ -57,12 +57,16 @@ def classify_thread(thread: Thread, matcher: Matcher) -> Wait:
     """The wait of one thread."""
     in_program = thread.is_user_stack
     if thread.stack_of_debugger or in_program:
-        # its stack is not its own, or not the kernel's: only what ps told counts
+        # its stack is not its own, or not the kernel's: what ps told counts first
+        stack = thread.frames if in_program and not thread.stack_of_debugger else ()
         thread = Thread(
             thread.pid, thread.tid, thread.address, thread.command, thread.name, thread.state, thread.interruptible,
             thread.wmesg, thread.wmesg_cut, thread.wchan, thread.lock, thread.cpu,
         )  # fmt: skip
-    match = matcher.find(thread)
+        told = (thread.state, thread.lock, thread.wmesg) != (None, None, None)
+        match = matcher.find(thread if told else _in_program(thread, stack))
+    else:
+        match = matcher.find(thread)
     functions = [frame.function for frame in thread.frames]
     via = matcher.via(functions)
     if match is None:
@@ -83,6 +87,12 @@ def classify_thread(thread: Thread, matcher: Matcher) -> Wait:
         () if match.by_wmesg else rule.alternatives,
         by or "name and state",
     )
+
+
+def _in_program(thread: Thread, stack: tuple[Frame, ...]) -> Thread:
+    """``thread`` with a program's stack, named as rules name it: no function of it is one of the kernel's."""
+    frames = tuple([Frame(f"user:{frame.function}") for frame in stack])
+    return Thread(thread.pid, thread.tid, command=thread.command, name=thread.name, frames=frames)
 
 
 def _without_rule(thread: Thread, functions: list[str], via: str | None, matcher: Matcher) -> Wait:

@@ -567,8 +567,29 @@ def test_a_process_that_gdb_attached_to():
         (4094, 100570, "bhyve", "vcpu 0", ["ioctl", "vm_run", "??"]),
     ]
     assert capture.unread == ()
-    # what the kernel does for them is not shown
-    assert [wait.kind for wait in diagnose(capture).waits] == ["unknown", "unknown"]
+    # what the kernel does in the ioctl is not shown
+    assert [wait.kind for wait in diagnose(capture).waits] == ["event", "unknown"]
+
+
+def test_a_mutex_of_the_program_is_no_deadlock_of_the_kernel_and_not_nothing_either():
+    locked = (
+        "#0  _umtx_op_err () at /usr/src/lib/libthr/arch/amd64/amd64/_umtx_op_err.S:37\n"
+        "#1  0x0000000800a5cd2f in __thr_umutex_lock (mtx=0x801a2c000, id=100862) at /usr/src/lib/libthr/thread/thr_umtx.c:90\n"
+        "#2  0x0000000800a56d5a in mutex_lock_sleep (curthread=0x801a12500) at /usr/src/lib/libthr/thread/thr_mutex.c:708\n"
+    )
+    waiting = (
+        "#0  _umtx_op_err () at /usr/src/lib/libthr/arch/amd64/amd64/_umtx_op_err.S:37\n"
+        "#1  0x0000000800a5d2f6 in _thr_ucond_wait (cv=0x801a2d000, m=0x801a2c000) at /usr/src/lib/libthr/thread/thr_umtx.c:270\n"
+        "#2  0x0000000000215a10 in blockif_thr (arg=0x801a40000) at /usr/src/usr.sbin/bhyve/block_if.c:356\n"
+    )
+    text = (
+        f'(gdb) thread apply all bt\n\nThread 2 (LWP 100862 of process 2210 "vcpu 1"):\n{locked}\n'
+        f'Thread 1 (LWP 100863 of process 2210 "blk-4:0-0"):\n{waiting}(gdb)\n'
+    )
+    found = diagnose(read_text(text)[0])
+    assert [(wait.kind, wait.idle) for wait in found.waits] == [("user-lock", False), ("work", True)]
+    assert [finding.verdict for finding in found.findings] == ["inconclusive"]
+    assert found.findings[0].threads == (0,)
 
 
 def test_a_user_stack_does_not_replace_the_kernels():
