@@ -281,6 +281,32 @@ def test_chains_alone_do_not_show_vcpus_that_run():
     assert (finding.verdict, finding.certainty) != ("deadlock", "proven")
 
 
+@pytest.mark.parametrize("stacks", [("suspended", "started"), ("suspended", "started", "joined")])
+def test_a_vcpu_in_suspend_joins_a_rendezvous_by_itself(stacks):
+    diagnosis, finding = first(procstat(vcpus(*stacks)))
+    assert finding.verdict != "deadlock"
+    waiter, holder = (
+        len(diagnosis.capture.threads) - len(stacks) + 1,
+        len(diagnosis.capture.threads) - len(stacks),
+    )
+    assert (waiter, holder) in {(edge.waiter, edge.holder) for edge in diagnosis.edges}
+
+
+def test_a_vcpu_in_suspend_did_not_join_before_11():
+    _, finding = first(
+        "FreeBSD h 10.0-RELEASE FreeBSD 10.0-RELEASE #0: root@h:/usr/obj/usr/src/sys/GENERIC  amd64\n"
+        + procstat(vcpus("suspended", "started"))
+    )
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+
+
+def test_a_vcpu_in_suspend_does_not_hide_a_deadlock():
+    # the rendezvous may be missing vcpu 0 alone, which joins by itself; more likely it is missing vcpu 2
+    diagnosis, finding = first(procstat(vcpus("suspended", "started", "lock all")))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "likely")
+    assert {100861, 100862} <= set(tids(diagnosis, finding.threads))
+
+
 def test_nothing_but_prose():
     _, finding = first("My guest hangs. What can I do?\n")
     assert finding.verdict == "inconclusive"
@@ -408,7 +434,10 @@ def test_a_wait_channel_tells_which_vcpu_an_ioctl_wants():
 
 def test_waiters_for_one_vcpu_share_a_channel():
     threads = [*vcpus("joined", "lock one", "started"), BHYVECTL]
-    rows = ps(threads[:3], [("vmrndv", 0xFFFFFE0000723110), ("vmstat", 0xFFFFFE0000723268), ("vmrndv", 0xFFFFFE0000723110)])
+    rows = ps(
+        threads[:3],
+        [("vmrndv", 0xFFFFFE0000723110), ("vmstat", 0xFFFFFE0000723268), ("vmrndv", 0xFFFFFE0000723110)],
+    )
     rows += " 2290     1     0     0  D       vmstat  0xfffffe0000723268  bhyvectl\n"
     other = vcpus("halted", pid=3300, first=100950)
     diagnosis, finding = first(rows + alltrace([*threads, *other]))
@@ -419,8 +448,13 @@ def test_waiters_for_one_vcpu_share_a_channel():
 def test_a_vcpu_pointer_tells_which_vcpu_an_ioctl_wants():
     # 13.2 and later pass struct vcpu pointers
     text = kgdb(vcpus("joined", "lock one", "joined"))
-    text = text.replace("in vm_handle_rendezvous (td=<optimized out>)", "in vm_handle_rendezvous (vcpu=0xfffff80100000000)", 1)
-    text = text.replace("in vcpu_set_state (td=<optimized out>)", "in vcpu_set_state (vcpu=vcpu@entry=0xfffff80100000000, newstate=VCPU_FROZEN)")
+    text = text.replace(
+        "in vm_handle_rendezvous (td=<optimized out>)", "in vm_handle_rendezvous (vcpu=0xfffff80100000000)", 1
+    )
+    text = text.replace(
+        "in vcpu_set_state (td=<optimized out>)",
+        "in vcpu_set_state (vcpu=vcpu@entry=0xfffff80100000000, newstate=VCPU_FROZEN)",
+    )
     holders, need = targets_of(analysed(text), 100861)
     assert holders == [100860]
     assert need.mode == "all"
@@ -450,7 +484,11 @@ def test_gdb_without_process_ids_groups_by_open_file_and_row_of_thread_ids():
         text = text.replace(f"Thread {thread.tid} (PID=2210: bhyve/{thread.name})", f"Thread {thread.tid}")
     text = text.replace("in vn_ioctl (td=<optimized out>)", "in vn_ioctl (fp=0xfffff80002406f50)")
     for number in (0, 2):
-        text = text.replace("in vm_handle_rendezvous (td=<optimized out>)", f"in vm_handle_rendezvous (vm=0xfffffe0000723000, vcpuid={number})", 1)
+        text = text.replace(
+            "in vm_handle_rendezvous (td=<optimized out>)",
+            f"in vm_handle_rendezvous (vm=0xfffffe0000723000, vcpuid={number})",
+            1,
+        )
     text += "(gdb) p *head.slh_first->vm\n$1 = {rendezvous_req_cpus = {__bits = {7}}, rendezvous_done_cpus = {__bits = {5}}, "
     text += "active_cpus = {__bits = {7}}, rendezvous_func = 0xffffffff80 <f>}\n"
     diagnosis, finding = first(text)

@@ -24,6 +24,7 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
         return None
     resource = Resource("rendezvous", f"rendezvous of {machine.label}", ("rendezvous", machine.number))
     joined = {vcpu for vcpu, thread in machine.vcpus.items() if scene.waits[thread].kind == "rendezvous"}
+    answering = _answering(scene, machine)
     read = machine.read
     if (
         read is not None
@@ -33,7 +34,7 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
     ):
         missing = (read.requested if read.active is None else read.requested & read.active) - read.done
         shown = [vcpu for vcpu in sorted(missing) if vcpu in machine.vcpus]
-        if missing and not missing & joined:
+        if missing and not missing & (joined | answering):
             holders = tuple(
                 Holder(
                     machine.vcpus[vcpu], "observed", read.where[:1] + scene.thread_where(machine.vcpus[vcpu])
@@ -56,6 +57,8 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
     if helped:
         # vcpu_set_state_all() runs the function for every vCPU that it found idle
         absent = [vcpu for vcpu in absent if in_vm_run(scene.capture.threads[machine.vcpus[vcpu]])]
+    if not answering.issuperset(absent):
+        absent = [vcpu for vcpu in absent if vcpu not in answering]
     threads = [machine.vcpus[vcpu] for vcpu in absent]
     certainty = "observed" if len(threads) == 1 and machine.complete else "possible"
     asked_all = any(
@@ -87,17 +90,35 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
             if helped
             else "every vCPU thread that the capture shows has joined: the one that is missing is not in it",
         )
+    if answering.issuperset(absent):
+        return Need(
+            resource,
+            "any",
+            holders_of(threads, scene, "possible"),
+            open=True,
+            basis="rule",
+            why=f"joined: {_ids(joined)}; vm_handle_suspend() of {_ids(absent)} looks every second and joins by itself",
+        )
     return Need(
         resource,
         "any",
         holders_of(threads, scene, certainty),
-        open=not machine.complete,
+        open=bool(answering) or not machine.complete,
         likely_mode="all",
+        likely_open=not machine.complete,
         possible_open=False,
         basis="exhaustive",
         why=f"joined: {_ids(joined)}; it has not ended, so at least one of {_ids(absent)} is missing"
         + (" (an I/O APIC write asks all)" if asked_all else ""),
     )
+
+
+def _answering(scene: Scene, machine: Machine) -> set[int]:
+    """The vCPUs in vm_handle_suspend(), which from 11.0 on joins a rendezvous by itself (sys/amd64/vmm/vmm.c)."""
+    major = (scene.capture.host.release or "").partition(".")[0]
+    if major.isdigit() and int(major) < 11:
+        return set()
+    return {vcpu for vcpu, thread in machine.vcpus.items() if scene.waits[thread].kind == "vcpu-suspend"}
 
 
 def _nameless(scene: Scene, machine: Machine) -> list[int]:
@@ -252,9 +273,7 @@ def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
         if thread.wchan == address and scene.waits[index].kind in ("vcpu-halt", "vcpu-suspend"):
             return vcpu
         if in_vm_run(thread) and any(
-            address == frame.number("vcpu")
-            for frame in thread.frames
-            if OWN_VCPU.match(frame.function)
+            address == frame.number("vcpu") for frame in thread.frames if OWN_VCPU.match(frame.function)
         ):
             return vcpu
     return None
@@ -281,9 +300,7 @@ def suspend(scene: Scene, index: int) -> Need | None:
         return None
     resource = Resource("suspend", f"suspension of all vCPUs of {machine.label}", ("suspend", machine.number))
     read = machine.read
-    suspended = {
-        vcpu for vcpu, thread in machine.vcpus.items() if scene.waits[thread].kind == "vcpu-suspend"
-    }
+    suspended = {vcpu for vcpu, thread in machine.vcpus.items() if scene.waits[thread].kind == "vcpu-suspend"}
     if read is not None and read.active is not None and read.suspended is not None:
         missing = read.active - read.suspended
         shown = [machine.vcpus[vcpu] for vcpu in sorted(missing) if vcpu in machine.vcpus]
