@@ -65,6 +65,8 @@ _MARKS = (
     " D", "0:00", " state D", " state R", " state S", " state T", " state L", " state I", " state W", " state Z",
     '"procstat"', '"process-', "<proc",
 )  # fmt: skip
+#: How long a line is that a mailer folds.
+_FOLDED = range(50, 100)
 #: One level of a quote, and so many levels that are looked at one by one.
 _QUOTE = lazy(r" ?>")
 _LEVELS = 6
@@ -130,13 +132,17 @@ class Peeler:
                 if rest[0] in seen:
                     continue
                 seen.add(rest[0])
-            if any(self.opens(part) for part in rest):
+            if any(self.opens(part) for part in rest) or (len(rest) == 1 and self._opens_folded(rest[0], _without(layer, after))):
                 return [layer]
             if depth > 1 and len(rest) == 1 and rest[0] != line:
                 deeper = self._find(rest[0], _without(layer, after), depth - 1, seen)
                 if deeper:
                     return [layer, *deeper]
         return []
+
+    def _opens_folded(self, line: str, after: str) -> bool:
+        """Can ``line`` be read with ``after`` behind it, a table's head of which a mailer put the last word there?"""
+        return len(line) in _FOLDED and line.isupper() and after.isupper() and self.opens(f"{line} {after.strip()}")
 
     def _apply(self, layer: str, index: int) -> None:
         if layer in _PREFIXES:

@@ -241,3 +241,18 @@ def test_no_layers_make_a_deadlock_of_a_healthy_capture(name, layers, in_prose):
         rows = LAYERS[layer](rows)
     for capture in read_text(text_of(embed(rows) if in_prose else rows)):
         assert "deadlock" not in {finding.verdict for finding in diagnose(capture, KNOWLEDGE, MATCHER).findings}
+
+
+@pytest.mark.parametrize("around", ["mail quote", "indent 4", "hash comment"])
+def test_a_table_whose_head_a_mailer_folded(around):
+    text = (
+        "  PID USERNAME    PRI NICE   SIZE    RES STATE    C   TIME    WCPU COMMAND\n"
+        "   11 root        155 ki31     0B    64K RUN      1  80:10 100.00% idle{idle: cpu1}\n"
+        " 2210 root         20    0  4158M  1530M vmrndv   2   0:35   0.00% bhyve{vcpu 0}\n"
+        " 2290 root         20    0    15M  1524K vmstat   1   0:00   0.00% bhyvectl\n"
+        "  912 root         20    0    20M  7948K select   0   0:00   0.00% sshd\n"
+    )
+    rows = LAYERS[around](LAYERS["folded at 72"](rows_of(text)))
+    (capture,) = check_lines(text_of(rows))
+    assert essence(capture).threads == essence(read_text(text)[0]).threads
+    assert {thread.wmesg for thread in capture.threads if thread.pid != 11} == {"select", "vmrndv", "vmstat"}
