@@ -76,6 +76,9 @@ _DEPTH = 5
 _WORK = 12
 #: So many lines in a row may lack a prefix: behind them its block has ended.
 _GAP = 20
+_DIGITS = str.maketrans("023456789", "111111111")
+#: So many forms of lines are remembered at most.
+_MOST_FORMS = 20_000
 #: Lines longer than this have no prefix that is worth a search; they may hold a whole text.
 _LONGEST = 20_000
 
@@ -95,6 +98,8 @@ class Peeler:
     hosts: list[tuple[int, str]] = field(default_factory=list)
     #: those of the marks that the page has at all: a page of prose has few. None until the first line needs them
     marks: tuple[str, ...] | None = None
+    #: the forms of lines below whose layers nothing was found: logs repeat them by the million
+    bare: set[str] = field(default_factory=set)
 
     def host_of(self, index: int) -> str | None:
         """The host that wrote line ``index`` into a log, None if it was none that several may share."""
@@ -114,8 +119,13 @@ class Peeler:
                 break
         else:
             return False
+        form = _form(line)
+        if form in self.bare:
+            return False
         after = lines[index + 1] if index + 1 < len(lines) else ""
         chain = self._find(line, after, _DEPTH, set())
+        if not chain and not _counts_on(line, after) and len(self.bare) < _MOST_FORMS:
+            self.bare.add(form)
         if not chain or self.work > _WORK * (len(lines) + 100):
             return False
         for layer in chain:
@@ -299,6 +309,11 @@ class Peeler:
             place += 1
         self.work += place - index
         return place
+
+
+def _form(line: str) -> str:
+    """``line`` with all digits alike: no reader asks which one it is, but for the 0 of 0x."""
+    return line.replace("0x", "\x00").translate(_DIGITS)
 
 
 def _marks_in(text: str) -> tuple[str, ...]:
