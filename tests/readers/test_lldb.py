@@ -153,8 +153,8 @@ Architecture set to: x86_64-unknown-freebsd13.1.
         (2210, "bhyve", "mevent", ["_kevent", "mevent_dispatch", "main"]),
         (2210, "bhyve", "vcpu 0", ["ioctl", "vm_run", "vm_loop", "___lldb_unnamed_symbol160"]),
     ]
-    # what the kernel does for them is not shown: nobody can say that they run
-    assert [wait.kind for wait in diagnosis.waits] == ["unknown", "unknown"]
+    # what the kernel does for them is not shown: nobody can say that they run, only what they asked for
+    assert [wait.kind for wait in diagnosis.waits] == ["event", "unknown"]
     assert diagnosis.findings[0].verdict == "inconclusive"
     assert diagnosis.capture.unread == ()
 
