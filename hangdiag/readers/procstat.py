@@ -165,7 +165,7 @@ def _read_rows(
                 int(parts[0]),
                 int(parts[1]),
                 None,
-                command or None,
+                command if command not in ("", "-") else None,
                 None if name in ("-", "") else name,
                 state,
                 frames=frames,

@@ -67,6 +67,7 @@ def ps(threads, arguments):
     told=st.booleans(),
     stacked=st.booleans(),
 )
+@example(stacks=["disk"], second=["disk", "joined"], control="disk", told=False, stacked=False)
 def test_what_ps_adds_reads_back(stacks, second, control, told, stacked):
     threads = vcpus(*stacks) + vcpus(*second, pid=2211, first=100950) + [T(100900, "bhyvectl", control, 2290, "bhyvectl")]
     arguments = {2210: "bhyve: win11 (bhyve)", 2211: "bhyve: debian (bhyve)", 2290: "bhyvectl --vm=debian --destroy"}
