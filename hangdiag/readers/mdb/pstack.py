@@ -13,7 +13,7 @@ from hangdiag.readers.mdb.processes import add_arguments, command_of
 from hangdiag.readers.section import Section
 from hangdiag.text.lazy import lazy
 
-_HEADER = lazy(r"(?P<pid>\d{1,7}):\s+(?P<arguments>\S.{0,200}?)\s*\Z")
+_HEADER = lazy(r"(?P<pid>\d{1,7}):\s+(?P<arguments>\S.{0,200})\Z")
 _LWP = lazy(r"\s?-{3,}\s+(?:thread# \d+ / )?lwp# (?P<lwp>\d+)(?: / thread# \d+)?(?: \[(?P<name>[^\]]{1,40})\])?\s+-{3,}\s*\Z")
 _FRAME = lazy(r"\s(?P<pc>[0-9a-f]{8,16}) (?P<name>[\w.$@:?]+) *\([^()]{0,400}\)(?: \+ (?P<offset>[0-9a-f]{1,16}))?\s*\Z")
 
@@ -21,7 +21,7 @@ _FRAME = lazy(r"\s(?P<pc>[0-9a-f]{8,16}) (?P<name>[\w.$@:?]+) *\([^()]{0,400}\)(
 def read_process(section: Section, start: int, match: re.Match[str]) -> int:
     """A process and the stacks of its LWPs."""
     lines = section.lines
-    header = _HEADER.match(lines[start])
+    header = _HEADER.match(lines[start].rstrip())
     if header is None or start + 1 >= len(lines) or not (_LWP.match(lines[start + 1]) or _FRAME.match(lines[start + 1])):
         return start
     pid, arguments = int(header.group("pid")), header.group("arguments")
