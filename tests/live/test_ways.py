@@ -149,8 +149,9 @@ def found_in(screen: int) -> list[str]:
     found = []
     for question in questions:
         answer = re.sub(r"<\d+>|\(gdb\) ", "", typed(screen, question))
-        # Without what was typed, which the terminal shows once or twice.
-        found += [line for line in answer.split("\r\n") if not line.startswith((question, "echo "))]
+        # Without what was typed, which the terminal shows once or twice, and the prompt, whole or in part.
+        lines = [line for line in answer.split("\r\n") if not line.startswith((question, "echo "))]
+        found += [line for line in lines if line.strip() not in "(gdb)"]
     return found
 
 
