@@ -18,6 +18,8 @@ _TAG = lazy(
     r"|strong|style|sub|sup|table|tbody|td|th|thead|title|tr|tt|u|ul|var|wbr)(?:\s[^<>]{0,2000})?/?>",
     re.I,
 )
+# What shows that a text is a page's source. In one a thread named <script> would be escaped.
+_SURE = lazy(_TAG.pattern.replace("script|", "").replace("style|", ""), re.I)
 _BREAK = lazy(r"<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])>|<(?:p|tr|li|pre)(?:\s[^<>]{0,2000})?>", re.I)
 _ENTITY = lazy(r"&(?:lt|gt|amp|quot|nbsp|#\d{1,6}|#x[0-9a-f]{1,5}|apos|rarr|larr|hellip|[lr][ds]quo);", re.I)
 _MARKS = ("&gt;", "&lt;", "&#", "&quot;", "&nbsp;", "&amp;", "<pre", "<PRE", "<br", "<BR", "</", "&rarr;", "&larr;")
@@ -27,7 +29,7 @@ def is_html(text: str) -> bool:
     """Are there entities or tags in ``text``?"""
     if "&" not in text and "<" not in text:
         return False
-    return any(mark in text for mark in _MARKS) and (_ENTITY.search(text) or _TAG.search(text)) is not None
+    return any(mark in text for mark in _MARKS) and (_ENTITY.search(text) or _SURE.search(text)) is not None
 
 
 def strip_lines(

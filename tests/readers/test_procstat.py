@@ -175,3 +175,12 @@ def test_procstat_t():
         ("io", "running", None, None),
         (None, "sleeping", "-", None),
     ]
+
+
+def test_a_name_like_a_tag_is_a_name():
+    text = (
+        "  PID    TID COMM                TDNAME              KSTACK\n"
+        "   16 100043 bhyve               <script>a(1)</script> mi_switch+0xbc sleepq_wait+0x2f _sleep+0x1f2\n"
+    )
+    (capture,) = read_text(text)
+    assert [(thread.name, len(thread.frames)) for thread in capture.threads] == [("<script>a(1)</script>", 3)]
