@@ -53,9 +53,9 @@ def functions_of(thread: Thread) -> list[str]:
 def in_device(thread: Thread) -> bool:
     """Is the thread inside /dev/vmm/NAME?"""
     return (
-        any(frame.function in _IN_DEVICE or frame.function in _HOLDS_VCPU for frame in thread.frames)
+        in_vm_run(thread)
         or thread.wmesg == "vmstat"
-        or thread.wmesg in _WMESG_IN_RUN
+        or any(frame.function in _IN_DEVICE for frame in thread.frames)
     )
 
 
