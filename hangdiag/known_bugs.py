@@ -9,37 +9,30 @@ from fnmatch import fnmatchcase
 
 from hangdiag.findings import Finding, KnownBug
 from hangdiag.holders import Scene
+from hangdiag.holders.machines import functions_of
 from hangdiag.knowledge import BugRule, Knowledge
 from hangdiag.knowledge.model import SignatureThread
 from hangdiag.knowledge.pattern import matches, parse_pattern, top_positions
 from hangdiag.model import Host
 
-#: For each thread of a signature that may be anywhere in the capture: is it there often enough?
-Anywhere = dict[int, bool]
-
 
 def with_known_bugs(findings: Iterable[Finding], scene: Scene, knowledge: Knowledge) -> list[Finding]:
-    """The findings, each with the known bug that it is, if any. Linear in threads, however many findings there are."""
-    anywhere: Anywhere = {}
-    return [with_known_bug(finding, scene, knowledge, anywhere) for finding in findings]
+    """The findings, each with the most specific known bug whose signature it has, if any.
 
-
-def with_known_bug(
-    finding: Finding, scene: Scene, knowledge: Knowledge, anywhere: Anywhere | None = None
-) -> Finding:
-    """The finding with the most specific known bug whose signature it has, if any."""
-    anywhere = {} if anywhere is None else anywhere
-    skip = knowledge.words.switch | knowledge.words.queue
+    Linear in threads, however many findings there are.
+    """
+    lookout = Lookout(scene, knowledge)
     release = release_numbers(scene.capture.host.release)
-    found = [
-        bug
-        for bug in knowledge.bugs
-        if within(release, bug.releases) is not False and is_bug(bug, finding, scene, skip, anywhere)
-    ]
+    bugs = [bug for bug in knowledge.bugs if within(release, bug.releases) is not False]
+    return [_with_known_bug(finding, bugs, lookout) for finding in findings]
+
+
+def _with_known_bug(finding: Finding, bugs: Iterable[BugRule], lookout: Lookout) -> Finding:
+    found = [bug for bug in bugs if lookout.is_bug(bug, finding)]
     if not found:
         return finding
     best = min(found, key=lambda bug: (-_specificity(bug), bug.id))
-    return replace(finding, known_bug=KnownBug(best, fix_status(best, scene.capture.host)))
+    return replace(finding, known_bug=KnownBug(best, fix_status(best, lookout.scene.capture.host)))
 
 
 def _specificity(bug: BugRule) -> int:
@@ -54,56 +47,76 @@ def _specificity(bug: BugRule) -> int:
     )
 
 
-def is_bug(bug: BugRule, finding: Finding, scene: Scene, skip: frozenset[str], anywhere: Anywhere) -> bool:
-    """Has the finding the bug's signature? ``anywhere`` remembers what was looked for in the whole capture."""
-    signature = bug.signature
-    if signature.verdicts and finding.verdict not in signature.verdicts:
-        return False
-    core = finding.threads + finding.causes
-    groups = {"core": core, "stuck": core + finding.victims}
-    near = [wanted for wanted in signature.thread if wanted.role in groups]
-    if not all(_are_there(wanted, groups[wanted.role], scene, skip) for wanted in near):
-        return False
-    everybody = range(len(scene.capture.threads))
-    for wanted in signature.thread:
-        if wanted.role == "any":
-            if id(wanted) not in anywhere:
-                anywhere[id(wanted)] = _are_there(wanted, everybody, scene, skip)
-            if not anywhere[id(wanted)]:
-                return False
-    return True
+class Lookout:
+    """Looks for the threads of signatures in one capture, and remembers what it saw."""
 
+    def __init__(self, scene: Scene, knowledge: Knowledge) -> None:
+        self.scene = scene
+        self._skip = knowledge.words.switch | knowledge.words.queue
+        # by the identity of a signature's thread, which the knowledge keeps alive
+        self._anywhere: dict[int, bool] = {}
+        self._stacks: dict[tuple[int, tuple[str, ...]], bool] = {}
+        self._functions: dict[int, tuple[str, ...]] = {}
 
-def _are_there(wanted: SignatureThread, indices: Iterable[int], scene: Scene, skip: frozenset[str]) -> bool:
-    missing = wanted.count
-    for index in indices:
-        if _fits(wanted, index, scene, skip):
-            missing -= 1
+    def is_bug(self, bug: BugRule, finding: Finding) -> bool:
+        """Has the finding the bug's signature?"""
+        signature = bug.signature
+        if signature.verdicts and finding.verdict not in signature.verdicts:
+            return False
+        core = finding.threads + finding.causes
+        groups = {"core": core, "stuck": core + finding.victims}
+        return all(
+            self._are_there(wanted, groups[wanted.role])
+            if wanted.role in groups
+            else self._is_anywhere(wanted)
+            for wanted in signature.thread
+        )
+
+    def _is_anywhere(self, wanted: SignatureThread) -> bool:
+        if id(wanted) not in self._anywhere:
+            self._anywhere[id(wanted)] = self._are_there(wanted, range(len(self.scene.capture.threads)))
+        return self._anywhere[id(wanted)]
+
+    def _are_there(self, wanted: SignatureThread, indices: Iterable[int]) -> bool:
+        missing = wanted.count
+        for index in indices:
             if missing <= 0:
-                return True
-    return missing <= 0
+                break
+            missing -= self._fits(wanted, index)
+        return missing <= 0
 
+    def _fits(self, wanted: SignatureThread, index: int) -> bool:
+        wait = self.scene.waits[index]
+        if wanted.kind is not None and wait.kind != wanted.kind:
+            return False
+        if wanted.rule is not None and (wait.rule is None or wait.rule.id != wanted.rule):
+            return False
+        if wanted.via is not None and wait.via != wanted.via:
+            return False
+        thread = self.scene.capture.threads[index]
+        if wanted.wmesg and thread.wmesg not in wanted.wmesg:
+            return False
+        if wanted.command and not any(
+            fnmatchcase(thread.command or "", pattern) for pattern in wanted.command
+        ):
+            return False
+        if wanted.name and not any(fnmatchcase(thread.name or "", pattern) for pattern in wanted.name):
+            return False
+        return not (wanted.stack or wanted.without) or self._fits_stack(wanted, index)
 
-def _fits(wanted: SignatureThread, index: int, scene: Scene, skip: frozenset[str]) -> bool:
-    wait = scene.waits[index]
-    thread = scene.capture.threads[index]
-    if wanted.kind is not None and wait.kind != wanted.kind:
-        return False
-    if wanted.rule is not None and (wait.rule is None or wait.rule.id != wanted.rule):
-        return False
-    if wanted.via is not None and wait.via != wanted.via:
-        return False
-    if wanted.wmesg and thread.wmesg not in wanted.wmesg:
-        return False
-    if wanted.command and not any(fnmatchcase(thread.command or "", pattern) for pattern in wanted.command):
-        return False
-    if wanted.name and not any(fnmatchcase(thread.name or "", pattern) for pattern in wanted.name):
-        return False
-    functions = [frame.function for frame in thread.frames]
-    top = top_positions(functions, skip)
-    if wanted.stack and not any(matches(parse_pattern(text), functions, top) for text in wanted.stack):
-        return False
-    return not any(matches(parse_pattern(text), functions, top) for text in wanted.without)
+    def _fits_stack(self, wanted: SignatureThread, index: int) -> bool:
+        functions = self._functions.get(index)
+        if functions is None:
+            functions = self._functions[index] = tuple(functions_of(self.scene.capture.threads[index]))
+        key = (id(wanted), functions)
+        if key not in self._stacks:
+            top = top_positions(functions, self._skip)
+
+            def has_one(patterns: Iterable[str]) -> bool:
+                return any(matches(parse_pattern(text), functions, top) for text in patterns)
+
+            self._stacks[key] = (not wanted.stack or has_one(wanted.stack)) and not has_one(wanted.without)
+        return self._stacks[key]
 
 
 def release_numbers(release: str | None) -> tuple[int, int] | None:

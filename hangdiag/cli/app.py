@@ -72,8 +72,8 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.Abort:
         print("hangdiag: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # whoever reads us has seen enough
+    except (BrokenPipeError, SystemExit):
+        # whoever reads us has seen enough; click makes an exit with 1 of it, which is --fail-on's
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:

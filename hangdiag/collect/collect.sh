@@ -46,9 +46,9 @@ log=$base/commands.txt
 
 [ "$(id -u)" = 0 ] || say "not root: stacks of other users' processes will be missing"
 
-# Twenty looks a second where sleep(1) can do it.
-tick=0.05
-ticks=20
+# Fifty looks a second where sleep(1) can do it.
+tick=0.02
+ticks=50
 sleep $tick 2>/dev/null || {
 	tick=1
 	ticks=1

@@ -78,7 +78,7 @@ def _check_wait(rule: WaitRule, matcher: Matcher) -> list[Problem]:
 def _check_bug(bug: BugRule, knowledge: Knowledge, matcher: Matcher) -> list[Problem]:
     from hangdiag.findings import Finding
     from hangdiag.holders import make_scene
-    from hangdiag.known_bugs import is_bug, with_known_bug
+    from hangdiag.known_bugs import Lookout, with_known_bugs
     from hangdiag.waits import classify
 
     problems = []
@@ -90,7 +90,6 @@ def _check_bug(bug: BugRule, knowledge: Knowledge, matcher: Matcher) -> list[Pro
     ]
     if not bug.example:
         problems.append(Problem(bug.file, bug.id, "has no example; give one that its signature matches"))
-    skip = knowledge.words.switch | knowledge.words.queue
     for number, example in enumerate(bug.example, 1):
         capture = _example_capture(example)
         scene = make_scene(capture, classify(capture, matcher))
@@ -101,14 +100,14 @@ def _check_bug(bug: BugRule, knowledge: Knowledge, matcher: Matcher) -> list[Pro
             tuple(index for index, thread in enumerate(example.thread) if thread.role == "core"),
             victims=tuple(index for index, thread in enumerate(example.thread) if thread.role == "stuck"),
         )
-        if not is_bug(bug, finding, scene, skip, {}):
+        if not Lookout(scene, knowledge).is_bug(bug, finding):
             problems.append(Problem(bug.file, bug.id, f"example {number} does not have the signature"))
             continue
-        best = with_known_bug(finding, scene, knowledge).known_bug
+        best = with_known_bugs([finding], scene, knowledge)[0].known_bug
         if best is not None and best.rule.id != bug.id:
             problems.append(Problem(bug.file, bug.id, f"example {number} is taken for {best.rule.id}"))
         alone = replace(finding, threads=(), victims=())
-        if is_bug(bug, alone, replace(scene, capture=Capture(), waits=()), skip, {}):
+        if Lookout(replace(scene, capture=Capture(), waits=()), knowledge).is_bug(bug, alone):
             problems.append(Problem(bug.file, bug.id, "the signature matches without any thread"))
     return problems
 

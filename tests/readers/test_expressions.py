@@ -17,8 +17,8 @@ from hangdiag.text.layers import _compiled
 from hangdiag.text.lazy import LazyPattern
 
 #: Matching a line of this length must not take longer than this many seconds; a quadratic one takes ten times that.
-LENGTH = 12_000
-SECONDS = 0.04
+LENGTH = 5_000
+SECONDS = 0.015
 
 _UNITS = [
     " ", "\t", "a", "A", "0", "_", "(", ")", "((", "()", "a ", "a b", "0 ", "0x", "0x0 ", "#0 ", "> ", ": ", ":", "-", "->", "a->",
