@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from hangdiag.errors import DamagedError
+
+if TYPE_CHECKING:
+    import bz2
+    import gzip
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 #: What an xz file may ask of memory to be unpacked.
@@ -66,20 +70,30 @@ class _XzStream:
                 return data
 
 
+class _Readily:
+    """Hands out what is unpacked: filling up a longer piece would lose it, should the rest be damaged."""
+
+    def __init__(self, stream: gzip.GzipFile | bz2.BZ2File) -> None:
+        self._stream = stream
+
+    def read(self, number: int = -1) -> bytes:
+        return self._stream.read1(number)
+
+
 def unpacked(stream: BinaryIO, form: str, path: str) -> BinaryIO:
     """A stream of what compressed ``stream`` holds; it may raise one of :func:`errors` when read."""
     if form == "gzip":
         import gzip
 
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb"))
+        return cast(BinaryIO, _Readily(gzip.GzipFile(fileobj=stream, mode="rb")))
     if form == "bzip2":
         import bz2
 
-        return cast(BinaryIO, bz2.BZ2File(stream, "rb"))
+        return cast(BinaryIO, _Readily(bz2.BZ2File(stream, "rb")))
     if form == "xz":
         return cast(BinaryIO, _XzStream(stream))
     try:
         zstd = importlib.import_module("compression.zstd")
     except ImportError:
         raise DamagedError(f"{path}: this Python cannot unpack zstd; unpack it with 'zstd -d' first") from None
-    return cast(BinaryIO, zstd.ZstdFile(stream, "rb"))
+    return cast(BinaryIO, _Readily(zstd.ZstdFile(stream, "rb")))

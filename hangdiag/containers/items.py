@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
@@ -16,6 +17,7 @@ from hangdiag.errors import DamagedError, InputError
 
 #: How much of a stream is looked at to tell what it is: at least a tar header.
 _HEAD = 1 << 16
+_DAMAGED = "damaged compressed data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +35,14 @@ class Item:
     named: bool
     trouble: str | None = None
 
-    def read(self) -> bytes:
-        """All of it."""
-        try:
-            return self.head + self.rest.read()
-        except compressed.errors() as error:
-            raise _damaged(self.path, error) from None
-
-    def chunks(self, size: int = 1 << 22) -> Iterator[bytes]:
-        """All of it, piece by piece."""
+    def chunks(self, damage: list[str], size: int = 1 << 22) -> Iterator[bytes]:
+        """All of it, piece by piece; up to where its container is damaged, and how is added to ``damage``."""
         yield self.head
         try:
             while piece := self.rest.read(size):
                 yield piece
         except compressed.errors() as error:
-            raise _damaged(self.path, error) from None
+            damage.append(f"{_DAMAGED} ({error})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +119,7 @@ def _raise(error: OSError) -> None:
 
 
 def _damaged(path: str, error: Exception) -> DamagedError:
-    return DamagedError(f"{path}: damaged compressed data ({error}); copy it again")
+    return DamagedError(f"{path}: {_DAMAGED} ({error}); copy it again")
 
 
 def _trouble(path: str, container: str | None, what: str) -> Item:
@@ -156,8 +151,12 @@ def _open_stream(stream: BinaryIO, place: _Place) -> Iterator[Item]:
 
 def _open_content(stream: BinaryIO, place: _Place) -> Iterator[Item]:
     path, limits = place.path, place.limits
-    head = _read_head(stream, path)
-    whole = cast(BinaryIO, _Joined(head, stream))
+    whole = cast(BinaryIO, _Joined(b"", stream))
+    try:
+        head = whole.read(_HEAD)
+    except compressed.errors() as error:
+        raise _damaged(path, error) from None
+    stream, whole = whole, cast(BinaryIO, _Joined(head, whole))
     form = compressed.form_of(head)
     members: Iterator[Member] | None = None
     if form is None:
@@ -190,30 +189,34 @@ def _open_content(stream: BinaryIO, place: _Place) -> Iterator[Item]:
             yield from _open_stream(member.content, inside)
 
 
-def _read_head(stream: BinaryIO, path: str) -> bytes:
-    """The first bytes: a pipe may hand them out in small pieces."""
-    parts = []
-    length = 0
-    try:
-        while length < _HEAD and (part := stream.read(_HEAD - length)):
-            parts.append(part)
-            length += len(part)
-    except compressed.errors() as error:
-        if not parts:
-            raise _damaged(path, error) from None
-    return b"".join(parts)
-
-
 class _Joined:
-    """The bytes already taken, then those of the stream."""
+    """The bytes already taken, then those of the stream: as many as were asked for, or all that come before
+    an error. It is raised by the next read.
+    """
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
         self._head = head
         self._stream = stream
+        self._error: Exception | None = None
 
     def read(self, number: int = -1) -> bytes:
+        parts: list[bytes] = []
+        left = number if number >= 0 else sys.maxsize
+        while left and (part := self._some(min(left, 1 << 20), bool(parts))):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+    def _some(self, number: int, is_begun: bool) -> bytes:
         if self._head:
-            taken = self._head if number < 0 else self._head[:number]
-            self._head = self._head[len(taken) :]
-            return taken + self._stream.read() if number < 0 else taken
-        return self._stream.read(number)
+            taken, self._head = self._head[:number], self._head[number:]
+            return taken
+        if self._error is not None:
+            raise self._error
+        try:
+            return self._stream.read(number)
+        except Exception as error:
+            if not is_begun:
+                raise
+            self._error = error
+            return b""

@@ -56,7 +56,13 @@ def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
         draft.sources.append(Source(item.path, None, 0, container=item.container))
         return
     draft.begin_source(item.path, item.container)
-    chunks = item.chunks()
+    damage: list[str] = []
+    _read_chunks(draft, saved, item, item.chunks(damage))
+    for what in damage:
+        _note_skipped(draft, item, what)
+
+
+def _read_chunks(draft: Draft, saved: list[Capture], item: Item, chunks: Iterator[bytes]) -> None:
     start, is_large = _read_start(chunks)
     if is_large and encoding_of(item.head) == "utf-8" and not _is_saved(item.head):
         read_large(draft, chain(start, chunks), item.path, item.container)
@@ -148,4 +154,6 @@ def _has_content(capture: Capture) -> bool:
 def _complain(paths: Sequence[str], draft: Draft) -> None:
     name = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     lines = sum(source.lines for source in draft.sources)
-    raise InputError(f"{name}: no thread recognised in {lines} {'line' if lines == 1 else 'lines'}; {_ADVICE}")
+    troubles = [item.why for item in draft.unread if not draft.sources[item.where.source].lines]
+    but = f" ({troubles[0]})" if troubles else ""
+    raise InputError(f"{name}: no thread recognised in {lines} {'line' if lines == 1 else 'lines'}{but}; {_ADVICE}")

@@ -101,5 +101,5 @@ def source_texts(
     for path in paths:
         for item in open_items(path, standard_input, Limits()):
             binary = not item.head or describe_binary(item.head) is not None
-            found.setdefault((item.path, item.container), "" if binary else decode(item.read())[0])
+            found.setdefault((item.path, item.container), "" if binary else decode(b"".join(item.chunks([])))[0])
     return [found.get((source.path, source.container), "") for source in diagnoses[0].capture.sources]

@@ -313,7 +313,13 @@ class _Report:
                 self._wrap(_stack(thread), "     ", "       ")
 
     def _unread(self) -> None:
-        unread = self.diagnosis.capture.unread
+        sources = self.diagnosis.capture.sources
+        files = [item for item in self.diagnosis.capture.unread if not sources[item.where.source].lines]
+        unread = [item for item in self.diagnosis.capture.unread if sources[item.where.source].lines]
+        self.out += [[]] * bool(files or unread)
+        if files:
+            told = [f"{sources[item.where.source].path} ({item.why})" for item in files]
+            self._wrap(f"Not read: {wording.listed(told, 6)}.", "", "  ")
         if not unread:
             return
         trace_like = [item for item in unread if item.trace_like]
@@ -321,10 +327,11 @@ class _Report:
         text = f"Not read: {_count(lines, 'line')}"
         if trace_like:
             shown = wording.listed([self._lines(item.where) for item in trace_like], 6)
-            text += f"; of these, some look like part of a trace: {shown}"
+            alike = sum(item.where.last - item.where.first + 1 for item in trace_like)
+            some = "some look" if alike < lines else "all look" if lines > 1 else "it looks"
+            text += f"; {'of these, ' if lines > 1 else ''}{some} like part of a trace: {shown}"
         else:
             text += ", none of which looks like part of a trace"
-        self.out.append([])
         self._wrap(text + ".", "", "  ")
 
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 import lzma
 import os
+import random
 import tarfile
 import time
 import zipfile
@@ -176,15 +177,22 @@ def test_bombs(tmp_path):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-def test_damaged_compressed_data(tmp_path, pack):
-    packed = pack(TRACE * 50_000)
-    message = refused(write(tmp_path, packed[: len(packed) // 2]))
-    assert "damaged" in message
+def test_compressed_data_that_are_cut_short_give_what_there_is(tmp_path, pack):
+    noise = random.Random(1)
+    more = "".join(f"{noise.getrandbits(200):x}\n" for _ in range(20_000)).encode()
+    packed = pack(TRACE + more)
+    (capture,) = read_paths([write(tmp_path, packed[: len(packed) * 9 // 10])], None)
+    assert [thread.tid for thread in capture.threads] == [100860]
+    read, lost = capture.sources
+    assert read.lines > 1000
+    assert (lost.path, lost.lines) == (read.path, 0)
+    assert "damaged compressed data" in capture.unread[-1].why
+    assert capture.unread[-1].where.source == 1
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_damaged_byte_in_compressed_data(pack):
-    packed = bytearray(pack(TRACE * 50))
+    packed = bytearray(pack(b"nothing\n" * 500))
     packed[len(packed) // 2] ^= 0xFF
     assert "damaged" in refused("-", stdin=io.BytesIO(bytes(packed)))
 
@@ -304,6 +312,12 @@ def test_a_saved_mail_with_attachments(tmp_path):
 def test_the_same_trace_as_text_and_as_html_is_one(tmp_path):
     (capture,) = read_paths([write(tmp_path, mail_of(text=TRACE.decode()))], None)
     assert [len(thread.where) for thread in capture.threads] == [1]
+
+
+def test_a_large_attachment(tmp_path):
+    path = write(tmp_path, mail_of(("dmesg.txt", b"a line of the boot\n" * 9000), ("ddb.txt", TRACE)))
+    (capture,) = read_paths([path], None)
+    assert [thread.tid for thread in capture.threads] == [100860]
 
 
 def test_a_mailbox(tmp_path):
