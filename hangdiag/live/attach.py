@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live import kld
-from hangdiag.live.gate import check
+from hangdiag.live.gate import RefusedCommand
 from hangdiag.live.gdb_memory import GdbMemory, lists_kernel_threads
 from hangdiag.live.host import read_modules
 from hangdiag.live.layouts import QUESTIONS, VM_LIST
@@ -70,7 +70,7 @@ def _sample(options: Options, say: Say, progress: Progress) -> list[Capture]:
     captures: list[Capture] = []
     while len(captures) < options.samples:
         with connected(options, say if not captures else _unheard) as target:
-            _load_modules(target, options, say)
+            _load_modules(target, options, say, progress)
             if target.resume and options.samples > 1:
                 # A stub that holds the machine: let it run between two samples.
                 captures.append(_read(target, options, progress))
@@ -122,31 +122,39 @@ def connected(options: Options, say: Say) -> Iterator[Target]:
             target.leave()
 
 
-def _load_modules(target: Target, options: Options, say: Say) -> None:
-    """Loads vmm's symbols where vmm is a module and the debugger has not done so itself."""
+def _load_modules(target: Target, options: Options, say: Say, progress: Progress) -> None:
+    """Loads the symbols of the kernel's modules, vmm among them, where the debugger has not done so itself."""
     memory = GdbMemory(target.session)
     questions = [question for question in QUESTIONS if question.name in ("vm", "linker_file")]
     layouts = memory.layouts(questions)
     symbols = memory.symbols(["linker_files", *VM_LIST])
-    if "vm" in layouts and any(name in symbols for name in VM_LIST):
+    if options.way != "remote" and "vm" in layouts and any(name in symbols for name in VM_LIST):
+        # kgdb loads all modules that it finds.
         return
     folders = options.kld_path or (_LOCAL_MODULES if options.way == "kernel" else ())
-    for module in read_modules(memory, layouts, symbols, []):
-        if module.name not in ("vmm.ko", "ppt.ko", "nmdm.ko", "zfs.ko"):
-            continue
+    modules = [module for module in read_modules(memory, layouts, symbols, []) if module.name.endswith(".ko")]
+    named = memory.names([module.address for module in modules]) if folders else {}
+    for number, module in enumerate(modules):
         path = kld.find_symbols(module.name, folders)
-        if path is None:
+        if path is None or module.address in named:
             continue
+        progress("modules", number, len(modules))
         sections = kld.section_addresses(path.resolve(), module.address)
         text = sections.pop(".text", None)
         if text is None:
             say(f"{path}: its sections cannot be read; its symbols were not loaded")
             continue
+        if max(sections.values(), default=0) >= module.address + module.size > module.address:
+            say(f"{path}: is larger than the {module.name} that is loaded; its symbols were not loaded")
+            continue
         places = "".join(f" -s {name} {place:#x}" for name, place in list(sections.items())[:60])
         command = f'-interpreter-exec console "add-symbol-file {path.resolve()} {text:#x}{places}"'
-        answer = target.session.ask(check(command), max(options.timeout, 120.0))
-        if answer.status == "error":
-            say(f"{path}: {answer.message}; its symbols were not loaded")
+        try:
+            problem = target.session.ask(command, max(options.timeout, 120.0)).message
+        except RefusedCommand as error:
+            problem = str(error)
+        if problem:
+            say(f"{path}: {problem}; its symbols were not loaded")
 
 
 @contextlib.contextmanager

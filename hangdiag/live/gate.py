@@ -28,6 +28,8 @@ _TYPE = rf"(?:struct {_WORD}|{_WORD})"
 _PATH = r"""[^"'\\\x00-\x1f\x7f|;`$<>*?\s-][^"'\\\x00-\x1f\x7f|;`$<>*?]{0,1023}"""
 # Outside of quotes a path ends at the first blank.
 _FILE = r"/[\w./+,:@%=~-]{1,1023}"
+# The kernel's linker sets have sections without a dot: set_sysinit_set.
+_SECTION = r"[\w.][\w.$-]{0,60}"
 # A stub's host and port; a serial device or a Unix socket (in whose path a colon would make it a host).
 _PLACE = r"(?:(?:\[[0-9a-fA-F:.]+\]|[\w.-]{0,253}):\d{1,5}|/[\w./+,@%=~-]{1,107})"
 
@@ -59,7 +61,7 @@ _CONSOLE = (
     r"help target vmcore",
     r"thread find \d{1,7}",
     r"thread apply (?:\d{1,6} ){1,400}bt",
-    rf"add-symbol-file {_FILE} {_NUMBER}(?: -s \.[\w.$-]{{1,60}} {_NUMBER}){{0,60}}",
+    rf"add-symbol-file {_FILE} {_NUMBER}(?: -s {_SECTION} {_NUMBER}){{0,60}}",
     rf"target vmcore {_FILE}",
 )
 _COMMANDS = (

@@ -25,7 +25,11 @@ from hangdiag.live.options import Options
 
 Say = Callable[[str], None]
 
-_LOCAL_KERNELS = ("/usr/lib/debug/boot/kernel/kernel.debug", "/boot/kernel/kernel")
+# Not kernel.debug, which is its symbols alone: kgdb knows a kernel by its .interp section, and finds that file by itself
+# (fbsd_kernel_osabi_sniffer() in FreeBSD's port of gdb).
+_LOCAL_KERNELS = ("/boot/kernel/kernel",)
+# How compressed dumps begin (savecore(8) -z, dumpon(8) -z and -Z).
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"\x28\xb5\x2f\xfd": "unzstd"}
 _LEAVING_TIMEOUT = 3.0
 # How long a user may take to type a line in another terminal.
 _TYPING_TIMEOUT = 120.0
@@ -178,7 +182,7 @@ def start(options: Options, say: Say) -> Target:
     try:
         _prepare(session, options, symbols)
         identity = _identity_of_file(session)
-        _connect(target, say)
+        _connect(target, identity, say)
         _compare(session, identity)
     except BaseException:
         target.leave()
@@ -210,12 +214,23 @@ def _symbols(options: Options) -> str:
     if symbols is None and options.way == "core":
         # A dump is mostly read on the host that wrote it.
         symbols = next((path for path in _LOCAL_KERNELS if os.path.exists(path)), None)
+    elif options.way != "remote" and symbols is not None:
+        symbols = _with_code(symbols)
     if symbols is None:
         raise DebuggerError("no symbols: give the kernel.full or kernel.debug of the target with --symbols")
     path = os.path.abspath(os.path.expanduser(symbols))
     if not os.access(path, os.R_OK) or os.path.isdir(path):
         raise DebuggerError(f"{symbols}: cannot be read; give the target's kernel.full with --symbols")
     return gate.quoted(path)
+
+
+def _with_code(path: str) -> str:
+    """The kernel that ``path``, if it is called kernel.debug, has the symbols of: kgdb wants that one."""
+    if os.path.basename(path) != "kernel.debug":
+        return path
+    beside = os.path.join(os.path.dirname(path), "kernel.full")
+    kernel = path.removeprefix("/usr/lib/debug").removesuffix(".debug")
+    return next((found for found in (beside, kernel) if os.access(found, os.R_OK)), path)
 
 
 def _prepare(session: mi.Session, options: Options, symbols: str) -> None:
@@ -253,12 +268,14 @@ def _is_relocatable(path: str) -> bool:
     return len(header) == 18 and header[7] != 9 and header[16] == 3
 
 
-def _connect(target: Target, say: Say) -> None:
+def _connect(target: Target, identity: _Identity, say: Say) -> None:
     options, session = target.options, target.session
     if options.way == "remote":
-        _connect_remote(target, say)
+        _connect_remote(target, identity, say)
         return
     core = "/dev/mem" if options.way == "kernel" else options.place
+    if options.way == "core":
+        _check_dump(core)
     has_vmcore = session.ask('-interpreter-exec console "help target vmcore"').status != "error"
     if has_vmcore:
         answer = session.ask(f'-interpreter-exec console "target vmcore {gate.quoted(core)}"')
@@ -267,12 +284,38 @@ def _connect(target: Target, say: Say) -> None:
     else:
         raise DebuggerError("this gdb has no target vmcore; use FreeBSD's kgdb (pkg install gdb) with --gdb")
     if answer.status == "error":
-        hint = "" if has_vmcore else " (FreeBSD's minidumps need kgdb: --gdb kgdb)"
-        raise DebuggerError(f"{core}: {answer.message or session.last_words}{hint}")
+        message = answer.message or session.last_words
+        hint = "" if has_vmcore else " (FreeBSD's dumps need kgdb: --gdb kgdb)"
+        if "ABI" in message:
+            hint = " (kgdb needs kernel.full, or the kernel itself with its kernel.debug in /usr/lib/debug: --symbols)"
+        raise DebuggerError(f"{core}: {message}{hint}")
     target.connected = True
+    if not has_vmcore and not _has_processes(session):
+        raise DebuggerError(
+            f"{core}: this gdb does not find the kernel's memory in it; FreeBSD's dumps need kgdb (--gdb kgdb)"
+        )
 
 
-def _connect_remote(target: Target, say: Say) -> None:
+def _has_processes(session: mi.Session) -> bool:
+    """True if ``allproc`` is not empty; gdb takes what a dump lacks, such as ``version``, from the symbols' file."""
+    memory = GdbMemory(session)
+    place = memory.symbols(["allproc"]).get("allproc", 0)
+    return any(memory.read([(place, memory.pointer_size)])[0] or b"")
+
+
+def _check_dump(path: str) -> None:
+    """Raises DebuggerError for a file that no debugger can open, with what to do."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(4)
+    except OSError as error:
+        raise DebuggerError(f"{path}: {error.strerror}; give a vmcore of savecore(8) with --core") from error
+    for magic, program in _COMPRESSED.items():
+        if begin.startswith(magic):
+            raise DebuggerError(f"{path}: is compressed; run {program} on it first")
+
+
+def _connect_remote(target: Target, identity: _Identity, say: Say) -> None:
     options, session = target.options, target.session
     # gdb asks a silent stub three times before it gives up.
     patience = max(2, min(int(options.timeout / 3), 600))
@@ -297,7 +340,7 @@ def _connect_remote(target: Target, say: Say) -> None:
     target.unknown = False
     if not target.resume:
         return
-    _select_kernel_cpu(session, cpus)
+    in_kernel = _select_kernel_cpu(session, cpus, identity)
     if _in_debugger(session):
         say(
             "the kernel sits in its debugger; its machine is stopped while it is read, and resumed afterwards"
@@ -309,20 +352,36 @@ def _connect_remote(target: Target, say: Say) -> None:
             f"{options.place}: the target was running: connecting stopped it for a moment, and it was resumed;"
             " give --stop to have it stopped while it is read"
         )
+    if not in_kernel:
+        raise DebuggerError(
+            f"{options.place}: no CPU was in the kernel, and the page tables of user mode do not show its memory; try again"
+        )
 
 
-def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int]) -> None:
-    """Looks at memory through a CPU that runs in the kernel, if one does.
+def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int], identity: _Identity) -> bool:
+    """Looks at memory through a CPU that shows the kernel; False if none is in it and none shows it.
 
-    QEMU reads with the page tables of the selected CPU, and with page table isolation those of a CPU in
-    user mode do not map the kernel.
+    QEMU reads with the page tables of the selected CPU. With page table isolation those of a CPU in user mode do not
+    map the kernel; those of a CPU that runs a guest of its own (nested, under KVM) are the guest's.
     """
+    chosen = None
     for number in cpus.values():
         answer = session.ask(f'{EVALUATE} --thread {number} --frame 0 "(unsigned long)$pc"')
         value = str(answer.payload.get("value", ""))
         if value.isdigit() and int(value) >> 63:
             session.ask(f"-thread-select {number}")
-            return
+            if _reads(session, identity):
+                return True
+            chosen = chosen or number
+    if chosen is not None:
+        session.ask(f"-thread-select {chosen}")
+    return chosen is not None or _reads(session, identity)
+
+
+def _reads(session: mi.Session, identity: _Identity) -> bool:
+    """True if the target shows the version that the symbols' file has (or that is not known)."""
+    memory = GdbMemory(session)
+    return identity.version in (None, read_version(memory, memory.symbols(["version"])))
 
 
 def _in_debugger(session: mi.Session) -> bool:

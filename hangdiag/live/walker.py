@@ -68,7 +68,7 @@ def walk(source: KernelMemory, path: str = "live", progress: Progress = _silent)
     def modules() -> list[host_facts.Module]:
         return host_facts.read_modules(memory, layouts, symbols, notes)
 
-    stacks = _unwind_all(memory, layouts, symbols, views, registers, names, modules)
+    stacks = _unwind_all(memory, layouts, symbols, views, registers, names, modules, notes)
     _note_broken_stacks(views, stacks, notes)
     progress("stacks", len(views), len(views))
     threads = _build_threads(memory, layouts, symbols, processes, stacks)
@@ -139,6 +139,7 @@ def _unwind_all(
     registers: list[Registers | None],
     names: dict[int, Name],
     modules: Callable[[], list[host_facts.Module]],
+    notes: list[str],
 ) -> list[Stack | None]:
     def unnamed(addresses: Sequence[int]) -> dict[int, Name]:
         return host_facts.names_by_module(modules(), addresses) if addresses else {}
@@ -154,10 +155,16 @@ def _unwind_all(
         indexes.append(index)
     kernel_half = bool(symbols["allproc"] >> (8 * memory.pointer_size - 1))
     stacks: list[Stack | None] = [None] * len(views)
-    for index, stack in zip(
-        indexes, unwind(memory, layouts, jobs, names, kernel_half, unnamed), strict=True
-    ):
-        stacks[index] = stack
+    unwound = unwind(memory, layouts, jobs, names, kernel_half, unnamed)
+    for index, job, stack in zip(indexes, jobs, unwound, strict=True):
+        if job.registers.interrupted and job.low and stack.frames and not stack.own:
+            # A CPU that runs a guest of its own, say (nested, under KVM): its addresses are the guest's.
+            cpu = oncpu(views[index])
+            notes.append(
+                f"CPU {cpu} does not stand on the stack of the thread that runs on it: its frames are not known"
+            )
+        else:
+            stacks[index] = stack
     return stacks
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hangdiag.errors import DebuggerError, UsageError
+from hangdiag.live import target
 from hangdiag.live.attach import attach
 from hangdiag.live.launch import start as launch
 from hangdiag.live.mi import Session
@@ -139,6 +140,39 @@ def test_a_core_that_is_none(build: Callable[[str], Path], tmp_path: Path) -> No
     core.write_bytes(b"minidump FreeBSD/amd64" + b"\0" * 4096)
     message = failure(Options("core", str(core), symbols=str(build("array")), gdb="gdb", timeout=10))
     assert "kgdb" in message
+
+
+@pytest.mark.parametrize(
+    ("begin", "expected"),
+    [(b"\x28\xb5\x2f\xfd\x04", "unzstd"), (b"\x1f\x8b\x08", "gunzip"), (None, "No such file")],
+)
+def test_a_dump_that_no_debugger_opens(
+    build: Callable[[str], Path], tmp_path: Path, begin: bytes | None, expected: str
+) -> None:
+    need("gdb")
+    core = tmp_path / "vmcore.0.zst"
+    if begin is not None:
+        core.write_bytes(begin)
+    assert expected in failure(Options("core", str(core), symbols=str(build("array")), gdb="gdb", timeout=10))
+
+
+def test_a_dump_of_physical_memory_without_kgdb(build: Callable[[str], Path], tmp_path: Path) -> None:
+    need("gdb")
+    program = bytearray(build("array").read_bytes())
+    core = tmp_path / "vmcore.0"
+    # An ELF core with no kernel memory at the addresses where the symbols say it is.
+    program[16], program[56], program[57] = 4, 0, 0
+    core.write_bytes(program)
+    assert "kgdb" in failure(Options("core", str(core), symbols=str(build("array")), gdb="gdb", timeout=10))
+
+
+def test_the_kernel_is_found_by_its_symbols_alone(tmp_path: Path) -> None:
+    for name in ("kernel.debug", "kernel.full"):
+        path = tmp_path / name
+        assert target._with_code(str(tmp_path / "kernel.debug")) == str(tmp_path / "kernel.debug")
+        path.touch()
+    assert target._with_code(str(tmp_path / "kernel.debug")) == str(tmp_path / "kernel.full")
+    assert target._with_code("/boot/kernel/kernel") == "/boot/kernel/kernel"
 
 
 def test_a_gdb_without_vmcore(build: Callable[[str], Path]) -> None:

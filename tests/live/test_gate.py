@@ -24,6 +24,8 @@ ALLOWED = [
     '-interpreter-exec console "info symbol 0xffffffff803ab792"',
     '-interpreter-exec console "thread apply 3 4 5 bt"',
     '-interpreter-exec console "add-symbol-file /boot/kernel/vmm.ko 0xffffffff82a00000 -s .data 0xffffffff82a50000"',
+    # A linker set's section has no dot in its name.
+    '-interpreter-exec console "add-symbol-file /boot/kernel/vmm.ko 0xffffffff82a00000 -s set_sysinit_set 0xffffffff82a50000"',
     "-target-select remote 127.0.0.1:1234",
     "-target-select remote [::1]:1234",
     "-target-select remote :1234",
@@ -98,6 +100,7 @@ REFUSED = [
     '-interpreter-exec console "info symbol 0x1 | sh"',
     '-interpreter-exec console "dump memory /tmp/x 0 1"',
     '-interpreter-exec console "add-symbol-file /x 0x1 -s .data $(reboot)"',
+    '-interpreter-exec console "add-symbol-file /x 0x1 -s -readnow 0x2"',
     '-interpreter-exec console "target vmcore | sh"',
     "-interpreter-exec mi3 -exec-continue",
     # Two commands in one, and other tricks.

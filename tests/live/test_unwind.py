@@ -177,12 +177,28 @@ def test_small_decoders() -> None:
 
 
 def module_file(path: Path, kind: int) -> Path:
-    names = b"\0.text\0.data\0.bss\0.debug\0"
-    table = [(0, 0, 0, 0, 0, 0), (1, 1, 6, 0x40, 100, 16), (7, 1, 3, 0x200, 10, 32), (13, 8, 3, 0x300, 8, 8)]
+    names = b"\0.text\0.data\0.bss\0.debug\0set_sysinit_set\0.empty\0"
+    table = [(0, 0, 0, 0, 0, 0), (1, 1, 6, 0x40, 100, 16), (7, 1, 3, 0x200, 10, 32)]
+    # One that is empty takes no place, whatever its alignment.
+    table += [(41, 1, 3, 0x280, 0, 4096), (25, 1, 2, 0x290, 8, 8), (13, 8, 3, 0x300, 8, 8)]
     table += [(18, 1, 0, 0, 50, 1), (0, 3, 0, 0, len(names), 1)]
     offset = 64 + len(names)
     header = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01", kind, 62, 1, 0, 0, offset, 0, 64, 0, 0, 64, len(table), 5
+        "<16sHHIQQQIHHHHHH",
+        b"\x7fELF\x02\x01",
+        kind,
+        62,
+        1,
+        0,
+        0,
+        offset,
+        0,
+        64,
+        0,
+        0,
+        64,
+        len(table),
+        len(table) - 1,
     )
     sections = b"".join(
         struct.pack("<IIQQQQIIQQ", name, section, flags, address, 64, size, 0, 0, alignment, 0)
@@ -194,9 +210,9 @@ def module_file(path: Path, kind: int) -> Path:
 
 def test_sections_of_a_loaded_module(tmp_path: Path) -> None:
     relocatable = section_addresses(module_file(tmp_path / "vmm.ko", 1), 0x1000)
-    assert relocatable == {".text": 0x1000, ".data": 0x1080, ".bss": 0x1090}
+    assert relocatable == {".text": 0x1000, ".data": 0x1080, "set_sysinit_set": 0x1090, ".bss": 0x1098}
     shared = section_addresses(module_file(tmp_path / "vmm.ko.debug", 3), 0x1000)
-    assert shared == {".text": 0x1040, ".data": 0x1200, ".bss": 0x1300}
+    assert shared == {".text": 0x1040, ".data": 0x1200, "set_sysinit_set": 0x1290, ".bss": 0x1300}
     assert find_symbols("vmm.ko", ["/absent", str(tmp_path)]) == tmp_path / "vmm.ko.debug"
     (tmp_path / "bad").write_bytes(b"\x7fELF\x02\x01 and no more")
     assert section_addresses(tmp_path / "bad", 0) == {}

@@ -1,0 +1,213 @@
+"""The model kernel on QEMU's CPUs, at a FreeBSD kernel's addresses, through QEMU's own gdb stub."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hangdiag.errors import DebuggerError
+from hangdiag.live.attach import attach
+from hangdiag.live.options import Options
+from hangdiag.model import Capture
+
+from .conftest import need, start_command_line, wait_until
+
+pytestmark = pytest.mark.live
+
+SOURCES = Path(__file__).parent / "qemu"
+_QEMU = "qemu-system-x86_64"
+_VMM = 0xFFFFFFFF82000000
+_COMPILER = (
+    *("cc", "-g", "-O0", "-w", "-ffreestanding", "-fno-builtin", "-fno-pie", "-mcmodel=kernel"),
+    *("-mno-red-zone", "-mgeneral-regs-only", "-fno-stack-protector", "-fcf-protection=none"),
+    *("-fno-asynchronous-unwind-tables", "-fno-omit-frame-pointer", "-U__linux__"),
+)
+_LINKED = (
+    *("-nostdlib", "-static", "-no-pie", "-Wl,-T,kernel.ld", "-Wl,--build-id=sha1"),
+    *("-Wl,-z,max-page-size=4096", f"-Wl,--defsym,vm_list_insert={_VMM:#x}"),
+)
+# Packets that write memory or registers, set breakpoints, step, kill, or are for QEMU's monitor.
+_CHANGES = re.compile(r"[MXGPZzsSkR]|c\b|C|vCont|vRun|vKill|vFlash|vFile|qRcmd|Qqemu|qqemu|bc|bs")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A running QEMU: where its stub is, what the stub was sent, and how to ask QEMU itself (QMP)."""
+
+    folder: Path
+
+    @property
+    def stub(self) -> str:
+        return str(self.folder / "stub")
+
+    @property
+    def symbols(self) -> str:
+        return str(self.folder / "kernel.full")
+
+    def options(self, **others: object) -> Options:
+        return Options("remote", self.stub, symbols=self.symbols, timeout=20, **others)  # type: ignore[arg-type]
+
+    def packets(self) -> list[str]:
+        log = (self.folder / "packets").read_text(errors="replace")
+        return re.findall(r"gdbstub_io_command Received: (.*)", log)
+
+    def runs(self) -> bool:
+        """What QEMU says of itself: not stopped by a debugger."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(str(self.folder / "qmp"))
+            with control.makefile("rw") as lines:
+                for command in ("qmp_capabilities", "query-status"):
+                    lines.write(json.dumps({"execute": command}) + "\n")
+                lines.flush()
+                # Between the answers it tells events.
+                answers = (json.loads(line) for line in lines)
+                return next(a["return"]["running"] for a in answers if "running" in a.get("return", {})) is True
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def boot(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., contextlib.AbstractContextManager[Machine]]:
+    """Builds the model with ``cpus`` CPUs and its module vmm.ko, once, and boots it."""
+    if platform.machine() != "x86_64" or sys.platform != "linux":
+        pytest.skip("the machine is built with an x86 Linux' compiler")
+    need("cc", "ld", "objcopy", "gdb")
+    if shutil.which(_QEMU) is None:
+        pytest.skip(f"no {_QEMU} is installed (Debian: qemu-system-x86, FreeBSD: emulators/qemu)")
+
+    @contextlib.contextmanager
+    def booted(cpus: int = 4) -> Iterator[Machine]:
+        folder = tmp_path_factory.mktemp(f"qemu{cpus}-")
+        kernel, module = str(folder / "kernel.full"), str(folder / "vmm.ko")
+        scenario = ('-DSCENARIO="deadlock"', f"-DMACHINE_CPUS={cpus}", "-Dvm=engine", "-Dhead=elsewhere")
+        _run(*_COMPILER, *scenario, *_LINKED, "-o", kernel, "boot.S", "machine.c")
+        _run(*_COMPILER, "-c", "-o", f"{module}.o", "vmm_module.c")
+        _run("ld", "-r", "-o", module, f"{module}.o")
+        _run("ld", "-z", "muldefs", "-T", "vmm.ld", "-R", kernel, "-o", f"{module}.elf", module)
+        _run("objcopy", "-O", "binary", f"{module}.elf", f"{module}.bin")
+        command = [
+            *(
+                _QEMU,
+                "-M",
+                "pc",
+                "-accel",
+                "tcg",
+                "-m",
+                "64",
+                "-smp",
+                str(cpus),
+                "-nodefaults",
+                "-display",
+                "none",
+            ),
+            *("-no-reboot", "-serial", "stdio", "-kernel", kernel),
+            *("-device", f"loader,file={module}.bin,addr={_VMM & 0x7FFFFFFF:#x},force-raw=on"),
+            *(
+                "-gdb",
+                f"unix:{folder}/stub,server=on,wait=off",
+                "-qmp",
+                f"unix:{folder}/qmp,server=on,wait=off",
+            ),
+            *("-d", "trace:gdbstub_io_command", "-D", str(folder / "packets")),
+        ]
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            if process.stdout.readline() != "ready\n":
+                process.kill()
+                pytest.fail(f"the machine does not start: {process.stderr.read()}")
+            yield Machine(folder)
+        finally:
+            process.kill()
+            process.communicate()
+
+    return booted
+
+
+def read(options: Options, heard: list[str] | None = None) -> Capture:
+    (capture,) = attach(options, (heard if heard is not None else []).append, lambda step, done, total: None)
+    return capture
+
+
+def functions(capture: Capture, name: str) -> list[str]:
+    (thread,) = (thread for thread in capture.threads if thread.name == name)
+    return [frame.function for frame in thread.frames]
+
+
+def test_a_machine_at_real_addresses(
+    boot: Callable[..., contextlib.AbstractContextManager[Machine]],
+) -> None:
+    heard: list[str] = []
+    with boot() as machine:
+        with pytest.raises(DebuggerError, match="--stop"):
+            read(machine.options())
+        assert machine.runs()
+        capture = read(machine.options(stop=True, kld_path=(str(machine.folder),)), heard)
+        assert machine.runs()
+        without_module = read(machine.options(stop=True))
+        assert not [packet for packet in machine.packets() if _CHANGES.match(packet)]
+        assert machine.packets()[-1].startswith("D")
+    assert any("resumed" in line for line in heard)
+    assert [text for key, text in capture.host.facts if key == "skipped"] == []
+    # vmm's symbols are the module's: at the addresses that its sections have in memory.
+    (vm,) = capture.vms
+    assert (vm.name, vm.pid, vm.rendezvous_function) == ("win11", 16, "vioapic_update_tmr")
+    assert (vm.requested, vm.done) == ({0, 1, 2, 3}, {0, 1, 3})
+    assert [vcpu.state for vcpu in vm.vcpus[:4]] == ["FROZEN", "FROZEN", "IDLE", "FROZEN"]
+    assert without_module.vms == ()
+    assert any("--kld-path" in text for _, text in without_module.host.facts)
+    assert functions(capture, "vcpu 2")[3:6] == ["msleep_spin_sbt", "vcpu_set_state_locked", "vcpu_set_state"]
+    # Running threads have their CPU's registers: in HLT, at a lock, in an interrupt, in user mode.
+    outer = ["fork_exit", "fork_trampoline"]
+    assert functions(capture, "idle: cpu1") == ["acpi_cpu_c1", "cpu_idle", "sched_idletd", *outer]
+    assert functions(capture, "spinner") == ["lock_delay", "_mtx_lock_spin_cookie", "lab_worker", *outer]
+    assert functions(capture, "interrupted") == [
+        *("lapic_handle_timer", "Xtimerint", "vm_page_zero", "lab_worker", *outer)
+    ]
+    assert functions(capture, "user") == []
+    running = {thread.name: thread.cpu for thread in capture.threads if thread.state == "running"}
+    assert running == {"user": 0, "idle: cpu1": 1, "interrupted": 2, "spinner": 3}
+    assert capture.host.release == "12.1-STABLE"
+
+
+def test_ctrl_c_between_two_samples(boot: Callable[..., contextlib.AbstractContextManager[Machine]]) -> None:
+    with boot() as machine:
+        command = start_command_line(
+            *("attach", "--remote", machine.stub, "--symbols", machine.symbols, "--stop"),
+            *("--samples", "2", "--interval", "60"),
+        )
+        assert wait_until(lambda: not machine.runs(), 20)
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=30)
+        assert command.returncode == 4
+        assert "SIGINT" in errors
+        assert "Traceback" not in errors
+        assert machine.runs()
+        assert not [packet for packet in machine.packets() if _CHANGES.match(packet)]
+
+
+def test_no_cpu_shows_the_kernel(boot: Callable[..., contextlib.AbstractContextManager[Machine]]) -> None:
+    with boot(1) as machine:
+        with pytest.raises(DebuggerError, match="no CPU was in the kernel"):
+            read(machine.options(stop=True))
+        assert machine.runs()
