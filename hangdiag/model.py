@@ -151,7 +151,8 @@ class LockFact:
     that the same statement says wait for this very lock. ``state`` is ``unlocked``,
     ``exclusive``, ``shared``, ``kernproc`` (a lockmgr lock handed to LK_KERNPROC),
     ``destroyed`` or None where it was not told. ``owner_address`` is the owner's struct
-    thread where no tid was printed.
+    thread where no tid was printed. ``vnode`` is that of which it is the own lock, where the
+    lock's address was not printed.
     """
 
     address: int | None = None
@@ -162,6 +163,7 @@ class LockFact:
     owner_address: int | None = None
     sharers: tuple[int, ...] = ()
     waiters: tuple[int, ...] = ()
+    vnode: int | None = None
     where: Where | None = None
 
 
@@ -247,6 +249,11 @@ class Capture:
     locks: tuple[LockFact, ...] = ()
     vms: tuple[VirtualMachine, ...] = ()
     unread: tuple[Unread, ...] = ()
+
+    @property
+    def is_abridged(self) -> bool:
+        """Did whoever pasted it say that threads were left out?"""
+        return "threads left out" in dict(self.host.facts)
 
     @property
     def moved(self) -> frozenset[int]:

@@ -162,6 +162,21 @@ def test_a_gap_in_the_vcpus_is_possible_at_most():
     assert (finding.verdict, finding.certainty) == ("deadlock", "possible")
 
 
+@pytest.mark.parametrize(
+    "remark", ["... and 12 more threads like this", "[3 more vcpu threads omitted]", "(several other threads not shown)"]
+)
+def test_threads_that_were_left_out_may_be_the_missing_ones(remark):
+    diagnosis, finding = first(procstat(vcpus("started", "lock one")) + remark + "\n")
+    assert (finding.verdict, finding.certainty) == ("deadlock", "possible")
+    assert diagnosis.capture.unread == ()
+
+
+@pytest.mark.parametrize("remark", ["All other 56 threads:", "We have more threads than CPUs.", "and 3 more threads in _sleep()"])
+def test_other_words_about_threads_leave_nothing_out(remark):
+    _, finding = first(procstat(vcpus("started", "lock one")) + remark + "\n")
+    assert finding.certainty == "proven"
+
+
 def test_suspend_waits_for_the_vcpu_in_userland():
     diagnosis, finding = first(procstat(vcpus("suspended", "mutex in userland")))
     assert finding.verdict == "blocked"
@@ -217,6 +232,34 @@ def test_a_thread_asleep_on_its_own_lock():
     )
     assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
     assert "itself" in finding.summary
+
+
+VNODE_WAIT = "mi_switch sleepq_wait sleeplk lockmgr_xlock_hard ffs_lock VOP_LOCK1_APV _vn_lock vget_finish sys_open"
+LOCKED_VNODES = """db> ps
+  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd
+  901     1   901     0  D       ufs     0xfffff80007a22070  find
+  900     1   900     0  D       ufs     0xfffff80007a11070  mv
+db> show lockedvnods
+Locked vnodes
+0xfffff80007a11000: type VDIR state VSTATE_CONSTRUCTED
+    usecount 3, writecount 0, refcount 4 seqc users 1 mountedhere 0
+    lock type ufs: EXCL by thread 0xfffff80100042000 (pid 901, find, tid 100102)
+ with exclusive waiters pending
+        nlink=4, effnlink=4, size=512, extsize=0
+0xfffff80007a22000: type VDIR state VSTATE_CONSTRUCTED
+    usecount 3, writecount 0, refcount 4 seqc users 1 mountedhere 0
+    lock type ufs: EXCL by thread 0xfffff80100041000 (pid 900, mv, tid 100101)
+"""
+
+
+def test_a_vnodes_lock_is_the_one_inside_the_vnode():
+    threads = [T(100101, "mv", VNODE_WAIT, 900, "mv"), T(100102, "find", VNODE_WAIT, 901, "find")]
+    diagnosis, finding = first(LOCKED_VNODES + alltrace(threads))
+    assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
+    assert set(tids(diagnosis, finding.threads)) == {100101, 100102}
+    # the next vnode of the zone is not the one that is listed
+    other = LOCKED_VNODES.replace("0xfffff80007a22070", "0xfffff80007a22230")
+    assert all(finding.verdict != "deadlock" for finding in analysed(other + alltrace(threads)).findings)
 
 
 def test_locks_of_the_same_name_are_not_one_lock():

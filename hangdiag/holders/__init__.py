@@ -46,9 +46,12 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
     }
     facts_of_waiter: dict[int, list[LockFact]] = defaultdict(list)
     facts_at: dict[int, dict[object, LockFact]] = defaultdict(dict)
+    vnodes: dict[int, list[LockFact]] = defaultdict(list)
     for fact in capture.locks:
         for tid in fact.waiters:
             facts_of_waiter[tid].append(fact)
+        if fact.vnode is not None:
+            vnodes[fact.vnode].append(fact)
         if fact.address is not None:
             # a chain says of each of a thousand waiters who owns the lock: once is enough
             claim = (fact.state, fact.owner, fact.owner_address, fact.sharers, fact.name)
@@ -59,7 +62,7 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
         for fact in facts:
             if fact.name is not None and fact.lock_class in _TURNSTILE_CLASSES:
                 by_name[fact.name[:CUT_NAME]].append(fact)
-    return Scene(capture, waits, machines, machine_of, by_tid, by_address, facts_of_waiter, at, by_name)
+    return Scene(capture, waits, machines, machine_of, by_tid, by_address, facts_of_waiter, at, by_name, vnodes)
 
 
 def find_needs(scene: Scene) -> dict[int, Need]:

@@ -21,6 +21,11 @@ _LOCK_ARGUMENTS = {
 }
 
 
+#: Where v_lock may lie in struct vnode (sys/sys/vnode.h): 0x68 in 64-bit kernels of 10 to 12, 0x60 to 0x80 later, half of
+#: it in 32-bit ones. No two vnodes are so near each other.
+_LOCK_IN_VNODE = range(0x20, 0x100, 4)
+
+
 def lock(scene: Scene, index: int) -> Need | None:
     """The owner of the lock that a thread is blocked on."""
     thread = scene.capture.threads[index]
@@ -147,4 +152,19 @@ def _facts(scene: Scene, index: int, address: int | None) -> list[LockFact]:
         addresses.add(address)
     for place in sorted(addresses):
         facts.extend(scene.facts_at.get(place, ()))
+    if not facts and address is not None and scene.vnode_facts:
+        facts += _facts_of_vnode(scene, address, scene.capture.threads[index].wmesg)
     return facts
+
+
+def _facts_of_vnode(scene: Scene, address: int, name: str | None) -> list[LockFact]:
+    """The statements about a vnode's own lock (`show lockedvnods` prints the vnode's address, not the lock's)."""
+    for offset in _LOCK_IN_VNODE:
+        facts = [
+            fact
+            for fact in scene.vnode_facts.get(address - offset, ())
+            if fact.name is None or name is None or fact.name.startswith(name)
+        ]
+        if facts:
+            return facts
+    return []

@@ -112,7 +112,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
                 read=read,
                 complete=bool(vcpus)
                 and expected <= vcpus.keys()
-                and (active is not None or _lists_runners(capture, vcpus)),
+                and (active is not None or (not capture.is_abridged and _lists_runners(capture, vcpus))),
             )
         )
     return _with_visitors(capture, waits, machines)

@@ -118,6 +118,7 @@ class Scene:
     facts_of_waiter: dict[int, list[LockFact]]
     facts_at: dict[int, list[LockFact]]
     turnstile_facts: dict[str, list[LockFact]]
+    vnode_facts: dict[int, list[LockFact]]
 
     def thread_where(self, index: int) -> tuple[Where, ...]:
         """The evidence lines of a thread: its stack, else all that was said of it."""

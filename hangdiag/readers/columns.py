@@ -34,6 +34,11 @@ _LEFT = frozenset({
     "STARTED", "STAT", "STATE", "TDNAME", "TTY", "UCOMM", "USER", "USERNAME", "WCHAN",
 })  # fmt: skip
 _LAST = frozenset({"COMMAND", "ARGS", "COMM", "TDNAME", "UCOMM"})
+#: What people call columns themselves (``ps -o tdname=NAME``).
+_RENAMED = {
+    "NAME": "TDNAME", "THREAD": "TDNAME", "THREADNAME": "TDNAME", "TNAME": "TDNAME", "TDNAM": "TDNAME", "CMD": "COMMAND",
+    "S": "STAT", "WMESG": "MWCHAN", "WAIT": "MWCHAN",
+}  # fmt: skip
 _NEEDED = frozenset({"PID", "LWP", "TID", "STAT"})
 _FIRST = re.compile(r" {0,30}\S+")
 _MOST_COLUMNS = 40
@@ -60,16 +65,20 @@ def read_row(header: str, line: str) -> list[tuple[str, str]] | None:
     if "\t" in header.strip():
         titles, values = header.strip().split("\t"), line.strip("\n").split("\t")
         if len(titles) == len(values) and all(" " not in title.strip() for title in titles):
-            return [(title.strip(), value.strip()) for title, value in zip(titles, values, strict=True)]
+            return [(_name(title.strip()), value.strip()) for title, value in zip(titles, values, strict=True)]
     if "\t" in line or "\t" in header:
         line, header = line.expandtabs(), header.expandtabs()
     cells = _by_place(header, line)
     return cells if cells is not None else _by_looks(header, line)
 
 
+def _name(title: str) -> str:
+    return _RENAMED.get(title, title)
+
+
 @lru_cache(maxsize=64)
 def _columns(header: str) -> tuple[_Column, ...]:
-    found = [(match.group(), match.start(), match.end()) for match in re.finditer(r"\S+", header)]
+    found = [(_name(match.group()), match.start(), match.end()) for match in re.finditer(r"\S+", header)]
     if len(found) > _MOST_COLUMNS:
         return ()
     # "TT" stands above a letter more: a mark of its own
@@ -134,7 +143,7 @@ def _by_place(header: str, line: str) -> list[tuple[str, str]] | None:
 @lru_cache(maxsize=64)
 def row_expression(header: str) -> tuple[re.Pattern[str], tuple[str, ...]] | None:
     """The expression for rows below ``header`` and the names of its columns; None for no header."""
-    names = tuple(header.split())
+    names = tuple([_name(title) for title in header.split()])
     if len(names) > _MOST_COLUMNS or sum(name in _LOOSE for name in names[:-1]) > _MOST_LOOSE:
         return None
     parts = []

@@ -11,6 +11,8 @@ import re
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
+#: The fact that says so of a capture (:attr:`hangdiag.model.Capture.is_abridged`).
+LEFT_OUT = "threads left out"
 _UNAME = lazy(r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD ")
 _BANNER = lazy(r"(?:version:[ \t]{0,16}|kern\.version: |@\(#\))?FreeBSD (?P<release>\d+\.\d+-[\w.-]+)(?P<rest>.*)")
 _LOGIN = lazy(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
@@ -133,7 +135,21 @@ def _read_statistic(section: Section, start: int, match: re.Match[str]) -> int:
     return start + 1
 
 
+def _read_left_out(section: Section, start: int, match: re.Match[str]) -> int:
+    """Somebody's word that more threads were seen than are shown."""
+    section.draft.set_host(fact=(LEFT_OUT, section.lines[start].strip()[:80]))
+    return start + 1
+
+
 OPENERS = (
+    Opener(
+        "threads-left-out",
+        "",
+        r"(?:\.{2,4}|…|\[(?:\.{3}|…)\])? ?[\[(<+-]{0,3} ?(?:and |plus |snip(?:ped)?[:,]? )?(?:\d{1,6}|several|many|some) ?"
+        r"(?:more|others?|further|similar|additional|identical) (?:[\w'-]{1,16} ){0,3}(?:threads?|rows|vcpus)\b"
+        r"(?: (?:like|with|are|were|have|left|not|omitted|snipped|elided|skipped|here)\b[\w ']{0,40})?[\])>….-]{0,5}\s*\Z",
+        _read_left_out,
+    ),
     Opener("host-uname", "console", r"FreeBSD [\w.-]+ \d+\.\d+-[\w.-]+ FreeBSD ", _read_uname),
     # not a sentence: "FreeBSD 13.1-STABLE host, Windows 11 guest"
     Opener(

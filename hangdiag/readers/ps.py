@@ -259,7 +259,7 @@ OPENERS = (
         "ps-table",
         "ps",
         r"\s*(?!ADDR +PROC)(?=(?:[A-Z%]\S*[ \t]+){1,40}[A-Z])(?=.*\b(?:PID|LWP)\b)"
-        r"(?=.*\b(?:MWCHAN|WCHAN|STAT|NWCHAN|LWP|LOCK)\b)[A-Z0-9% \t]+\Z",
+        r"(?=.*\b(?:MWCHAN|WCHAN|STAT|NWCHAN|LWP|LOCK|WMESG)\b)[A-Z0-9% \t]+\Z",
         _read_ps,
     ),
     Opener(

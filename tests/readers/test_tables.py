@@ -55,6 +55,21 @@ def test_ps_of_threads_with_ids():
     ]
 
 
+def test_ps_of_threads_with_columns_that_were_renamed():
+    # ps -o pid,lwp=TID,tdname=NAME,mwchan=WMESG,command=CMD
+    capture = read(
+        """
+         PID    TID NAME         WMESG  CMD
+        2210 100853 vtnet-5:0 tx uwait  bhyve: win11 (bhyve)
+        2210 100854 vcpu 0       vmrndv bhyve: win11 (bhyve)
+        """
+    )
+    assert [(thread.tid, thread.command, thread.name, thread.wmesg) for thread in capture.threads] == [
+        (100853, "bhyve", "vtnet-5:0 tx", "uwait"),
+        (100854, "bhyve", "vcpu 0", "vmrndv"),
+    ]
+
+
 def test_ps_of_kernel_threads():
     capture = read(
         """

@@ -19,17 +19,21 @@ _LOCK = lazy(
     r"(?:, (?P<command>.*?))?(?:, tid (?P<tid>\d+))?\))|SHARED \(count (?P<count>\d+)\)|UNLOCKED|not owned)"
 )
 _HEADER = lazy(_VNODE)
+_PLACE = lazy(r"\s*(?:vnode )?\(?(0x[0-9a-f]+)")
 # VOP_PRINT of the file systems: a line with a tab, or one that begins with the tag
-_LINE = lazy(r"\t|    ? ?\S|\s*(?:tag VT_|type V[A-Z]+ |VI_LOCKed|with (?:exclusive|shared) )")
+_LINE = lazy(r"\t| {3,8}\S|\s*(?:tag VT_|type V[A-Z]+ |VI_LOCKed|with (?:exclusive|shared) )")
 
 
 def _read_vnode(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     index = start
+    vnode: int | None = None
     while index < len(lines):
         held = _LOCK.match(lines[index])
-        if held is not None:
-            _note_lock(section, index, held)
+        if _HEADER.match(lines[index]) is not None and (place := _PLACE.match(lines[index])) is not None:
+            vnode = int(place.group(1), 16)
+        elif held is not None:
+            _note_lock(section, index, held, vnode)
         elif index > start and _LINE.match(lines[index]) is None and _HEADER.match(lines[index]) is None:
             following = read_numbered(section, index)[1]
             if following == index:
@@ -40,7 +44,7 @@ def _read_vnode(section: Section, start: int, match: re.Match[str]) -> int:
     return index
 
 
-def _note_lock(section: Section, index: int, held: re.Match[str]) -> None:
+def _note_lock(section: Section, index: int, held: re.Match[str], vnode: int | None) -> None:
     where = section.where(index, index + 1)
     tid = int(held.group("tid")) if held.group("tid") else None
     address = int(held.group("td"), 16) if held.group("td") else None
@@ -65,6 +69,7 @@ def _note_lock(section: Section, index: int, held: re.Match[str]) -> None:
             state=state,
             owner=tid,
             owner_address=address if tid is None else None,
+            vnode=vnode,
             where=where,
         )
     )
