@@ -31,6 +31,8 @@ _LOCAL_KERNELS = ("/boot/kernel/kernel",)
 # How compressed dumps begin (savecore(8) -z, dumpon(8) -z and -Z).
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"\x28\xb5\x2f\xfd": "unzstd"}
 _LEAVING_TIMEOUT = 3.0
+# How often a running machine is stopped to find one of its CPUs in the kernel.
+_MOST_ATTEMPTS = 40
 # How long a user may take to type a line in another terminal.
 _TYPING_TIMEOUT = 120.0
 # The remote protocol's packet to detach, with its checksum: the old form, and that of a stub which has agreed
@@ -80,6 +82,8 @@ class Target:
             self.session.kill()
             return
         orderly = False
+        if self.unknown:
+            self._find_out()
         if self.connected:
             command = "-target-detach" if self.resume else "-target-disconnect"
             with contextlib.suppress(DebuggerError):
@@ -89,6 +93,14 @@ class Target:
         self.session.kill()
         if not orderly and (self.resume or (self.unknown and self.options.stop)):
             release(self.options.place.removeprefix("unix:"))
+
+    def _find_out(self) -> None:
+        """What kind of stub it is, where the reading was interrupted before that was known."""
+        self.session.timeout = _LEAVING_TIMEOUT
+        with contextlib.suppress(DebuggerError):
+            self.resume = bool(cpu_threads(self.session))
+            self.connected = self.connected or self.resume
+            self.unknown = False
 
     def _quit(self) -> None:
         with contextlib.suppress(DebuggerError):
@@ -329,59 +341,80 @@ def _connect_remote(target: Target, identity: _Identity, say: Say) -> None:
     )
     if baud:
         session.require(f"-gdb-set serial baud {baud}")
+    cpus = _dial(target, place)
+    if not target.resume:
+        return
+    shown = _select_kernel_cpu(session, cpus, identity)
+    if shown and _in_debugger(session):
+        say(
+            "the kernel sits in its debugger; its machine is stopped while it is read, and resumed afterwards"
+        )
+        return
+    if not options.stop:
+        raise DebuggerError(
+            f"{options.place}: the target was running: connecting stopped it for a moment, and it was resumed;"
+            " give --stop to have it stopped while it is read"
+        )
+    say("the target was running; it is stopped while it is read, and resumed afterwards")
+    for attempt in range(_MOST_ATTEMPTS):
+        if shown:
+            return
+        session.require("-target-detach", _LEAVING_TIMEOUT)
+        target.connected = False
+        # Not in step with the clock's interrupts.
+        time.sleep(0.001 * (7 * attempt % 31))
+        cpus = _dial(target, place)
+        shown = _select_kernel_cpu(session, cpus, identity)
+    if not shown:
+        raise DebuggerError(
+            f"{options.place}: no CPU shows the kernel that the symbols describe: all were in user mode or inside of"
+            " guests (try again), or another kernel runs (give its kernel.full with --symbols)"
+        )
+
+
+def _dial(target: Target, place: str) -> dict[int, int]:
+    """Connects to the stub at ``place``; returns gdb's thread numbers by CPU, none where it lists kernel threads."""
+    options, session = target.options, target.session
     target.unknown = True
     answer = session.ask(f"-target-select remote {place}", max(6.0, 1.5 * options.timeout))
     if answer.status == "error":
         target.unknown = False
         raise DebuggerError(f"{options.place}: {answer.message}; is a gdb stub listening there?")
     target.connected = True
+    # What was let go of before has not gone away.
+    session.target_gone = False
     cpus = cpu_threads(session)
     target.resume = bool(cpus)
     target.unknown = False
-    if not target.resume:
-        return
-    in_kernel = _select_kernel_cpu(session, cpus, identity)
-    if _in_debugger(session):
-        say(
-            "the kernel sits in its debugger; its machine is stopped while it is read, and resumed afterwards"
-        )
-    elif options.stop:
-        say("the target was running; it is stopped while it is read, and resumed afterwards")
-    else:
-        raise DebuggerError(
-            f"{options.place}: the target was running: connecting stopped it for a moment, and it was resumed;"
-            " give --stop to have it stopped while it is read"
-        )
-    if not in_kernel:
-        raise DebuggerError(
-            f"{options.place}: no CPU was in the kernel, and the page tables of user mode do not show its memory; try again"
-        )
+    return cpus
 
 
 def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int], identity: _Identity) -> bool:
-    """Looks at memory through a CPU that shows the kernel; False if none is in it and none shows it.
+    """Looks at memory through a CPU that shows the kernel; False if none does.
 
     QEMU reads with the page tables of the selected CPU. With page table isolation those of a CPU in user mode do not
-    map the kernel; those of a CPU that runs a guest of its own (nested, under KVM) are the guest's.
+    map the kernel; those of a CPU that runs a guest of its own (nested) are the guest's.
     """
-    chosen = None
-    for number in cpus.values():
-        answer = session.ask(f'{EVALUATE} --thread {number} --frame 0 "(unsigned long)$pc"')
-        value = str(answer.payload.get("value", ""))
-        if value.isdigit() and int(value) >> 63:
-            session.ask(f"-thread-select {number}")
-            if _reads(session, identity):
-                return True
-            chosen = chosen or number
-    if chosen is not None:
-        session.ask(f"-thread-select {chosen}")
-    return chosen is not None or _reads(session, identity)
-
-
-def _reads(session: mi.Session, identity: _Identity) -> bool:
-    """True if the target shows the version that the symbols' file has (or that is not known)."""
     memory = GdbMemory(session)
-    return identity.version in (None, read_version(memory, memory.symbols(["version"])))
+    version = memory.symbols(["version"])
+    others: list[int] = []
+    for number in sorted(cpus.values(), key=lambda number: not _is_in_kernel(session, number)):
+        session.ask(f"-thread-select {number}")
+        found = read_version(memory, version) or ""
+        if found == identity.version or (identity.version is None and found.startswith("FreeBSD ")):
+            return True
+        if found.startswith("FreeBSD "):
+            others.append(number)
+    for number in others[:1]:
+        # Another kernel, which is told later.
+        session.ask(f"-thread-select {number}")
+    return bool(others) or not version
+
+
+def _is_in_kernel(session: mi.Session, number: int) -> bool:
+    answer = session.ask(f'{EVALUATE} --thread {number} --frame 0 "(unsigned long)$pc"')
+    value = str(answer.payload.get("value", ""))
+    return value.isdigit() and int(value) >> 63 == 1
 
 
 def _in_debugger(session: mi.Session) -> bool:

@@ -158,10 +158,10 @@ def _unwind_all(
     unwound = unwind(memory, layouts, jobs, names, kernel_half, unnamed)
     for index, job, stack in zip(indexes, jobs, unwound, strict=True):
         if job.registers.interrupted and job.low and stack.frames and not stack.own:
-            # A CPU that runs a guest of its own, say (nested, under KVM): its addresses are the guest's.
-            cpu = oncpu(views[index])
+            # Its registers, and so the names that they seem to have, are then the guest's.
             notes.append(
-                f"CPU {cpu} does not stand on the stack of the thread that runs on it: its frames are not known"
+                f"CPU {oncpu(views[index])} was not on the stack of its thread (inside of a guest?): the frames of"
+                f" tid {views[index].signed('td_tid')} are not known"
             )
         else:
             stacks[index] = stack

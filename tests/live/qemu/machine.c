@@ -1,7 +1,7 @@
 /*
  * The model kernel on bare metal: what it needs of a C library, its module vmm.ko, and CPUs that run threads of it.
- * CPU 0 is in user mode under page tables without a kernel, CPU 1 idle in HLT, CPU 2 was interrupted, CPU 3 spins for
- * a lock. MACHINE_CPUS is how many of them there are.
+ * CPU 0 is inside a guest (AMD-V), CPU 1 idle in HLT, CPU 2 was interrupted, CPU 3 is in user mode under page tables
+ * without a kernel. With MACHINE_CPUS 1 there is but one, in user mode.
  */
 #include <stdarg.h>
 
@@ -73,17 +73,60 @@ static void arrive(void) { __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST); }
 
 /* Where the CPUs stay. */
 static void acpi_cpu_c1(void) { arrive(); for (;;) __asm__ volatile("cli; hlt"); }
-static void lock_delay(void) { arrive(); for (;;) __asm__ volatile("pause"); }
 static void syscall_return(void) { arrive(); leave_for_user((void *)0x7000); }
 void lapic_handle_timer(void) { arrive(); for (;;) __asm__ volatile("pause"); }
 
-static fn spinning[] = { _mtx_lock_spin_cookie, lab_worker, fork_exit, fork_trampoline, LAST };
+static fn in_vm_run[] = { vm_run, SYSCALL };
 static fn in_system_call[] = { amd64_syscall, fast_syscall_common, LAST };
 static fn working[] = { lab_worker, fork_exit, fork_trampoline, LAST };
 
 static struct { uint16_t limit; uint64_t base; } __attribute__((packed)) idt_pointer;
 static struct { uint64_t low, high; } idt[256];
 static void vm_page_zero(void) { __asm__ volatile("lidt %0; int $0x30" : : "m"(idt_pointer)); }
+
+static uint64_t
+physical(const void *p)
+{
+	return ((uintptr_t)p - KERNBASE);
+}
+
+static void
+write_msr(uint32_t msr, uint64_t value)
+{
+	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+}
+
+/* A guest whose page tables show other memory where our kernel is, and whose program counter is in our vm_run(). */
+static void
+svm_launch(void)
+{
+	static uint64_t pml4[512] __attribute__((aligned(PAGE))), upper[512] __attribute__((aligned(PAGE)));
+	static uint64_t middle[512] __attribute__((aligned(PAGE)));
+	static char memory[2 << 20] __attribute__((aligned(2 << 20)));
+	static char host[PAGE] __attribute__((aligned(PAGE))), vmcb[PAGE] __attribute__((aligned(PAGE)));
+	uintptr_t rip = (uintptr_t)vm_run + 32;
+
+	pml4[511] = physical(upper) | 3;
+	upper[510] = physical(middle) | 3;
+	for (int i = 0; i < 512; i++)
+		middle[i] = physical(memory) | 0x83;
+	memcpy(memory + rip % sizeof(memory), "\xf3\x90\xeb\xfc", 4);	/* pause, and back */
+	*(uint32_t *)(vmcb + 0x010) = 1;		/* VMRUN must be intercepted */
+	*(uint32_t *)(vmcb + 0x058) = 1;		/* ASID */
+	*(uint32_t *)(vmcb + 0x410) = 0x29b << 16 | 0x08;	/* %cs: 64-bit code */
+	*(uint32_t *)(vmcb + 0x420) = 0xc93 << 16 | 0x10;	/* %ss */
+	*(uint64_t *)(vmcb + 0x4d0) = 0x1500;		/* EFER: SVME, LMA, LME */
+	*(uint64_t *)(vmcb + 0x548) = 0x20;		/* %cr4: PAE */
+	*(uint64_t *)(vmcb + 0x550) = physical(pml4);
+	*(uint64_t *)(vmcb + 0x558) = 0x80000011;	/* %cr0 */
+	*(uint64_t *)(vmcb + 0x570) = 2;		/* %rflags */
+	*(uint64_t *)(vmcb + 0x578) = rip;
+	*(uint64_t *)(vmcb + 0x5d8) = KERNBASE + 0x300000;
+	write_msr(0xc0000080, 0x1500);
+	write_msr(0xc0010117, physical(host));		/* VM_HSAVE_PA */
+	console("ready\n");
+	__asm__ volatile("vmrun" : : "a"(physical(vmcb)));
+}
 
 /* Has a thread of `p` run on `cpu`: in `function`, called by `chain`. */
 static void
@@ -134,14 +177,16 @@ pause(void)
 	idt[0x30].high = (uintptr_t)Xtimerint >> 32;
 	idt_pointer.limit = sizeof(idt) - 1;
 	idt_pointer.base = (uintptr_t)idt;
-	run(p, "user", 0, syscall_return, in_system_call);
-	if (MACHINE_CPUS > 1) {
+	if (MACHINE_CPUS == 1) {
+		run(p, "user", 0, syscall_return, in_system_call);
+		console("ready\n");
+	} else {
+		run(p, "in guest", 0, svm_launch, in_vm_run);
 		run(idle, "idle: cpu1", 1, acpi_cpu_c1, idle_thread);
 		run(p, "interrupted", 2, vm_page_zero, working);
-		run(p, "spinner", 3, lock_delay, spinning);
+		run(p, "user", 3, syscall_return, in_system_call);
 		start_cpus(MACHINE_CPUS);
 	}
-	console("ready\n");
 	__asm__ volatile("movq 0(%0), %%rsp; movq 8(%0), %%rbp; pushq 16(%0); jmp *24(%0)" : : "a"(cpu_contexts));
 	return (0);
 }
