@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -19,20 +20,22 @@ from hangdiag.model import Host
 def with_known_bugs(findings: Iterable[Finding], scene: Scene, knowledge: Knowledge) -> list[Finding]:
     """The findings, each with the most specific known bug whose signature it has, if any.
 
-    Linear in threads, however many findings there are.
+    Linear in threads, however many findings there are: findings on threads of the same sorts are the same bug.
     """
     lookout = Lookout(scene, knowledge)
     release = release_numbers(scene.capture.host.release)
     bugs = [bug for bug in knowledge.bugs if within(release, bug.releases) is not False]
-    return [_with_known_bug(finding, bugs, lookout) for finding in findings]
-
-
-def _with_known_bug(finding: Finding, bugs: Iterable[BugRule], lookout: Lookout) -> Finding:
-    found = [bug for bug in bugs if lookout.is_bug(bug, finding)]
-    if not found:
-        return finding
-    best = min(found, key=lambda bug: (-_specificity(bug), bug.id))
-    return replace(finding, known_bug=KnownBug(best, fix_status(best, lookout.scene.capture.host)))
+    known: dict[Sight, KnownBug | None] = {}
+    made = []
+    for finding in findings:
+        sight = lookout.sight(finding)
+        if sight not in known:
+            found = [bug for bug in bugs if lookout.is_bug(bug, sight)]
+            best = min(found, key=lambda bug: (-_specificity(bug), bug.id), default=None)
+            known[sight] = None if best is None else KnownBug(best, fix_status(best, scene.capture.host))
+        bug = known[sight]
+        made.append(finding if bug is None else replace(finding, known_bug=bug))
+    return made
 
 
 def _specificity(bug: BugRule) -> int:
@@ -47,76 +50,91 @@ def _specificity(bug: BugRule) -> int:
     )
 
 
+#: What signatures see of a finding: its verdict, and the sorts of its threads by their role in it.
+Sight = tuple[str, tuple[int, ...], tuple[int, ...]]
+
+
 class Lookout:
-    """Looks for the threads of signatures in one capture, and remembers what it saw."""
+    """Looks for the threads of signatures in one capture. Threads that no signature can tell apart are one sort."""
 
     def __init__(self, scene: Scene, knowledge: Knowledge) -> None:
-        self.scene = scene
+        self._scene = scene
         self._skip = knowledge.words.switch | knowledge.words.queue
+        sorts: dict[tuple[object, ...], int] = {}
+        self._sort_of = [
+            sorts.setdefault(
+                (
+                    wait.kind, wait.rule and wait.rule.id, wait.via, thread.wmesg, thread.command, thread.name,
+                    tuple(functions_of(thread)),
+                ),
+                len(sorts),
+            )
+            for thread, wait in zip(scene.capture.threads, scene.waits, strict=True)
+        ]  # fmt: skip
+        self._members = Counter(self._sort_of)
+        self._example = {sort: index for index, sort in enumerate(self._sort_of)}
         # by the identity of a signature's thread, which the knowledge keeps alive
+        self._answers: dict[tuple[int, int], bool] = {}
         self._anywhere: dict[int, bool] = {}
-        self._stacks: dict[tuple[int, tuple[str, ...]], bool] = {}
-        self._functions: dict[int, tuple[str, ...]] = {}
 
-    def is_bug(self, bug: BugRule, finding: Finding) -> bool:
-        """Has the finding the bug's signature?"""
-        signature = bug.signature
-        if signature.verdicts and finding.verdict not in signature.verdicts:
+    def sight(self, finding: Finding) -> Sight:
+        """What signatures see of ``finding``."""
+        core = [self._sort_of[index] for index in finding.threads + finding.causes]
+        victims = [self._sort_of[index] for index in finding.victims]
+        return finding.verdict, tuple(sorted(core)), tuple(sorted(victims))
+
+    def is_bug(self, bug: BugRule, sight: Sight) -> bool:
+        """Has a finding that looks so the bug's signature?"""
+        verdict, core, victims = sight
+        if bug.signature.verdicts and verdict not in bug.signature.verdicts:
             return False
-        core = finding.threads + finding.causes
-        groups = {"core": core, "stuck": core + finding.victims}
+        near = {"core": Counter(core), "stuck": Counter(core + victims)}
         return all(
-            self._are_there(wanted, groups[wanted.role])
-            if wanted.role in groups
-            else self._is_anywhere(wanted)
-            for wanted in signature.thread
+            self._are_there(wanted, near[wanted.role]) if wanted.role in near else self._are_anywhere(wanted)
+            for wanted in bug.signature.thread
         )
 
-    def _is_anywhere(self, wanted: SignatureThread) -> bool:
+    def _are_anywhere(self, wanted: SignatureThread) -> bool:
         if id(wanted) not in self._anywhere:
-            self._anywhere[id(wanted)] = self._are_there(wanted, range(len(self.scene.capture.threads)))
+            self._anywhere[id(wanted)] = self._are_there(wanted, self._members)
         return self._anywhere[id(wanted)]
 
-    def _are_there(self, wanted: SignatureThread, indices: Iterable[int]) -> bool:
+    def _are_there(self, wanted: SignatureThread, members: Mapping[int, int]) -> bool:
         missing = wanted.count
-        for index in indices:
+        for sort, number in members.items():
             if missing <= 0:
                 break
-            missing -= self._fits(wanted, index)
+            if self._fits(wanted, sort):
+                missing -= number
         return missing <= 0
 
-    def _fits(self, wanted: SignatureThread, index: int) -> bool:
-        wait = self.scene.waits[index]
-        if wanted.kind is not None and wait.kind != wanted.kind:
-            return False
-        if wanted.rule is not None and (wait.rule is None or wait.rule.id != wanted.rule):
-            return False
-        if wanted.via is not None and wait.via != wanted.via:
-            return False
-        thread = self.scene.capture.threads[index]
-        if wanted.wmesg and thread.wmesg not in wanted.wmesg:
-            return False
-        if wanted.command and not any(
-            fnmatchcase(thread.command or "", pattern) for pattern in wanted.command
-        ):
-            return False
-        if wanted.name and not any(fnmatchcase(thread.name or "", pattern) for pattern in wanted.name):
-            return False
-        return not (wanted.stack or wanted.without) or self._fits_stack(wanted, index)
+    def _fits(self, wanted: SignatureThread, sort: int) -> bool:
+        key = (id(wanted), sort)
+        if key not in self._answers:
+            self._answers[key] = _is_like(wanted, self._scene, self._example[sort], self._skip)
+        return self._answers[key]
 
-    def _fits_stack(self, wanted: SignatureThread, index: int) -> bool:
-        functions = self._functions.get(index)
-        if functions is None:
-            functions = self._functions[index] = tuple(functions_of(self.scene.capture.threads[index]))
-        key = (id(wanted), functions)
-        if key not in self._stacks:
-            top = top_positions(functions, self._skip)
 
-            def has_one(patterns: Iterable[str]) -> bool:
-                return any(matches(parse_pattern(text), functions, top) for text in patterns)
-
-            self._stacks[key] = (not wanted.stack or has_one(wanted.stack)) and not has_one(wanted.without)
-        return self._stacks[key]
+def _is_like(wanted: SignatureThread, scene: Scene, index: int, skip: frozenset[str]) -> bool:
+    wait = scene.waits[index]
+    thread = scene.capture.threads[index]
+    if wanted.kind is not None and wait.kind != wanted.kind:
+        return False
+    if wanted.rule is not None and (wait.rule is None or wait.rule.id != wanted.rule):
+        return False
+    if wanted.via is not None and wait.via != wanted.via:
+        return False
+    if wanted.wmesg and thread.wmesg not in wanted.wmesg:
+        return False
+    if wanted.command and not any(fnmatchcase(thread.command or "", pattern) for pattern in wanted.command):
+        return False
+    if wanted.name and not any(fnmatchcase(thread.name or "", pattern) for pattern in wanted.name):
+        return False
+    functions = functions_of(thread)
+    top = top_positions(functions, skip)
+    if wanted.stack and not any(matches(parse_pattern(text), functions, top) for text in wanted.stack):
+        return False
+    return not any(matches(parse_pattern(text), functions, top) for text in wanted.without)
 
 
 def release_numbers(release: str | None) -> tuple[int, int] | None:

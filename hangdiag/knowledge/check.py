@@ -100,14 +100,15 @@ def _check_bug(bug: BugRule, knowledge: Knowledge, matcher: Matcher) -> list[Pro
             tuple(index for index, thread in enumerate(example.thread) if thread.role == "core"),
             victims=tuple(index for index, thread in enumerate(example.thread) if thread.role == "stuck"),
         )
-        if not Lookout(scene, knowledge).is_bug(bug, finding):
+        lookout = Lookout(scene, knowledge)
+        if not lookout.is_bug(bug, lookout.sight(finding)):
             problems.append(Problem(bug.file, bug.id, f"example {number} does not have the signature"))
             continue
         best = with_known_bugs([finding], scene, knowledge)[0].known_bug
         if best is not None and best.rule.id != bug.id:
             problems.append(Problem(bug.file, bug.id, f"example {number} is taken for {best.rule.id}"))
-        alone = replace(finding, threads=(), victims=())
-        if Lookout(replace(scene, capture=Capture(), waits=()), knowledge).is_bug(bug, alone):
+        nobody = Lookout(replace(scene, capture=Capture(), waits=()), knowledge)
+        if nobody.is_bug(bug, (example.verdict, (), ())):
             problems.append(Problem(bug.file, bug.id, "the signature matches without any thread"))
     return problems
 
