@@ -26,6 +26,9 @@ _SHARED = 0x1
 # An address is 64 bits; LK_KERNPROC is ((struct thread *)-1), a lock that no thread owns.
 _ALL_ONES = (1 << 64) - 1
 _FREEBSD_12 = 1_200_000
+#: Where v_lock may lie in struct vnode (sys/sys/vnode.h): 0x68 in 64-bit kernels of 10 to 12, 0x60 to 0x80 later, half of
+#: it in 32-bit ones. No two vnodes are so near each other.
+LOCK_IN_VNODE = range(0x20, 0x100, 4)
 
 
 def lock_class(flags: int) -> str | None:

@@ -88,8 +88,8 @@ class Thread:
     (TDF_SINTR). ``wmesg`` may be cut short by the tool that printed it: ``wmesg_cut`` then
     holds the width. ``lock`` is the name of the lock that the thread is blocked on.
     ``address`` is that of its struct thread. ``since`` is how long ago it last switched,
-    in seconds. ``stack_of_debugger`` marks a stack that belongs to whoever entered the
-    debugger, not to this thread. ``told`` marks one that no tool showed at
+    in seconds. ``lwp`` is illumos' number of a thread in its process. ``stack_of_debugger`` marks a
+    stack that belongs to whoever entered the debugger, not to this thread. ``told`` marks one that no tool showed at
     one instant: somebody wrote it down in words, or a probe fired in it; nothing is proven with it.
     """
 
@@ -111,6 +111,7 @@ class Thread:
     stack_where: Where | None = None
     stack_of_debugger: bool = False
     told: bool = False
+    lwp: int | None = None
 
     @property
     def is_user_stack(self) -> bool:

@@ -236,7 +236,7 @@ def redact_diagnosis(diagnosis: Diagnosis, redaction: Redaction) -> Diagnosis:
 
 #: What holds nothing to replace: stacks, rules, lines.
 _LEFT_ALONE = (Wait, BugRule, Where)
-_ADDRESS_FIELDS = frozenset({"address", "wchan", "owner_address", "rendezvous_channel"})
+_ADDRESS_FIELDS = frozenset({"address", "wchan", "owner_address", "rendezvous_channel", "vnode"})
 
 
 def _change(value: _T, text: Callable[[str], str], address: Callable[[int], int] | None) -> _T:

@@ -119,6 +119,14 @@ def test_wmesg_contradicts_a_rule():
     assert matcher.find(thread(wmesg="one")).by_wmesg
 
 
+def test_a_message_with_a_rule_tells_more_than_that_a_thread_sleeps():
+    asleep = 'id = "asleep"\ntitle = "a"\nkind = "sleep"\nstack = ["_sleep"]'
+    matcher = Matcher(rules(asleep, 'id = "a"\ntitle = "a"\nkind = "io"\nwmesg = ["one"]'))
+    # a module without symbols is below it
+    assert matcher.find(thread("mi_switch sleepq_wait _sleep ?? ??", wmesg="one")).rule.id == "a"
+    assert matcher.find(thread("mi_switch sleepq_wait _sleep ?? ??")).rule.id == "asleep"
+
+
 def test_a_cut_wmesg_counts_as_its_prefix():
     matcher = Matcher(rules('id = "a"\ntitle = "a"\nkind = "io"\nwmesg = ["tx->tx_sync_done_cv"]'))
     assert matcher.find(thread(wmesg="tx->tx_", wmesg_cut=7)).rule.id == "a"

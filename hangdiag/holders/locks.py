@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hangdiag.holders.need import CUT_NAME, Holder, Need, Resource, Scene, holders_of
+from hangdiag.lockwords import LOCK_IN_VNODE
 from hangdiag.model import LockFact
 
 #: Arguments that carry the lock's address, by function. The first is the lock word at +0x18 for mtx and rw
@@ -21,9 +22,9 @@ _LOCK_ARGUMENTS = {
 }
 
 
-#: Where v_lock may lie in struct vnode (sys/sys/vnode.h): 0x68 in 64-bit kernels of 10 to 12, 0x60 to 0x80 later, half of
-#: it in 32-bit ones. No two vnodes are so near each other.
-_LOCK_IN_VNODE = range(0x20, 0x100, 4)
+#: Functions that lock the vnode that is their argument (sys/kern/vfs_vnops.c, vfs_subr.c), so near the top of a stack.
+_VNODE_LOCKERS = frozenset({"VOP_LOCK1", "_vn_lock", "vn_lock", "vget", "vget_finish"})
+_DEEPEST_VNODE = 14
 
 
 def lock(scene: Scene, index: int) -> Need | None:
@@ -152,17 +153,26 @@ def _facts(scene: Scene, index: int, address: int | None) -> list[LockFact]:
         addresses.add(address)
     for place in sorted(addresses):
         facts.extend(scene.facts_at.get(place, ()))
-    if not facts and address is not None and scene.vnode_facts:
-        facts += _facts_of_vnode(scene, address, scene.capture.threads[index].wmesg)
+    if not facts and scene.vnode_facts:
+        facts += _facts_of_vnode(scene, index, address)
     return facts
 
 
-def _facts_of_vnode(scene: Scene, address: int, name: str | None) -> list[LockFact]:
-    """The statements about a vnode's own lock (`show lockedvnods` prints the vnode's address, not the lock's)."""
-    for offset in _LOCK_IN_VNODE:
+def _facts_of_vnode(scene: Scene, index: int, address: int | None) -> list[LockFact]:
+    """The statements about a vnode's own lock (`show lockedvnods` prints the vnode's address, not the lock's): that of
+    the lock's vnode or, if the lock is not known, of the one that the thread's frames say it locks.
+    """
+    thread = scene.capture.threads[index]
+    if address is not None:
+        vnodes = [address - offset for offset in LOCK_IN_VNODE]
+    else:
+        frames = [frame for frame in thread.frames[:_DEEPEST_VNODE] if frame.function in _VNODE_LOCKERS]
+        vnodes = [vnode for frame in frames if (vnode := frame.number("vp"))][:1]
+    name = thread.wmesg
+    for vnode in vnodes:
         facts = [
             fact
-            for fact in scene.vnode_facts.get(address - offset, ())
+            for fact in scene.vnode_facts.get(vnode, ())
             if fact.name is None or name is None or fact.name.startswith(name)
         ]
         if facts:

@@ -120,7 +120,9 @@ class Matcher:
             ):
                 return None
             who = 1
-        kinds = by_wmesg + (pattern is not None) + who
+        # that it sleeps says less than a message that has a rule
+        tells = pattern is not None and (rule.kind != "sleep" or not pattern.names <= self.words.primitives)
+        kinds = by_wmesg + tells + who
         length = pattern.length if pattern is not None else 0
         adjacent = pattern.adjacent if pattern is not None else 0
         return Match(

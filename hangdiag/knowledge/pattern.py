@@ -42,6 +42,11 @@ class Pattern:
         """How many of its steps are direct calls."""
         return self.length - len(self.blocks)
 
+    @property
+    def names(self) -> Names:
+        """All functions that it names."""
+        return frozenset().union(*self.tokens())
+
     def tokens(self) -> list[Names]:
         """Its functions, innermost first."""
         return [names for block in self.blocks for names in block]

@@ -15,6 +15,8 @@ _THREAD_FIELDS = tuple(
 #: Stacks of fewer frames say little; of two of one time at least this share of functions is the same.
 TELLING = 4
 _COMMON = 0.5
+#: What says that a spin mutex is held too long, and panics (sys/kern/kern_mutex.c).
+_SPIN_CHECKS = frozenset({"_mtx_lock_indefinite_check", "_mtx_lock_spin_failed"})
 #: Places of one thing that are kept at most: more are a hostile input.
 MAX_PLACES = 1000
 
@@ -36,6 +38,8 @@ class Instant:
     #: stacks that somebody wrote down in words: they count only where no tool's are
     told: list[Thread] = field(default_factory=list)
     locks: list[LockFact] = field(default_factory=list)
+    #: the spin mutex of which a thread said, before it panicked, that it waits too long
+    spun_for: LockFact | None = None
     vms: dict[object, VirtualMachine] = field(default_factory=dict)
     host: Host = field(default_factory=Host)
     #: the tids that a tool printed that prints each thread once
@@ -173,6 +177,12 @@ def finish_threads(instant: Instant) -> list[Thread]:
 
         threads = join_copies(threads)
     threads = _join_cpus(threads)
+    if any(thread.tid is None and thread.is_user_stack for thread in threads):
+        from hangdiag.readers.programs import join_programs  # hardly any capture holds stacks of a program
+
+        threads = join_programs(threads, _merge_with_places)
+    if instant.spun_for is not None:
+        _note_spinner(instant.locks, instant.spun_for, threads)
     threads, instant.homeless = join_rows(threads, instant.rows, _merge_with_places)
     threads += _others_counted(threads, instant.counted.values())
     commands = {process.pid: process.command for process in instant.processes.values()}
@@ -195,6 +205,17 @@ def finish_threads(instant: Instant) -> list[Thread]:
             thread = replace(thread, stack_of_debugger=True, state=None if thread.cpu is None else thread.state)
         finished.append(thread)
     return finished
+
+
+def _note_spinner(locks: list[LockFact], held: LockFact, threads: list[Thread]) -> None:
+    """The one thread that panicked in the check for it waits for the spin mutex ``held``."""
+    spinners = [
+        thread.tid
+        for thread in threads
+        if thread.tid is not None and not _SPIN_CHECKS.isdisjoint(frame.function for frame in thread.frames)
+    ]
+    if len(spinners) == 1:
+        locks[locks.index(held)] = replace(held, waiters=(spinners[0],))
 
 
 def _others_counted(threads: list[Thread], counted: Iterable[tuple[Thread, int]]) -> list[Thread]:

@@ -116,6 +116,7 @@ MDB = (
         r"\s*ADDR\s+PROC\s+LWP\s+(?:CLS\s+PRI\s+WCHAN|CMD/LWPID)",
         _later("mdb.threads", "read_list"),
     ),
+    Opener("mdb-cpus", "mdb", r"\s{0,3}ID +ADDR +FLG +NRUN +BSPL", _later("mdb.cpus", "read_cpus")),
     Opener("mdb-stacks", "mdb", r"\s{0,4}THREAD\s+STATE\s+SOBJ\s+COUNT", _later("mdb.threads", "read_stacks")),
     Opener("mdb-thread", "mdb", r"\s*ADDR\s+STATE\s+FLG\s+PFLG\s+SFLG\s+PRI\s+EPRI", _later("mdb.threads", "read_states")),
     Opener(

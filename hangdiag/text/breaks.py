@@ -46,7 +46,7 @@ _BEGIN = (
     r"|\[(?:Switching| ?thread| *\d)| ?thread \d|\s{1,24}[a-z][a-z ]*: |\s{1,24}at /|\s{1,24}\d+ \(0x|\$\d+ = "
     r"|(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
     r"|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Za-z_][\w.]*)[ `+(]|\S+`"
-    r"|\s{1,24}PC: |\s{1,24}\[ |stack pointer|<\d+>"
+    r"|\s{1,24}PC: |\s{1,24}\[ |\[ [0-9a-f]{8}|stack pointer|<\d+>"
     r"|\s{1,24}\w+ = |No (?:locals|symbol)|\s{1,24}0x[0-9a-f]+ \(tid|(?:[>*|#;%`]+|//+)(?:\s|\Z)"
     # rows of ps and top: a process and its user, a thread and its message, a user and his process
     r"|\d{1,7} +[a-z][\w-]{0,31} {2,9}-?\d+ +\S|\d{6,7} \S+(?: \S+){0,7} {2,9}\S|[a-z_][\w.-]{0,31} +\d+ +\d+[. ]"

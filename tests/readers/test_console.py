@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hangdiag.readers import read_text
 from tests.readers.help import functions, only, read
+from tests.traces import analysed
 
 
 def test_kdb_backtrace_of_a_panic():
@@ -105,8 +106,32 @@ def test_a_sleeping_owner_and_a_spin_lock():
         """
     )
     assert [(lock.name, lock.owner) for lock in capture.locks] == [("sched lock 1", 100059)]
-    thread = only(capture)
+    holder, thread = capture.threads
+    assert (holder.tid, holder.address, holder.frames) == (100059, 0xFFFF00005AD53580, ())
     assert (thread.pid, thread.tid, functions(thread)) == (12, 100066, ["mi_switch", "sleepq_wait"])
+
+
+def test_who_spins_for_a_lock_that_is_held_too_long():
+    diagnosis = analysed(
+        """\
+spin lock 0xffffffff81d0e240 (sleepq chain) held by 0xfffffe00b3b41000 (tid 100861) too long
+panic: spin lock held too long
+cpuid = 3
+KDB: stack backtrace:
+db_trace_self_wrapper() at db_trace_self_wrapper+0x2b/frame 0xfffffe0077777770
+vpanic() at vpanic+0x151/frame 0xfffffe00777777d0
+panic() at panic+0x43/frame 0xfffffe0077777830
+_mtx_lock_indefinite_check() at _mtx_lock_indefinite_check+0x6c/frame 0xfffffe0077777840
+_mtx_lock_spin_cookie() at _mtx_lock_spin_cookie+0xd5/frame 0xfffffe00777778b0
+wakeup() at wakeup+0x1a/frame 0xfffffe00777778f0
+KDB: enter: panic
+[ thread pid 12 tid 100044 ]
+"""
+    )
+    holder, spinner = diagnosis.capture.threads
+    assert (holder.tid, spinner.tid) == (100861, 100044)
+    assert [(edge.waiter, edge.holder, edge.certainty) for edge in diagnosis.edges] == [(1, 0, "observed")]
+    assert diagnosis.findings[0].verdict != "deadlock"
 
 
 def test_a_trap():

@@ -100,6 +100,14 @@ def test_glued_to_the_prompt():
     assert capture.unread == ()
 
 
+@pytest.mark.parametrize("words", ["Switching to thread 4", "Current thread is 4"])
+def test_a_switch_glued_to_the_prompt(words):
+    # commands from a file are not echoed
+    capture = read(f"(kgdb) [{words} (Thread 100567 (PID=16: bhyve/vcpu 0))]\n#0  sched_switch (td=0x1) at a.c:1\n(kgdb) #0  sched_switch (td=0x1) at a.c:1\n#1  0xffffffff803ab792 in mi_switch (flags=1) at b.c:2\n")
+    thread = only(capture)
+    assert (thread.pid, thread.tid, thread.name, functions(thread)) == (16, 100567, "vcpu 0", ["sched_switch", "mi_switch"])
+
+
 def test_bt_full():
     capture = read(
         """

@@ -8,6 +8,7 @@ from hangdiag import diagnose
 from hangdiag.readers.gdb.mi import parse_record, unescape
 from hangdiag.readers.gdb.scalars import cpu_set
 from tests.readers.help import functions, only, read
+from tests.traces import analysed
 
 VM = 0xFFFFFE01F6C00000
 
@@ -308,3 +309,49 @@ def test_a_structure_among_the_arguments():
     assert functions(thread) == ["sched_switch", "foo", "bar"]
     assert [name for name, value in thread.frames[1].args] == ["req", "fmt", "ch"]
     assert thread.frames[1].line == 520
+
+
+VNODES = """\
+Thread 2 (Thread 100810 (PID=1500: rsync)):
+#0  sched_switch (td=0xfffffe00b3b41000, flags=259) at /usr/src/sys/kern/sched_ule.c:2290
+#1  0xffffffff80b04d5c in mi_switch (flags=259) at /usr/src/sys/kern/kern_synch.c:546
+#2  0xffffffff80b08761 in sleeplk (lk={one}, flags=524544, wmesg=0xffffffff811a6cc1 "zfs") at /usr/src/sys/kern/kern_lock.c:303
+#3  0xffffffff80b09ab8 in lockmgr_xlock_hard (lk={one}, flags=524544) at /usr/src/sys/kern/kern_lock.c:802
+#4  0xffffffff80b0c166 in VOP_LOCK1 (vp=0xfffff8012a4c7000, flags=524544) at /usr/src/sys/vnode_if.h:1100
+#5  _vn_lock (vp=0xfffff8012a4c7000, flags=524288) at /usr/src/sys/kern/vfs_vnops.c:1820
+
+Thread 1 (Thread 100811 (PID=1501: mv)):
+#0  sched_switch (td=0xfffffe00b3b42000, flags=259) at /usr/src/sys/kern/sched_ule.c:2290
+#1  0xffffffff80b04d5c in mi_switch (flags=259) at /usr/src/sys/kern/kern_synch.c:546
+#2  0xffffffff80b08761 in sleeplk (lk={two}, flags=524544, wmesg=0xffffffff811a6cc1 "zfs") at /usr/src/sys/kern/kern_lock.c:303
+#3  0xffffffff80b09ab8 in lockmgr_xlock_hard (lk={two}, flags=524544) at /usr/src/sys/kern/kern_lock.c:802
+#4  _vn_lock (vp=0xfffff8012a4c8000, flags=524288) at /usr/src/sys/kern/vfs_vnops.c:1820
+"""
+
+
+@pytest.mark.parametrize("places", [("0xfffff8012a4c7070", "0xfffff8012a4c8070"), ("<optimized out>",) * 2])
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "(kgdb) p ((struct vnode *)0xfffff8012a4c7000)->v_lock\n$1 = {lock_object = {lo_name = 0xffffffff8240a1c1 \"zfs\", "
+        "lo_flags = 112721920}, lk_lock = 18446741877701222404}\n",
+        "(kgdb) p/x ((struct vnode *)0xfffff8012a4c7000)->v_lock.lk_lock\n$1 = 0xfffffe00b3b42004\n",
+        "(kgdb) p *(struct vnode *)0xfffff8012a4c7000\n$1 = {v_type = VDIR, v_lock = {lock_object = {lo_name = 0xffffffff8240a1c1 "
+        "\"zfs\"}, lk_lock = 18446741877701222404}, v_vnlock = 0xfffff8012a4c7070}\n",
+    ],
+)
+def test_a_vnode_s_lock_is_that_of_whoever_locks_the_vnode(places, printed):
+    text = VNODES.format(one=places[0], two=places[1]) + printed
+    diagnosis = analysed(text)
+    assert {(edge.waiter, edge.holder, edge.certainty) for edge in diagnosis.edges} == {(0, 1, "observed")}
+    both = analysed(text + "(kgdb) p/x ((struct vnode *)0xfffff8012a4c8000)->v_lock.lk_lock\n$2 = 0xfffffe00b3b41006\n")
+    assert (both.findings[0].verdict, both.findings[0].certainty) == ("deadlock", "proven")
+
+
+def test_another_vnode_s_lock_says_nothing():
+    stacked = (
+        "(kgdb) p *(struct vnode *)0xfffff8012a4c7000\n$1 = {v_type = VDIR, v_lock = {lk_lock = 18446741877701222404}, "
+        "v_vnlock = 0xfffff8012a4f0070}\n"  # nullfs uses the lock of the vnode below
+    )
+    text = VNODES.format(one="<optimized out>", two="0xfffff8012a4c8070") + stacked
+    assert analysed(text).edges == ()

@@ -178,3 +178,18 @@ def test_a_stack_quoted_again():
     table = f"  PID    TID COMM                TDNAME              KSTACK\n 2210 100860 bhyve               vcpu 0              {stack}\n"
     thread = only(read(table + f"\nWhat is this?\n{stack}\n", indented=False))
     assert [where.first for where in thread.where] == [2, 5]
+
+
+def test_a_process_beside_the_kernel_s_stacks():
+    program = """\
+(lldb) process attach --pid 2210
+* thread #1, name = 'mevent'
+  * frame #0: 0x00000008237ad0ba libc.so.7`_kevent at _kevent.S:4
+  thread #2, name = 'vcpu 0'
+    frame #0: 0x00000008237ab3aa libc.so.7`__sys_ioctl at _ioctl.S:4
+    frame #1: 0x00000008220f1f2a libvmmapi.so.6`vm_run(vcpu=0x00000801212c0) at vmmapi.c:700:10
+"""
+    kernel = "  PID    TID COMM                TDNAME              KSTACK\n 2210 100860 bhyve               vcpu 0              mi_switch+0xd2 sleepq_timedwait+0x2f _sleep+0x1f2 vm_handle_rendezvous+0x18e vm_run+0x6b1\n"
+    mevent, vcpu = sorted(read(f"{program}\n{kernel}", indented=False).threads, key=lambda thread: thread.name)
+    assert (mevent.pid, mevent.tid, mevent.name) == (2210, None, "mevent")
+    assert (vcpu.pid, vcpu.tid, functions(vcpu)[3]) == (2210, 100860, "vm_handle_rendezvous")

@@ -27,6 +27,20 @@ def test_mdb_findstack():
     assert capture.unread == ()
 
 
+def test_the_first_frame_is_not_taken_for_the_rest_of_a_folded_line():
+    # the longest line of each stack is as wide as a mailer's
+    one = """\
+stack pointer for thread fffffe5a8f00{0}000 (bhyve/{0} [vcpu {0}]): fffffe0011224000
+[ fffffe0011224000 _resume_from_idle+0x12b() ]
+  fffffe0011224030 swtch+0x133(fffffe5a8f000000, 0)
+  fffffe0011224060 cv_wait+0x60(fffffe5a8f000010, 0)
+"""
+    capture = read("".join(one.format(number) for number in range(3, 6)), indented=False)
+    assert [thread.name for thread in capture.threads] == ["vcpu 3", "vcpu 4", "vcpu 5"]
+    assert {len(thread.frames) for thread in capture.threads} == {3}
+    assert capture.unread == ()
+
+
 def test_mdb_threadlist_and_stacks():
     capture = read(
         """
@@ -329,3 +343,61 @@ def test_the_write_lock_of_newer_illumos_wants_every_vcpu():
     assert [diagnosis.needs[1].mode, [holder.thread for holder in diagnosis.needs[1].holders]] == ["all", [0]]
     # FreeBSD's fixes say nothing of illumos
     assert all(finding.known_bug is None for finding in (*diagnosis.findings, *analysed(ONE).findings, *analysed(STACKS).findings))
+
+
+@pytest.mark.parametrize("described", ["bhyve/{lwp} [{name}]", "bhyve/{lwp}", "bhyve/{name}"])
+def test_the_program_s_stacks_beside_the_kernel_s(described):
+    kernel = ONE
+    for lwp, name in ((3, "vcpu 0"), (4, "vcpu 1")):
+        kernel = kernel.replace(f"(bhyve/{name})", f"({described.format(lwp=lwp, name=name)})")
+    program = "2210:\tbhyve -c 2 win11\n" + "".join(
+        f"--------------------- thread# {lwp} / lwp# {lwp} [{name}] ---------------\n"
+        f" fffffc7fef1b2fba ioctl  (3, 766d0001, fffffc7fee5fed60)\n fffffc7fef3a1b1a {function} () + 4a\n"
+        for lwp, name, function in ((1, "mevent", "main"), (3, "vcpu 0", "vm_run"), (4, "vcpu 1", "vm_setup_pptdev_msi"))
+    )
+    for text in (kernel + program, program + kernel):
+        diagnosis = analysed(text)
+        threads = sorted(diagnosis.capture.threads, key=lambda thread: thread.name)
+        assert [(thread.pid, thread.name, functions(thread)) for thread in threads] == [
+            (2210, "mevent", ["ioctl", "main"]), (2210, "vcpu 0", VM_RUN), (2210, "vcpu 1", LOCK),
+        ]  # fmt: skip
+        assert (diagnosis.findings[0].verdict, diagnosis.findings[0].certainty) == ("deadlock", "proven")
+        assert diagnosis.capture.unread == ()
+
+
+def test_two_processes_with_equal_names_are_not_joined_to_one():
+    kernel = ONE.split("> ::pgrep bhyve |", 1)[1]
+    program = "".join(
+        f"{pid}:\tbhyve win{pid}\n------- thread# 3 / lwp# 3 [vcpu 0] -------\n fffffc7fef1b2fba ioctl (3)\n" for pid in (1, 2)
+    )
+    assert len(read(f"> ::pgrep bhyve |{kernel}{program}", indented=False).threads) == 4
+
+
+def test_cpuinfo_tells_who_runs_and_who_is_queued():
+    capture = read(
+        """\
+> ::cpuinfo -v
+ ID ADDR             FLG NRUN BSPL PRI RNRN KRNRN SWITCH THREAD           PROC
+  0 fffffffffbc5a4c0  1f    1    6 110   no    no t-0    fffffe0010005c40 sched
+                       |    |    |
+            RUNNING <--+    |    +--> PIL THREAD
+              READY         |           6 fffffe0010005c40
+           QUIESCED         |           - fffffe5a8f001000 bhyve
+             EXISTS         |
+             ENABLE         +-->  PRI THREAD           PROC
+                                   59 fffffe5a8f0094e0 zpool
+
+ ID ADDR             FLG NRUN BSPL PRI RNRN KRNRN SWITCH THREAD           PROC
+  1 fffffe5a0c4a2000  1f    0    0  -1   no    no t-3    fffffe0010f5dc40 (idle)
+                       |
+            RUNNING <--+
+              READY
+""",
+        indented=False,
+    )
+    assert [(thread.address, thread.command, thread.state, thread.cpu) for thread in capture.threads] == [
+        (0xFFFFFE0010005C40, "sched", "running", 0),
+        (0xFFFFFE5A8F001000, "bhyve", "runnable", None),
+        (0xFFFFFE5A8F0094E0, "zpool", "runnable", None),
+    ]
+    assert (capture.sources[0].format, capture.unread) == ("mdb", ())

@@ -122,17 +122,19 @@ def _read_message(section: Section, start: int, match: re.Match[str]) -> int:
         return start + 1
     if spin is not None:
         tid = int(spin.group("tid"))
-        section.draft.add_lock(
-            LockFact(
-                int(spin.group("lock"), 16),
-                spin.group("name"),
-                "spin mutex",
-                "exclusive",
-                owner=tid if tid > 0 else None,
-                owner_address=int(spin.group("td"), 16),
-                where=where,
-            )
+        holder = Thread(tid=tid if tid > 0 else None, address=int(spin.group("td"), 16), where=(where,))
+        held = LockFact(
+            int(spin.group("lock"), 16),
+            spin.group("name"),
+            "spin mutex",
+            "exclusive",
+            owner=holder.tid,
+            owner_address=holder.address,
+            where=where,
         )
+        section.draft.add_threads([holder])
+        section.draft.add_lock(held)
+        section.draft.now.spun_for = held
         return start + 1
     if stuck is not None:
         section.draft.add_threads(

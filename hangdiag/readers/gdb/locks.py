@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hangdiag.lockwords import FAMILY, WORD, decode_word, lock_class
+from hangdiag.lockwords import FAMILY, LOCK_IN_VNODE, WORD, decode_word, lock_class
 from hangdiag.model import LockFact, Where
 from hangdiag.readers.gdb.scalars import first_string, integer
 from hangdiag.readers.gdb.threads import Identity
@@ -15,6 +15,8 @@ from hangdiag.readers.section import Section
 from hangdiag.text.lazy import lazy
 
 _ADDRESS = lazy(r".{0,200}?\(struct (?P<type>mtx|sx|rwlock|lock|rmlock|lock_object) \*\)\s*\(?(?P<address>0x[0-9a-f]{4,16})")
+_VNODE = lazy(r".{0,200}?\(struct vnode \*\)\s*\(?(?P<address>0x[0-9a-f]{4,16})\)*(?:->|\.)v_(?:vn)?lock\b")
+_STRUCT_VNODE = lazy(r".{0,60}?\(struct vnode \*\) ?\(?(?P<address>0x[0-9a-f]{4,16})\)*\Z")
 _FAMILY_OF = {"mtx": "mtx", "sx": "sx", "rwlock": "rw", "lock": "lockmgr"}
 _MEMBER = lazy(r"(?:->|\.)(?P<word>mtx_lock|sx_lock|rw_lock|lk_lock)\b(?P<mask>\)*\s*&\s*~)?")
 _OWNED = lazy(r"\$?td->td_blocked->ts_owner(?:->(?P<field>td_tid))?\Z")
@@ -27,13 +29,32 @@ def note_lock(section: Section, expression: str, value: Mapping[str, object], wh
     if family is None or not isinstance(head, Mapping):
         return False
     found = _ADDRESS.match(expression)
+    vnode = _VNODE.match(expression) if found is None else None
     word = integer(value[WORD[family]])
-    if found is None or word is None:
+    place = found or vnode
+    if place is None or word is None:
         return False
     kind = lock_class(integer(head.get("lo_flags")) or 0)
     if kind is None or FAMILY.get(kind) != family:
         kind = None
-    _add(section, int(found.group("address"), 16), family, word, where, first_string(head.get("lo_name")), kind)
+    address = int(place.group("address"), 16)
+    _add(section, address, family, word, where, first_string(head.get("lo_name")), kind, of_vnode=vnode is not None)
+    return True
+
+
+def note_vnode(section: Section, expression: str, value: Mapping[str, object], where: Where) -> bool:
+    """Note the lock of a whole vnode that was printed; that of another one where v_vnlock says so (nullfs) is not in it."""
+    found = _STRUCT_VNODE.match(expression)
+    lock = value.get("v_lock")
+    word = integer(lock.get(WORD["lockmgr"])) if isinstance(lock, Mapping) else None
+    if found is None or word is None or not isinstance(lock, Mapping):
+        return False
+    address = int(found.group("address"), 16)
+    used = integer(value.get("v_vnlock"))
+    if used is None or used - address in LOCK_IN_VNODE:
+        head = lock.get("lock_object")
+        name = first_string(head.get("lo_name")) if isinstance(head, Mapping) else None
+        _add(section, address, "lockmgr", word, where, name, "lockmgr", of_vnode=True)
     return True
 
 
@@ -54,7 +75,8 @@ def note_lock_word(section: Section, expression: str, value: object, where: Wher
             )
         )
         return True
-    found = _ADDRESS.match(expression)
+    vnode = _VNODE.match(expression)
+    found = vnode or _ADDRESS.match(expression)
     member = _MEMBER.search(expression, found.end()) if found is not None else None
     if found is None or member is None:
         return False
@@ -64,10 +86,10 @@ def note_lock_word(section: Section, expression: str, value: object, where: Wher
         return True
     if member.group("mask") or "?" in expression:
         # the flags were taken off by hand
-        if number:
+        if number and vnode is None:
             section.draft.add_lock(LockFact(address, state="exclusive", owner_address=number, where=where))
     else:
-        _add(section, address, family, number, where)
+        _add(section, address, family, number, where, of_vnode=vnode is not None)
     return True
 
 
@@ -86,11 +108,24 @@ def _add(
     where: Where,
     name: str | None = None,
     kind: str | None = None,
+    of_vnode: bool = False,
 ) -> None:
+    """Note a lock's word; ``of_vnode``: ``address`` is that of the vnode whose lock it is."""
     word &= (1 << 64) - 1
     known = {thread.address: thread.tid for thread in section.draft.now.threads.values() if thread.address}
     state, owner = decode_word(family, word, known, section.draft.now.host.osreldate)
-    section.draft.add_lock(LockFact(address, name, kind, state, known.get(owner) if owner else None, owner, where=where))
+    section.draft.add_lock(
+        LockFact(
+            None if of_vnode else address,
+            name,
+            kind,
+            state,
+            known.get(owner) if owner else None,
+            owner,
+            where=where,
+            vnode=address if of_vnode else None,
+        )
+    )
 
 
 def read_owner(section: Section, start: int, index: int) -> int:

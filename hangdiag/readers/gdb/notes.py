@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hangdiag.model import Process, Thread, Vcpu, VirtualMachine, Where
-from hangdiag.readers.gdb.locks import note_lock, note_lock_word, note_owner_thread
+from hangdiag.readers.gdb.locks import note_lock, note_lock_word, note_owner_thread, note_vnode
 from hangdiag.readers.gdb.scalars import cpu_set, first_string, function_name, integer
 from hangdiag.readers.gdb.walks import thread_state
 from hangdiag.readers.merging import add_places
@@ -159,6 +159,8 @@ def _note_struct(section: Section, expression: str, value: Mapping[str, object],
             draft.add_process(
                 Process(pid, first_string(value.get("p_comm")), None, _address_in(expression, "proc"), (where,))
             )
+    elif "v_lock" in value:
+        return note_vnode(section, expression, value, where)
     else:
         return note_lock(section, expression, value, where)
     return True

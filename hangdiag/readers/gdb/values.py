@@ -143,7 +143,7 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     switch = _SWITCH.match(rest)
     if switch is not None:
         _note_switch(section, start, switch.group("what") == "tid", switch.group("number"))
-    elif rest.startswith(("#", "proc[", "$", "Thread ", "* ", "frame #")):
+    elif rest.startswith(("#", "proc[", "$", "Thread ", "* ", "frame #", "[Switching ", "[Current ")):
         # the prompt was printed without a line end: the output is glued to it
         lines[start] = rest
         return start

@@ -46,6 +46,7 @@ def read_process(section: Section, start: int, match: re.Match[str]) -> int:
                     pid=pid,
                     command=command_of(arguments),
                     name=lwp.group("name") if lwp is not None else None,
+                    lwp=int(lwp.group("lwp")) if lwp is not None else None,
                     frames=tuple(frames),
                     where=(where,),
                     stack_where=where if frames else None,

@@ -45,18 +45,21 @@ def _add(section: Section, start: int, end: int, frames: tuple[Frame, ...], **kn
     return thread
 
 
-def _who(text: str | None, owner: Owner) -> tuple[Owner, str | None]:
-    """``bhyve/12``, ``bhyve/vcpu 2``, ``tq:zio_write_issue``, ``fsflush()``: the process and the thread's name."""
+def _who(text: str | None, owner: Owner) -> tuple[Owner, str | None, int | None]:
+    """``bhyve/12``, ``bhyve/vcpu 2``, ``bhyve/12 [vcpu 2]``, ``tq:zio_write_issue``, ``fsflush()``: the process, the
+    thread's name and its LWP.
+    """
     if not text:
-        return owner, None
+        return owner, None, None
     if text.startswith("tq:"):
-        return Owner(owner.pid, owner.command), text[3:]
+        return Owner(owner.pid, owner.command), text[3:], None
     command, slash, name = text.partition("/")
     if not slash:
-        return owner, text.removesuffix("()")
-    bracket = name.partition(" [")[2].rstrip("]")
-    name = bracket or ("" if name.isdigit() else name)
-    return Owner(owner.pid, command_of(command) if command.strip() else None), name or None
+        return owner, text.removesuffix("()"), None
+    number, _, bracket = name.partition(" [")
+    lwp = int(number) if number.isdecimal() and len(number) < 10 else None
+    name = bracket.rstrip("]") or ("" if lwp is not None else name)
+    return Owner(owner.pid, command_of(command) if command.strip() else None), name or None, lwp
 
 
 def read_pointer(section: Section, start: int, match: re.Match[str]) -> int:
@@ -65,8 +68,11 @@ def read_pointer(section: Section, start: int, match: re.Match[str]) -> int:
     if found is None:
         return start
     frames, end = read_frames(section.lines, start + 1)
-    owner, name = _who(found.group("who"), owner_at_prompt(section))
-    _add(section, start, end, frames, address=int(found.group("td"), 16), pid=owner.pid, command=owner.command, name=name)
+    owner, name, lwp = _who(found.group("who"), owner_at_prompt(section))
+    _add(
+        section, start, end, frames,
+        address=int(found.group("td"), 16), pid=owner.pid, command=owner.command, name=name, lwp=lwp,
+    )  # fmt: skip
     return end
 
 
@@ -85,7 +91,7 @@ def read_list(section: Section, start: int, match: re.Match[str]) -> int:
         begin = index
         index += 1
         owner = known.get(int(row.group("proc"), 16), Owner())
-        owner, name = _who(row.group("who"), owner)
+        owner, name, lwp = _who(row.group("who"), owner)
         pc = _PC.match(lines[index]) if index < len(lines) else None
         if pc is not None:
             if pc.group("command"):
@@ -96,8 +102,8 @@ def read_list(section: Section, start: int, match: re.Match[str]) -> int:
             index += 1
         pointer = _POINTER.match(lines[index]) if index < len(lines) else None
         if pointer is not None:
-            owner, described = _who(pointer.group("who"), owner)
-            name = described or name
+            owner, described, number = _who(pointer.group("who"), owner)
+            name, lwp = described or name, number if number is not None else lwp
             index += 1
         frames, index = read_frames(lines, index) if pc is not None else ((), index)
         wchan = int(row.group("wchan"), 16) if row.group("wchan") else 0
@@ -112,6 +118,7 @@ def read_list(section: Section, start: int, match: re.Match[str]) -> int:
             name=name,
             state="sleeping" if wchan else None,
             wchan=wchan or None,
+            lwp=lwp,
         )
     return section.before_blanks(start, index)
 
