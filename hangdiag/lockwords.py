@@ -29,6 +29,8 @@ _FREEBSD_12 = 1_200_000
 #: Where v_lock may lie in struct vnode (sys/sys/vnode.h): 0x68 in 64-bit kernels of 10 to 12, 0x60 to 0x80 later, half of
 #: it in 32-bit ones. No two vnodes are so near each other.
 LOCK_IN_VNODE = range(0x20, 0x100, 4)
+# From which release on the count of sharers stands above five flags (SX_SHARERS, RW_READERS, LK_SHARERS); before, four.
+_FIVE_FLAGS = {"sx": _FREEBSD_12, "rw": _FREEBSD_12, "lockmgr": 1_300_000}
 
 
 def lock_class(flags: int) -> str | None:
@@ -64,3 +66,10 @@ def decode_word(
         if word & ~mask in threads:
             return "exclusive", word & ~mask
     return "exclusive", word & ~_FLAG_MASKS[family][-1]
+
+
+def count_shares(family: str, word: int, osreldate: int | None) -> int | None:
+    """How many threads hold a lock shared by its word; None if they do not, or if the release is not known."""
+    if family not in _FIVE_FLAGS or not word & _SHARED or osreldate is None:
+        return None
+    return (word >> (5 if osreldate >= _FIVE_FLAGS[family] else 4)) or None

@@ -153,7 +153,8 @@ class LockFact:
     ``exclusive``, ``shared``, ``kernproc`` (a lockmgr lock handed to LK_KERNPROC),
     ``destroyed`` or None where it was not told. ``owner_address`` is the owner's struct
     thread where no tid was printed. ``vnode`` is that of which it is the own lock, where the
-    lock's address was not printed.
+    lock's address was not printed. ``shares`` is by how many threads it is held shared: the kernel counts them, but
+    only of rm(9) locks, and with WITNESS, it knows which they are.
     """
 
     address: int | None = None
@@ -166,6 +167,7 @@ class LockFact:
     waiters: tuple[int, ...] = ()
     vnode: int | None = None
     where: Where | None = None
+    shares: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

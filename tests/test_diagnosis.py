@@ -592,3 +592,12 @@ def test_ps_alone_says_that_a_thread_is_inside_vm_run(stacks):
     diagnosis, finding = first(text)
     assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
     assert set(tids(diagnosis, finding.threads)) == {100860, 100861, 100862}
+
+
+def test_a_lock_held_shared_says_by_how_many():
+    text = (
+        ' thread 100041 (pid 16, ab) is blocked on lock 0xfffff80004d00200 (sx) "vm map" SLOCK (count 2)\n'
+        " thread 100042 (pid 16, cd) is sleeping on 0xfffff80004d00300 \"kqread\"\n"
+    )
+    diagnosis = analysed(text)
+    assert any("2 threads hold it shared" in reason for finding in diagnosis.findings for reason in finding.reasons)

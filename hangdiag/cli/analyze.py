@@ -51,6 +51,7 @@ def analyze(
     from hangdiag.knowledge.model import VERDICTS
 
     diagnoses, _ = common.load(files or [], rules or [], max_size, max_files, max_depth)
+    common.tell_skipped(one.capture for one in diagnoses)
     if format is Format.json:
         from hangdiag.report.json import as_json
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from hangdiag.live.options import Options
     from hangdiag.model import Capture
 
-_MOST_NOTES = 10
-
 
 def attach(
     kernel_file: Annotated[
@@ -179,11 +177,9 @@ def _telling(progress_shown: bool) -> Iterator[tuple[Callable[[str], None], Call
 
 def _tell_facts(capture: Capture) -> None:
     """Says on standard error what the report has no place for: what was skipped, and which threads moved."""
-    skipped = [value for key, value in capture.host.facts if key == "skipped"]
-    for value in skipped[:_MOST_NOTES]:
-        print(f"hangdiag: skipped: {value}", file=sys.stderr)
-    if len(skipped) > _MOST_NOTES:
-        print(f"hangdiag: skipped: {len(skipped) - _MOST_NOTES} more; --save keeps them all", file=sys.stderr)
+    from hangdiag.cli import common
+
+    common.tell_skipped([capture])
     facts = dict(capture.host.facts)
     if "samples" in facts:
         print(f"hangdiag: {facts['samples']}: moved: {facts['moved'] or 'no thread'}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,6 +14,9 @@ from hangdiag.errors import UsageError
 if TYPE_CHECKING:
     from hangdiag.findings import Diagnosis
     from hangdiag.knowledge import Knowledge
+    from hangdiag.model import Capture
+
+_MOST_NOTES = 10
 
 
 def parse_size(text: str) -> int:
@@ -61,6 +64,19 @@ def load(
     knowledge = load_knowledge(rules)
     matcher = Matcher(knowledge)
     return tuple(diagnose(capture, knowledge, matcher) for capture in captures), knowledge
+
+
+def tell_skipped(captures: Iterable[Capture]) -> None:
+    """Says on standard error what of a live kernel could not be read (host facts called ``skipped``)."""
+    from hangdiag.report.terminal import escape
+
+    notes = dict.fromkeys(
+        value for capture in captures for key, value in capture.host.facts if key == "skipped"
+    )
+    for value in list(notes)[:_MOST_NOTES]:
+        print(f"hangdiag: skipped: {escape(value)}", file=sys.stderr)
+    if len(notes) > _MOST_NOTES:
+        print(f"hangdiag: skipped: {len(notes) - _MOST_NOTES} more; --format json has them all", file=sys.stderr)
 
 
 def terminal_width() -> int:

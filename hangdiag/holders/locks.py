@@ -72,7 +72,13 @@ def lock(scene: Scene, index: int) -> Need | None:
             why=f"lock {fact.name}: of all locks shown as held, only one has this name",
         )
     if not owners:
-        why = "its owner is not in the capture" if unseen else "the capture does not show who holds it"
+        shares = max((fact.shares or 0 for fact in facts), default=0)
+        why = "the capture does not show who holds it"
+        if unseen:
+            why = "its owner is not in the capture"
+        elif shares:
+            holders = "one thread" if shares == 1 else f"{shares} threads"
+            why = f"{holders} hold{'s' if shares == 1 else ''} it shared; the kernel does not record which"
         if handed_over:
             why = "it was handed to LK_KERNPROC: an I/O that is under way will release it"
         return Need(resource, "any", (), open=True, basis="rule", why=f"{label}: {why}")

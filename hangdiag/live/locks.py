@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hangdiag.live import read_mostly
 from hangdiag.live.memory import KernelMemory, Layout
 from hangdiag.live.structs import View, read_strings, read_views
-from hangdiag.lockwords import FAMILY, WORD, decode_word, lock_class
+from hangdiag.lockwords import FAMILY, WORD, count_shares, decode_word, lock_class
 from hangdiag.model import Frame, LockFact
 
 _LOCKMGR_SLEEPERS = frozenset(
@@ -75,14 +75,15 @@ def read_locks(
             continue
         name = names.get(view.unsigned("lo_name") or 0)
         kind = _class_of(view)
-        state, owner = None, None
+        state, owner, shares = None, None, None
         family = FAMILY.get(kind or "")
         if family is not None and address in words:
             state, owner = decode_word(family, words[address], tids, osreldate)
+            shares = count_shares(family, words[address], osreldate)
         sharers = tuple(tid for reader in readers.get(address, ()) if (tid := tids.get(reader)) is not None)
         if kind in read_mostly.CLASSES and readers.get(address):
             # The writer that waits for its readers holds the inner lock already.
-            state, owner = "shared", None
+            state, owner, shares = "shared", None, len(readers[address])
         elif owner is not None and owner not in tids:
             notes.append(f"the lock {name or hex(address)} is owned by {owner:#x}, which is no known thread")
         facts.append(
@@ -95,6 +96,7 @@ def read_locks(
                 owner_address=owner,
                 sharers=sharers,
                 waiters=_tids(waiters[address]),
+                shares=shares,
             )
         )
     return tuple(facts)

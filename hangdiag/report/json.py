@@ -106,7 +106,7 @@ def _host(host: Host) -> dict[str, Any]:
         "hostname": host.hostname,
         "osreldate": host.osreldate,
         "panic": host.panic,
-        "facts": dict(host.facts),
+        "facts": {key: "; ".join(value for name, value in host.facts if name == key) for key, _ in host.facts},
     }
 
 

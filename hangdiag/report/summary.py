@@ -21,6 +21,7 @@ WIDTH = 78
 #: Values of sysctl and kenv that a maintainer of vmm(4) asks for.
 _FACT = re.compile(r"hw\.(?:model|ncpu|physmem|vmm\.)|pptdevs|vm\.loadavg|kern\.(?:boottime|hz|smp\.)|debug\.witness")
 _MOST_FACTS = 40
+_MOST_SKIPPED = 10
 #: Threads that no finding concerns are shown whole only if they are not more than these.
 _MOST_OTHERS = 30
 #: Threads, findings and places that a report lists before it counts the rest.
@@ -206,8 +207,12 @@ def host_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     facts = [(name, value) for name, value in known if value]
     told = [(name, value) for name, value in host.facts if _FACT.match(name) and value]
     facts += told[:_MOST_FACTS]
-    if len(host.facts) > len(told[:_MOST_FACTS]):
-        rest = len(host.facts) - len(told[:_MOST_FACTS])
+    skipped = [value for name, value in host.facts if name == "skipped"]
+    if skipped:
+        more = f"; and {len(skipped) - _MOST_SKIPPED} more" if len(skipped) > _MOST_SKIPPED else ""
+        facts.append(("Not read", "; ".join(skipped[:_MOST_SKIPPED]) + more))
+    if len(host.facts) > len(told[:_MOST_FACTS]) + len(skipped):
+        rest = len(host.facts) - len(told[:_MOST_FACTS]) - len(skipped)
         facts.append(("Other values", f"{rest} more were read: hangdiag analyze --format json"))
     for machine in diagnosis.machines:
         arguments = next(

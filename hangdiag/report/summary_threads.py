@@ -115,7 +115,8 @@ def _blocked_on(thread: Thread, fact: LockFact) -> str:
     address = f" {fact.address:#x}" if fact.address is not None else ""
     shown = f" ({fact.lock_class})" if fact.lock_class is not None and kind == "lock" else ""
     mode = {"kernproc": " KERNPROC", "shared": " SHARED"}.get(fact.state or "", "")
-    return f' {_named(thread)} is blocked on {kind}{address}{shown} "{fact.name or ""}"{mode}'
+    count = f" (count {fact.shares})" if mode == " SHARED" and fact.shares else ""
+    return f' {_named(thread)} is blocked on {kind}{address}{shown} "{fact.name or ""}"{mode}{count}'
 
 
 def _chains(diagnosis: Diagnosis, threads: Sequence[Thread]) -> list[str]:

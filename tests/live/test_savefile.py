@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +25,8 @@ from hangdiag.model import (
     Where,
 )
 from hangdiag.savefile import SCHEMA, dump, load
+
+from .conftest import command_line
 
 _text = st.text(max_size=8)
 _number = st.integers(0, 2**64)
@@ -162,3 +165,18 @@ def test_members_of_later_versions_are_ignored() -> None:
     later["threads"][0]["colour"] = "blue"
     later["news"] = [1]
     assert load(json.dumps(later)) == Capture(threads=(Thread(tid=7),))
+
+
+def test_what_was_skipped_is_said_again(tmp_path: Path) -> None:
+    notes = ("the list of VMs is broken", "stacks break off: \x1b[31mtid 7", "the list of VMs is broken")
+    facts = tuple(("skipped", note) for note in notes)
+    thread = Thread(pid=1, tid=100007, command="init", name="init", state="sleeping", wmesg="wait")
+    saved = tmp_path / "saved.json"
+    saved.write_text(dump(Capture(sources=(Source("live", "kgdb", 0),), host=Host(facts=facts), threads=(thread,))))
+    shown = command_line("analyze", str(saved), "--format", "json")
+    assert shown.stderr.splitlines() == [
+        "hangdiag: skipped: the list of VMs is broken",
+        r"hangdiag: skipped: stacks break off: \x1b[31mtid 7",
+    ]
+    assert json.loads(shown.stdout)["host"]["facts"]["skipped"].count("the list of VMs is broken") == 2
+    assert "Not read: the list of VMs is broken" in command_line("report", str(saved)).stdout

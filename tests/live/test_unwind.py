@@ -20,7 +20,7 @@ from hangdiag.live.mi import Answer, _parse, _stream_text, well_formed
 from hangdiag.live.samples import annotate
 from hangdiag.live.structs import bit_set, c_string, read_strings
 from hangdiag.live.unwind import Job, unwind
-from hangdiag.lockwords import decode_word, lock_class
+from hangdiag.lockwords import count_shares, decode_word, lock_class
 from hangdiag.model import Capture, Frame, Host, Thread
 
 TEXT = 0xFFFF000000100000
@@ -160,6 +160,24 @@ OWNER = 0xFFFFF80002412740
 )
 def test_lock_words(family: str, word: int, release: int, expected: tuple[str, int | None]) -> None:
     assert decode_word(family, word, {OWNER: 100041}, release) == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "word", "release", "expected"),
+    [
+        ("sx", 3 << 5 | 0x5, 1300000, 3),
+        ("sx", 3 << 4 | 0x5, 1100000, 3),
+        ("rw", 2 << 5 | 0x1, 1201517, 2),
+        ("lockmgr", 2 << 4 | 0x3, 1201517, 2),
+        ("lockmgr", 2 << 5 | 0x3, 1300139, 2),
+        ("sx", 3 << 5 | 0x5, None, None),
+        ("sx", 0x1, 1300000, None),
+        ("sx", OWNER | 0x4, 1300000, None),
+        ("mtx", OWNER | 0x1, 1300000, None),
+    ],
+)
+def test_counts_of_sharers(family: str, word: int, release: int | None, expected: int | None) -> None:
+    assert count_shares(family, word, release) == expected
 
 
 def test_small_decoders() -> None:

@@ -98,6 +98,7 @@ def test_locks_and_their_owners(build: Callable[[str], Path], variant: str) -> N
         "lab rw": ("rw", "exclusive", tids["ba"], [tids["behind rw"]]),
         "lab rw r": ("rw", "shared", None, [tids["behind readers"]]),
     }
+    assert {name: lock.shares for name, lock in locks.items() if lock.shares} == {"lab shared": 2, "lab rw r": 3}
     outer, inner = (lock for lock in capture.locks if lock.name == "lab rm")
     assert (outer.lock_class, outer.state, outer.owner) == ("rm", "shared", None)
     assert outer.sharers == (tids["ab"], tids["ba"])

@@ -256,7 +256,7 @@ def test_chains(release):
 
 def test_a_chain_of_a_shared_lock_has_no_owner():
     capture = read(' thread 100041 (pid 16, ab) is blocked on lock 0xff (sx) "s" SLOCK (count 2)\n', indented=False)
-    assert (capture.locks[0].state, capture.locks[0].owner) == ("shared", None)
+    assert (capture.locks[0].state, capture.locks[0].owner, capture.locks[0].shares) == ("shared", None, 2)
 
 
 def test_a_cycle_printed_over_and_over():

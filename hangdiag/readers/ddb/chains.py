@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import LockFact, Thread
-from hangdiag.readers.ddb.locks import OWNER
+from hangdiag.readers.ddb.locks import OWNER, count_shares
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
@@ -92,6 +92,7 @@ def _note_link(section: Section, index: int, link: re.Match[str], follower: int 
                 state="kernproc" if disowned else _lock_state(mode, owner),
                 owner=owner,
                 waiters=(tid,),
+                shares=count_shares(mode),
                 where=section.where(index, index + 1 + disowned),
             )
         )

@@ -33,6 +33,7 @@ _ADDRESS = lazy(r"(?:0x)?[0-9a-f]{8,16}\Z")
 _LONGEST_GAP = 4
 #: The least number of digits of a thread id; a shorter number is that of a process.
 _TID_DIGITS = 6
+_SHARES = lazy(r"(?:SLOCK|RLOCK|SHARED)(?:: | \(count )(\d{1,9})")
 OWNER = lazy(r"(?P<td>0x[0-9a-f]+) \(tid (?P<tid>\d+), pid (?P<pid>\d+), \"(?P<name>[^\"]*)\"\)")
 
 
@@ -179,6 +180,7 @@ def _read_lock(section: Section, start: int, match: re.Match[str]) -> int:
             state="shared" if readers and owner is None else _state(state, owner is not None),
             owner=int(owner.group("tid")) if owner is not None else None,
             sharers=tuple(readers),
+            shares=len(readers) or count_shares(state),
             where=section.where(start, broken_at or index),
         )
     )
@@ -190,6 +192,12 @@ def _address_typed(section: Section) -> int | None:
     command = section.context.get("ddb command")
     words = command.split() if isinstance(command, str) else []
     return int(words[-1], 16) if words and _ADDRESS.match(words[-1]) else None
+
+
+def count_shares(text: str) -> int | None:
+    """By how many threads a lock is held shared: ``SLOCK: 2``, ``RLOCK: 2 locks``, ``SHARED (count 2)``."""
+    found = _SHARES.search(text)
+    return int(found.group(1)) if found is not None else None
 
 
 def _state(text: str, owned: bool) -> str | None:

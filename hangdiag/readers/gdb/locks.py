@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hangdiag.lockwords import FAMILY, LOCK_IN_VNODE, WORD, decode_word, lock_class
+from hangdiag.lockwords import FAMILY, LOCK_IN_VNODE, WORD, count_shares, decode_word, lock_class
 from hangdiag.model import LockFact, Where
 from hangdiag.readers.gdb.scalars import first_string, integer
 from hangdiag.readers.gdb.threads import Identity
@@ -113,7 +113,8 @@ def _add(
     """Note a lock's word; ``of_vnode``: ``address`` is that of the vnode whose lock it is."""
     word &= (1 << 64) - 1
     known = {thread.address: thread.tid for thread in section.draft.now.threads.values() if thread.address}
-    state, owner = decode_word(family, word, known, section.draft.now.host.osreldate)
+    release = section.draft.now.host.osreldate
+    state, owner = decode_word(family, word, known, release)
     section.draft.add_lock(
         LockFact(
             None if of_vnode else address,
@@ -124,6 +125,7 @@ def _add(
             owner,
             where=where,
             vnode=address if of_vnode else None,
+            shares=count_shares(family, word, release),
         )
     )
 
