@@ -6,11 +6,16 @@ The rules are those of sys/amd64/vmm/vmm.c and vmm_dev.c (11.0 to 14) and sys/de
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from hangdiag.holders.machines import OWN_VCPU, functions_of, in_device, in_vm_run, vcpu_of
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
 
 #: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
 _STATE_OFFSET = 0x20
+#: No release before has the fix, whichever branches got it.
+_FIRST_FIXED = (14, 3)
 #: Who is in one of these wants every vCPU, and keeps those that it has passed (vmm_write_lock: illumos).
 LOCKS_ALL = frozenset({"vcpu_lock_all", "vcpu_set_state_all", "vmm_write_lock"})
 #: Rendezvous started from here ask every active vCPU (sys/amd64/vmm/io/vioapic.c, vioapic_write).
@@ -145,6 +150,27 @@ def vcpu_state(scene: Scene, index: int) -> Need | None:
     machine = scene.machine_of.get(index)
     if machine is None:
         return _of_some_vm(scene, index)
+    thread = scene.capture.threads[index]
+    need = _idle_vcpu(scene, machine, index)
+    if thread.frames or need.open or not _may_be_fixed(scene.capture.host.release):
+        return need
+    # only its wait message is shown: it may be in vcpu_set_state_all(), which does not block a rendezvous
+    return replace(
+        need,
+        open=True,
+        likely_open=bool(need.likely_open),
+        basis="rule",
+        why=f"{need.why} (without its stack: unless it is in vcpu_set_state_all() of a kernel with the fix)",
+    )
+
+
+def _may_be_fixed(release: str | None) -> bool:
+    """May the kernel have vcpu_set_state_all() (commit f39768e52e51, autumn 2025)?"""
+    found = re.match(r"(\d+)\.(\d+)", release or "")
+    return found is None or (int(found.group(1)), int(found.group(2))) >= _FIRST_FIXED
+
+
+def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
     thread = scene.capture.threads[index]
     target, how = _target(scene, machine, index)
     if not LOCKS_ALL.isdisjoint(functions_of(thread)):

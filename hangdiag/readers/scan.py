@@ -38,6 +38,8 @@ OPENERS = _COMMON + _OTHERS
 
 #: A number of more than 4,300 digits cannot be read (sys.set_int_max_str_digits): its line is not either.
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
+#: Stacks of no more frames tell nothing about their last one.
+_STUB = 3
 #: Openers of lines that may as well be the rest of a folded one.
 _RESTS = frozenset({"bare-stack", "ddb-cdev", "ddb-registers", "gdb-noise", "gdb-remark", "gdb-stopped"})
 
@@ -103,9 +105,23 @@ def read_source(
     scanner.read(text)
     end = "\n" if "\n" in text else "\r"  # the CRs of an old Macintosh
     lines = text.count(end) + (0 if text.endswith(end) or not text else 1)
+    if text and not text.endswith(end) and _is_cut(draft, len(draft.sources), lines):
+        draft.set_host(fact=(host.LEFT_OUT, "the last line is cut"))
     source = Source(path, scanner.format(), lines, replaced, container)
     draft.sources.append(source)
     return source
+
+
+def _is_cut(draft: Draft, source: int, last: int) -> bool:
+    """Does the text end inside a stack? Its last function then lacks the offset that all others have."""
+    return any(
+        len(thread.frames) > _STUB
+        and thread.stack_where is not None
+        and (thread.stack_where.source, thread.stack_where.last) == (source, last)
+        and thread.frames[-1].offset is None
+        and all(frame.offset is not None for frame in thread.frames[:-1])
+        for thread in draft.now.threads.values()
+    ) or any(item.trace_like and (item.where.source, item.where.last) == (source, last) for item in draft.unread[-1:])
 
 
 class Scanner:
