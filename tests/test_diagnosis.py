@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hangdiag.diagnosis import diagnose
-from hangdiag.model import Host
+from hangdiag.model import Capture, Frame, Host, Thread, Vcpu, VirtualMachine
 from hangdiag.readers import read_text
 from tests.traces import KNOWLEDGE, MATCHER, T, alltrace, analysed, first, kgdb, procstat, tids, vcpus
 
@@ -618,3 +618,22 @@ def test_a_lock_held_shared_says_by_how_many():
     )
     diagnosis = analysed(text)
     assert any("2 threads hold it shared" in reason for finding in diagnosis.findings for reason in finding.reasons)
+
+
+def test_vcpus_are_known_by_the_structs_that_they_sleep_on():
+    def machine(name, base):
+        vcpus = tuple(Vcpu(number, address=base + 0x1000 * number, state="SLEEPING") for number in range(2))
+        return VirtualMachine(address=base - 0x100000, name=name, active=frozenset({0, 1}), vcpus=vcpus)
+
+    def thread(tid, pid, wchan):
+        frames = tuple(map(Frame, ("mi_switch", "sleepq_timedwait", "msleep_spin_sbt", "vm_run", "vmmdev_ioctl")))
+        return Thread(pid=pid, tid=tid, command="bhyve", state="sleeping", wmesg="vmidle", wchan=wchan, frames=frames)
+
+    # That the vCPUs of one lie beside the struct vm of the other says nothing.
+    one, two = 0xFFFFF80001200000, 0xFFFFF80001104000
+    # Two VMs, no names and no command lines: the wait channels tell whose threads they are.
+    threads = (thread(100101, 11, two + 0x1000), thread(100102, 11, two), thread(100103, 12, one))
+    capture = Capture(threads=threads, vms=(machine("one", one), machine("two", two)))
+    diagnosis = diagnose(capture, KNOWLEDGE, MATCHER)
+    found = {machine.label: machine.vcpus for machine in diagnosis.machines}
+    assert found == {"two": {0: 1, 1: 0}, "one": {0: 2}}

@@ -39,6 +39,8 @@ _HOLDS_VCPU = frozenset(
 )  # fmt: skip
 #: Who sleeps with one of these wait messages is inside VM_RUN too (sys/amd64/vmm/vmm.c), its stack shown or not.
 _WMESG_IN_RUN = frozenset({"vmrndv", "vmidle", "vmhalt", "vmsusp"})
+#: vm_handle_hlt() and vm_handle_suspend() sleep on the struct vcpu of the vCPU that runs (msleep_spin(vcpu, ...)).
+_ON_OWN_VCPU = frozenset({"vmidle", "vmhalt", "vmsusp"})
 #: More vCPUs than any release admits: a number beyond it is a hostile input.
 _MOST_CPUS = 1024
 #: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
@@ -94,6 +96,8 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
                 vcpus.setdefault(identity, index)
         arguments = processes[pid].arguments if pid is not None and pid in processes else None
         read = _structure(capture, members, reads, len(groups), vm_name(arguments))
+        if read is not None:
+            _fill_sleepers(capture, vcpus, members, read)
         if pid is None:
             _fill_row_of_tids(capture, vcpus, members, read)
         expected = set(range(max(vcpus) + 1)) | set(range(vm_cpus(arguments))) if vcpus else set()
@@ -198,6 +202,17 @@ def _open_file(thread: Thread) -> object:
     return None
 
 
+def _fill_sleepers(
+    capture: Capture, vcpus: dict[int, int], members: list[int], read: VirtualMachine
+) -> None:
+    """Name threads that sleep on a struct vcpu, as only its own thread does (:data:`_ON_OWN_VCPU`)."""
+    ids = {vcpu.address: vcpu.id for vcpu in read.vcpus if vcpu.address is not None}
+    for index in members:
+        thread = capture.threads[index]
+        if thread.wmesg in _ON_OWN_VCPU and thread.wchan in ids:
+            vcpus.setdefault(ids[thread.wchan], index)
+
+
 def _fill_row_of_tids(
     capture: Capture, vcpus: dict[int, int], members: list[int], read: VirtualMachine | None
 ) -> None:
@@ -228,6 +243,7 @@ def _structure(
         value[1] for index in members if isinstance(value := _vm_argument(capture.threads[index]), tuple)
     }
     channels = {capture.threads[index].wchan for index in members if capture.threads[index].wmesg == "vmrndv"}
+    own = {capture.threads[index].wchan for index in members if capture.threads[index].wmesg in _ON_OWN_VCPU}
     pids = {capture.threads[index].pid for index in members}
     found = []
     named = []
@@ -237,6 +253,8 @@ def _structure(
         if vm.rendezvous_channel is not None and vm.rendezvous_channel in channels:
             return vm
         if vm.pid is not None and vm.pid in pids:
+            return vm
+        if any(vcpu.address is not None and vcpu.address in own for vcpu in vm.vcpus):
             return vm
         if vm.address is not None and any(
             channel is not None and 0 <= channel - vm.address < _VM_SIZE for channel in channels

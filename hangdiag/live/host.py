@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hangdiag.live.memory import KernelMemory, Layout, Name
-from hangdiag.live.structs import c_string, read_numbers, read_strings, read_views
+from hangdiag.live.structs import c_string, follow, read_numbers, read_strings, read_views
 from hangdiag.model import Host
 
 _RELEASE = re.compile(r"FreeBSD (\d+\.\d+[-\w.]*)")
@@ -83,27 +83,18 @@ def read_modules(
     if layout is None or "linker_files" not in symbols or not layout.has("link.tqe_next", "address"):
         return []
     head = read_numbers(memory, {"head": (symbols["linker_files"], memory.pointer_size)}, signed=False)
-    address = head.get("head", 0)
-    seen: set[int] = set()
-    raw: list[tuple[int, int, int, int]] = []
-    while address and address not in seen and len(seen) < _MAXIMUM_MODULES:
-        seen.add(address)
-        view = read_views(memory, layout, [address])[0]
-        if view is None:
-            notes.append(f"the list of kernel modules is broken: {address:#x} cannot be read")
-            break
-        raw.append(
-            (
-                view.unsigned("filename") or 0,
-                view.unsigned("pathname") or 0,
-                view.unsigned("address") or 0,
-                view.unsigned("size") or 0,
-            )
-        )
-        address = view.unsigned("link.tqe_next") or 0
-    strings = read_strings(memory, [pointer for entry in raw for pointer in entry[:2]], 256)
+    files, trouble = follow(memory, layout, head.get("head", 0), "link.tqe_next", _MAXIMUM_MODULES)
+    if trouble is not None:
+        notes.append(f"the list of kernel modules {trouble}")
+    strings = read_strings(memory, [file.unsigned(name) or 0 for file in files for name in ("filename", "pathname")], 256)
     return [
-        Module(strings.get(name) or "?", strings.get(path), where, size) for name, path, where, size in raw
+        Module(
+            strings.get(file.unsigned("filename") or 0) or "?",
+            strings.get(file.unsigned("pathname") or 0),
+            file.unsigned("address") or 0,
+            file.unsigned("size") or 0,
+        )
+        for file in files
     ]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hangdiag.live.memory import KernelMemory, Layout
-from hangdiag.live.structs import read_views
+from hangdiag.live.structs import follow, read_views
 
 #: The names of the lock classes (lock_class_rm, lock_class_rm_sleepable).
 CLASSES = frozenset({"rm", "sleepable rm"})
@@ -37,16 +37,10 @@ def find_readers(
     found: dict[int, tuple[int, ...]] = {}
     for address, view in zip(addresses, views, strict=True):
         place = view.unsigned("rm_activeReaders.lh_first") if view is not None else None
-        readers: dict[int, None] = {}
-        seen: set[int] = set()
-        while place and place not in seen and len(seen) < _MOST_READERS:
-            seen.add(place)
-            entry = read_views(memory, tracker, [place])[0]
-            if entry is None:
-                notes.append(f"the readers of the lock at {address:#x} cannot all be read")
-                break
-            readers[entry.unsigned("rmp_thread") or 0] = None
-            place = entry.unsigned("rmp_qentry.le_next") or 0
+        entries, trouble = follow(memory, tracker, place or 0, "rmp_qentry.le_next", _MOST_READERS)
+        if trouble is not None:
+            notes.append(f"the list of the readers of the lock at {address:#x} {trouble}")
+        readers = dict.fromkeys(entry.unsigned("rmp_thread") or 0 for entry in entries)
         readers.pop(0, None)
         if readers:
             found[address] = tuple(readers)

@@ -133,6 +133,29 @@ def read_views(
     return views
 
 
+def follow(
+    memory: KernelMemory, layout: Layout, first: int, link: str, most: int
+) -> tuple[list[View], str | None]:
+    """The elements of a list of ``layout``, from the one at ``first`` on by their member ``link``.
+
+    Also says, as the end of a sentence that begins with the list's name, what ended it if that was not its end:
+    memory that cannot be read, a circle, or more than ``most`` elements.
+    """
+    found: dict[int, View] = {}
+    address = first
+    while address:
+        if address in found:
+            return list(found.values()), f"runs in a circle at {address:#x}"
+        if len(found) >= most:
+            return list(found.values()), f"has more than {most} elements"
+        view = read_views(memory, layout, [address])[0]
+        if view is None:
+            return list(found.values()), f"is broken: {address:#x} cannot be read"
+        found[address] = view
+        address = view.unsigned(link) or 0
+    return list(found.values()), None
+
+
 def read_strings(memory: KernelMemory, addresses: Iterable[int], limit: int = 64) -> dict[int, str]:
     """The NUL-terminated strings at ``addresses``, each cut at ``limit`` bytes.
 

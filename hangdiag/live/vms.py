@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hangdiag.live.cache import Remembered
 from hangdiag.live.layouts import VM_LIST
 from hangdiag.live.memory import KernelMemory, Layout, Name
-from hangdiag.live.structs import View, read_views
+from hangdiag.live.structs import View, follow, read_views
 from hangdiag.model import Thread, Vcpu, VirtualMachine
 
 _MAXIMUM_VMS = 1024
@@ -61,18 +61,9 @@ def read_vms(
         notes.append("the list of virtual machines cannot be read")
         return []
     address = int.from_bytes(first, "big" if memory.byte_order == "big" else "little")
-    softcs: list[View] = []
-    seen: set[int] = set()
-    while address and address not in seen and len(seen) < _MAXIMUM_VMS:
-        seen.add(address)
-        softc = read_views(memory, softc_layout, [address])[0]
-        if softc is None:
-            notes.append(f"the list of virtual machines is broken: {address:#x} cannot be read")
-            break
-        softcs.append(softc)
-        address = softc.unsigned("link.sle_next") or 0
-    if address in seen:
-        notes.append(f"the list of virtual machines runs in a circle at {address:#x}")
+    softcs, trouble = follow(memory, softc_layout, address, "link.sle_next", _MAXIMUM_VMS)
+    if trouble is not None:
+        notes.append(f"the list of virtual machines {trouble}")
     members = [name for name in vm_layout.fields if name != "vcpu"]
     views = read_views(memory, vm_layout, [softc.unsigned("vm") or 0 for softc in softcs], members)
     found: list[RawVm] = []
