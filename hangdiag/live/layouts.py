@@ -17,6 +17,7 @@ QUESTIONS: tuple[Question, ...] = (
         ("struct proc",),
         (
             "p_list.le_next",
+            "p_hash.le_next",
             "p_threads.tqh_first",
             "p_pid",
             "p_comm",
@@ -110,6 +111,8 @@ SYMBOLS: tuple[str, ...] = (
     "nprocs",
     "tidhashtbl",
     "tidhash",
+    "pidhashtbl",
+    "pidhash",
     "version",
     "osreldate",
     "ticks",

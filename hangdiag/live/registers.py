@@ -8,6 +8,7 @@ from typing import Literal
 
 from hangdiag.live.memory import KernelMemory, Layout, Registers
 from hangdiag.live.structs import View, bit_set, read_views
+from hangdiag.live.threads import is_swapped_out
 
 _INACTIVE, _RUNNING = 0, 4
 # sys/sys/proc.h: NOCPU is -1, a u_char 255 before FreeBSD 10.
@@ -124,7 +125,7 @@ def thread_registers(
         if index not in running:
             address = view.unsigned("td_pcb")
             # An exited thread has switched away for good, and its stack may be another's.
-            if address and view.unsigned("td_state") != _INACTIVE:
+            if address and view.unsigned("td_state") != _INACTIVE and not is_swapped_out(view):
                 places[index] = address
             continue
         cpu = running[index]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hangdiag.live.cache import Remembered
+from hangdiag.live.hashes import read_buckets
 from hangdiag.live.memory import Field, KernelMemory, Layout
 from hangdiag.live.structs import View, hull, read_views
 
@@ -35,7 +36,8 @@ class RawProcess:
 def walk_processes(
     memory: Remembered, layouts: dict[str, Layout], symbols: dict[str, int], notes: list[str]
 ) -> list[RawProcess]:
-    """All processes and their threads, in the order of ``allproc``; zombies' own list (until FreeBSD 12) after it.
+    """All processes and their threads, in the order of ``allproc``; after them zombies, which had a list of their own
+    until FreeBSD 12 and since are only in the hash table of process ids (sys/kern/kern_exit.c, exit1()).
 
     Adds a line to ``notes`` for everything skipped.
     """
@@ -44,6 +46,8 @@ def walk_processes(
     for name, what in (("allproc", "processes"), ("zombproc", "zombies")):
         if name in symbols:
             processes += _follow_processes(memory, layouts["proc"], symbols[name], what, seen, notes)
+    if "zombproc" not in symbols:
+        processes += _find_zombies(memory, layouts["proc"], symbols, {view.address for view in processes})
     threads = _follow_threads(memory, layouts["thread"], layouts.get("pcb"), processes, notes)
     return [RawProcess(view, tuple(found)) for view, found in zip(processes, threads, strict=True)]
 
@@ -72,6 +76,29 @@ def _follow_processes(
             break
         found.append(view)
         address = view.unsigned("p_list.le_next") or 0
+    return found
+
+
+def _find_zombies(
+    memory: Remembered, layout: Layout, symbols: dict[str, int], known: set[int]
+) -> list[View]:
+    """The zombies that ``pidhashtbl`` leads to, if that table costs no more than the lists."""
+    if not layout.has("p_hash.le_next", "p_state"):
+        return []
+    pending = read_buckets(memory, symbols, "pidhashtbl", "pidhash")
+    seen: set[int] = set()
+    found: list[View] = []
+    while pending and len(seen) < MAXIMUM_PROCESSES:
+        seen.update(pending)
+        views = [view for view in read_views(memory, layout, pending) if view is not None]
+        found += [
+            view for view in views if view.address not in known and view.unsigned("p_state") == _PRS_ZOMBIE
+        ]
+        pending = [
+            address
+            for address in dict.fromkeys(view.unsigned("p_hash.le_next") or 0 for view in views)
+            if address and address not in seen
+        ]
     return found
 
 
@@ -143,10 +170,15 @@ def with_pcb(memory: KernelMemory, layout: Layout, pcb: Layout | None, first: in
 
 # sys/sys/proc.h, unchanged from 12 to 15: enum td_states and the TDI_ bits of td_inhibitors.
 _STATES = {2: "runnable", 3: "runnable", 4: "running"}
-# enum p_state: PRS_ZOMBIE.
-_LIFETIMES = {2: "zombie"}
+# enum p_state.
+_PRS_ZOMBIE = 2
+_LIFETIMES = {_PRS_ZOMBIE: "zombie"}
 _INACTIVE, _INHIBITED = 0, 1
-_INHIBITORS = ((0x8, "lock"), (0x2, "sleeping"), (0x10, "iwait"), (0x1, "suspended"), (0x4, "swapped"))
+_TDI_SWAPPED = 0x4
+_INHIBITORS = (
+    *((0x8, "lock"), (0x2, "sleeping"), (0x10, "iwait"), (0x1, "suspended")),
+    (_TDI_SWAPPED, "swapped"),
+)
 _TDF_SINTR = 0x8
 
 
@@ -164,6 +196,11 @@ def thread_state(view: View, process: View) -> str | None:
         if inhibitors & bit:
             return name
     return None
+
+
+def is_swapped_out(view: View) -> bool:
+    """True if the thread's kernel stack is not in memory (until FreeBSD 14)."""
+    return view.unsigned("td_state") == _INHIBITED and bool((view.unsigned("td_inhibitors") or 0) & _TDI_SWAPPED)
 
 
 def sleeps_interruptibly(view: View) -> bool | None:

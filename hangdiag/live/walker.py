@@ -20,7 +20,13 @@ from hangdiag.live.locks import LockedThread, read_locks
 from hangdiag.live.memory import KernelMemory, Layout, Name, Registers
 from hangdiag.live.registers import oncpu, thread_registers
 from hangdiag.live.structs import View, read_numbers, read_strings
-from hangdiag.live.threads import RawProcess, sleeps_interruptibly, thread_state, walk_processes
+from hangdiag.live.threads import (
+    RawProcess,
+    is_swapped_out,
+    sleeps_interruptibly,
+    thread_state,
+    walk_processes,
+)
 from hangdiag.live.unwind import Job, Stack, unwind
 from hangdiag.model import Capture, Frame, Process, Source, Thread, VirtualMachine
 
@@ -277,9 +283,11 @@ def _note_broken_stacks(views: list[View], stacks: list[Stack | None], notes: li
         for view, stack in zip(views, stacks, strict=True)
         if stack is not None and stack.frames and not stack.complete
     ]
-    if broken:
-        more = f" and {len(broken) - _MOST_NAMED} more" if len(broken) > _MOST_NAMED else ""
-        notes.append(f"stacks break off: {', '.join(broken[:_MOST_NAMED])}{more}")
+    away = [f"tid {view.signed('td_tid')}" for view in views if is_swapped_out(view)]
+    for what, listed in (("break off", broken), ("are swapped out", away)):
+        if listed:
+            more = f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else ""
+            notes.append(f"stacks {what}: {', '.join(listed[:_MOST_NAMED])}{more}")
 
 
 def _note_missing_vmm(

@@ -31,6 +31,8 @@ struct { struct proc *lh_first; } allproc;
 #ifdef VCPU_POINTERS
 struct tidhashhead { struct thread *lh_first; } *tidhashtbl;
 unsigned long tidhash = 4095;
+struct pidhashhead { struct proc *lh_first; } *pidhashtbl;
+unsigned long pidhash = 15;
 #else
 /* Zombies had a list of their own until 12. */
 struct { struct proc *lh_first; } zombproc;
@@ -90,6 +92,12 @@ process(int pid, const char *comm, const char *args)
 	p->p_list.le_next = allproc.lh_first;
 	allproc.lh_first = p;
 	nprocs++;
+#ifdef VCPU_POINTERS
+	if (pidhashtbl == NULL)
+		pidhashtbl = calloc(pidhash + 1, sizeof(*pidhashtbl));
+	p->p_hash.le_next = pidhashtbl[pid & pidhash].lh_first;
+	pidhashtbl[pid & pidhash].lh_first = p;
+#endif
 	return (p);
 }
 
@@ -319,7 +327,7 @@ lockcycle(void)
 	block(thread(p, "behind readers", NULL, NULL, 0, on_mtx), &readers.lock_object, NULL);
 }
 
-/* A zombie, and a vCPU's thread that lost its CPU on the way to user mode. */
+/* A zombie, a vCPU's thread that lost its CPU on the way to user mode, and one whose stack is swapped out (until 14). */
 static void
 leavers(void)
 {
@@ -329,11 +337,16 @@ leavers(void)
 	p->p_state = 2;
 	td->td_state = TDS_INACTIVE;
 	td->td_inhibitors = 0;
-#ifndef VCPU_POINTERS
+	/* Later it is only in the hash table. */
 	allproc.lh_first = p->p_list.le_next;
 	p->p_list.le_next = NULL;
+#ifndef VCPU_POINTERS
 	zombproc.lh_first = p;
 #endif
+	p = process(42, "away", NULL);
+	td = thread(p, "away", "kqread", p, TDF_SINTR, event);
+	td->td_inhibitors |= TDI_SWAPPED;
+	munmap((void *)td->td_kstack, KSTACK_PAGES * PAGE);
 	p = process(41, "leaver", NULL);
 	td = thread(p, "leaver", NULL, NULL, 0, preempted);
 	td->td_state = TDS_RUNQ;

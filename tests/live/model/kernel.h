@@ -62,6 +62,7 @@ struct turnstile { void *ts_blocked[4]; void *ts_pending[2]; struct lock_object 
 enum td_states { TDS_INACTIVE, TDS_INHIBITED, TDS_CAN_RUN, TDS_RUNQ, TDS_RUNNING };
 #define TDI_SUSPENDED 0x1
 #define TDI_SLEEPING 0x2
+#define TDI_SWAPPED 0x4
 #define TDI_LOCK 0x8
 #define TDI_IWAIT 0x10
 #define TDF_SINTR 0x8
@@ -99,6 +100,9 @@ struct pargs { u_int ar_ref; u_int ar_length; u_char ar_args[1]; };
 struct proc {
 	struct { struct proc *le_next, **le_prev; } p_list;
 	struct { struct thread *tqh_first, **tqh_last; } p_threads;
+#ifdef VCPU_POINTERS
+	struct { struct proc *le_next, **le_prev; } p_hash;
+#endif
 	int p_state, p_flag, p_pid;
 	char p_comm[20];
 	struct pargs *p_args;

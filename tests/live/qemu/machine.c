@@ -37,6 +37,7 @@ allocate(size_t size, size_t alignment, uintptr_t map)
 void *calloc(size_t n, size_t size) { return (allocate(n * size, 16, DIRECT_MAP)); }
 int posix_memalign(void **p, size_t a, size_t size) { *p = allocate(size, a, DIRECT_MAP); return (0); }
 void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset) { return (allocate(size, PAGE, STACKS)); }
+int munmap(void *at, size_t size) { return (0); }
 void *memset(void *s, int c, size_t n) { for (size_t i = 0; i < n; i++) ((char *)s)[i] = c; return (s); }
 void *memcpy(void *d, const void *s, size_t n) { for (size_t i = 0; i < n; i++) ((char *)d)[i] = ((char *)s)[i]; return (d); }
 size_t strlen(const char *s) { size_t n = 0; while (s[n]) n++; return (n); }

@@ -1,0 +1,40 @@
+"""The kernel's hash tables (hashinit(9)): an array of list heads, and a mask that is one less than its length."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hangdiag.live.memory import KernelMemory
+from hangdiag.live.structs import read_numbers
+
+_BLOCK = 1 << 15
+
+
+def read_buckets(memory: KernelMemory, symbols: dict[str, int], table: str, mask: str) -> list[int]:
+    """The first elements of the chains of the hash ``table`` (a symbol) whose mask is ``mask``.
+
+    None of them if the table cannot be read, or is dearer than a question for each process.
+    """
+    size = memory.pointer_size
+    numbers = read_numbers(
+        memory,
+        {
+            name: (symbols[name], 4 if name == "nprocs" else size)
+            for name in (table, mask, "nprocs")
+            if name in symbols
+        },
+        signed=False,
+    )
+    place, last, processes = (numbers.get(name, 0) for name in (table, mask, "nprocs"))
+    length = (last + 1) * size
+    if not place or not last or last & (last + 1) or length > processes * memory.round_trip_bytes:
+        return []
+    ranges = [(place + begin, min(_BLOCK, length - begin)) for begin in range(0, length, _BLOCK)]
+    order: Literal["little", "big"] = "big" if memory.byte_order == "big" else "little"
+    heads = [
+        int.from_bytes(block[begin : begin + size], order)
+        for block in memory.read(ranges)
+        if block is not None
+        for begin in range(0, len(block), size)
+    ]
+    return [head for head in dict.fromkeys(heads) if head]
