@@ -9,7 +9,7 @@ import pytest
 from hangdiag.diagnosis import diagnose
 from hangdiag.model import Capture, Frame, Host, Thread, Vcpu, VirtualMachine
 from hangdiag.readers import read_text
-from tests.traces import KNOWLEDGE, MATCHER, T, alltrace, analysed, first, kgdb, procstat, tids, vcpus
+from tests.traces import KNOWLEDGE, MATCHER, STACKS, T, alltrace, analysed, first, kgdb, procstat, tids, vcpus
 
 BHYVECTL = T(100901, "-", "lock one", 2290, "bhyvectl")
 FORMS = pytest.mark.parametrize("form", [procstat, lambda threads: procstat(threads, offsets=False), kgdb])
@@ -143,6 +143,18 @@ def test_a_waiter_for_mem_segs_is_a_victim_of_the_thread_in_lock_all():
     diagnosis, finding = first(procstat([*vcpus("started", "lock all"), other]))
     assert (finding.verdict, finding.certainty) == ("deadlock", "proven")
     assert tids(diagnosis, finding.victims) == [100903]
+
+
+def test_a_second_caller_of_lock_all_waits_for_the_first():
+    waits = STACKS["lock all, fixed"].replace("sleepq_timedwait msleep_spin_sbt vcpu_wait_idle vcpu_set_state_all", "_sx_xlock_hard")
+    callers = [T(100901, "-", waits, 2290, "bhyvectl"), T(100902, "-", waits, 2291, "bhyvectl")]
+    owner = T(100903, "-", "lock all, fixed", 2292, "bhyvectl")
+    diagnosis, finding = first(procstat([*vcpus("in guest", "halted"), *callers, owner]))
+    edges = {(edge.waiter, edge.holder) for edge in diagnosis.edges}
+    numbers = {thread.tid: index for index, thread in enumerate(diagnosis.capture.threads)}
+    assert {(numbers[100901], numbers[100903]), (numbers[100902], numbers[100903])} <= edges
+    assert (numbers[100901], numbers[100902]) not in edges
+    assert finding.verdict == "contention"
 
 
 def test_the_fixed_kernel_acts_for_vcpus_that_have_not_joined():

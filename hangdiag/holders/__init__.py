@@ -25,6 +25,7 @@ RESOLVERS: dict[str, Resolver] = {
     "vcpu-state": vmm.vcpu_state,
     "suspend": vmm.suspend,
     "memsegs": locks.memory_segments,
+    "vcpu-table": locks.vcpu_table,
     "lock": locks.lock,
     "vnode": locks.lock,
     "buffer": locks.lock,

@@ -87,10 +87,23 @@ def lock(scene: Scene, index: int) -> Need | None:
 
 
 def memory_segments(scene: Scene, index: int) -> Need | None:
-    """The locks inside struct vm ("vm mem_segs", "vm vcpus"): held across vcpu_lock_all() by who is in it.
+    """The sx lock "vm mem_segs" of struct vm: held across vcpu_lock_all() by who is in it.
 
     sys/amd64/vmm/vmm_dev.c (13.2) and sys/dev/vmm/vmm_dev.c: the lock is taken first, then all vCPUs.
     """
+    return _held_in_lock_all(scene, index, queued=True)
+
+
+def vcpu_table(scene: Scene, index: int) -> Need | None:
+    """The sx lock "vm vcpus" of struct vm: vcpu_lock_all() takes it, so who waits in there for a vCPU has it.
+
+    vm_slock_vcpus() (13.2 to 15.0), exclusively in vm_lock_vcpus() (sys/dev/vmm/vmm_vm.c, 15.1).
+    """
+    return _held_in_lock_all(scene, index, queued=False)
+
+
+def _held_in_lock_all(scene: Scene, index: int, queued: bool) -> Need | None:
+    """``queued``: does a thread have the lock that waits for another one in vcpu_lock_all()?"""
     need = lock(scene, index)
     machine = scene.machine_of.get(index)
     if need is None or need.holders or machine is None:
@@ -99,6 +112,7 @@ def memory_segments(scene: Scene, index: int) -> Need | None:
         other
         for other in sorted({*machine.members, *machine.visitors} - {index})
         if any(frame.function == "vcpu_lock_all" for frame in scene.capture.threads[other].frames)
+        and (queued or scene.waits[other].kind != "lock")
     ]
     if not inside:
         return need

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MAX_FACTS = 500
 #: Threads told of in prose among which a mention is looked for again.
 MAX_TOLD = 200
+#: More threads than this with one stack are not believed.
+MOST_COUNTED = 20_000
 #: Lines of prose that are looked at, and releases that are remembered from them.
 MAX_LINE, MAX_MENTIONS = 2000, 500
 #: What a line that names a release of FreeBSD holds.
@@ -177,6 +179,7 @@ class Draft:
 
     def add_counted(self, thread: Thread, count: int) -> None:
         """Of ``count`` threads with one stack only some are listed: the others get no id, but they are counted."""
+        count = min(count, MOST_COUNTED)
         key = (_functions(thread), thread.state)
         before = self.now.counted.get(key)
         if before is None or before[1] < count:

@@ -134,7 +134,8 @@ class Scanner:
     def format(self) -> str | None:
         """The format that most stacks came in, else that of the first lines that were read."""
         stacks = self._section.stacks
-        best = max(stacks, key=lambda name: stacks[name], default=None)
+        # of a panic that was printed, and shown by a debugger, the debugger's comes last
+        best = max(reversed(stacks), key=lambda name: stacks[name], default=None)
         return best or (self._formats[0] if self._formats else None)
 
     def read(self, text: str, first_line: int = 1) -> None:

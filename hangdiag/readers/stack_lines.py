@@ -25,6 +25,9 @@ _STATES = {
 }  # fmt: skip
 _LONG = lazy(r"\s*#\d{1,2} (?P<address>0x[0-9a-f]+) at (?P<frame>\S+)\s*\Z")
 _OFFSET = r"(?:\+0x[0-9a-f]+|\+\.\.\.)"
+#: Counts as wide as usr.bin/uniq prints them, or GNU's: other numbers before a stack are a list's or a line's.
+_COUNT = r"(?=.{4} \S|.{7} \S)"
+_COUNTED = lazy(_COUNT + rf" {{0,6}}(?P<count>\d{{1,7}}) (?P<stack>{SWITCH}{_OFFSET}?\s.*)")
 _BEGINS = lazy(SWITCH + r"\b")
 #: The outermost function of a whole stack.
 _ENDS = frozenset({
@@ -46,6 +49,20 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     section.draft.add_threads([Thread(frames=frames, where=(where,), stack_where=where)])
     section.count_stacks("procstat")
     return index
+
+
+def _read_counted(section: Section, start: int, match: re.Match[str]) -> int:
+    """A stack with how often it was printed (``sort | uniq -c``)."""
+    found = _COUNTED.match(section.lines[start])
+    frames = stack_of(found.group("stack")) if found is not None else ()
+    if found is None or len(frames) < 2:
+        return start
+    where = section.where(start, start + 1)
+    thread = Thread(frames=frames, where=(where,), stack_where=where)
+    section.draft.add_threads([thread])
+    section.draft.add_counted(thread, int(found.group("count")))
+    section.count_stacks("procstat")
+    return start + 1
 
 
 def _goes_on(frames: tuple[Frame, ...], line: str) -> bool:
@@ -114,6 +131,9 @@ OPENERS = (
         "procstat",
         rf"{SWITCH}{_OFFSET}?\s+[A-Za-z_][\w.]*(?:\s|\+|\Z)|[A-Za-z_]\w*{_OFFSET}\s+[A-Za-z_]\w*{_OFFSET}(?:\s|\Z)",
         _read_bare,
+    ),
+    Opener(
+        "counted-stack", "procstat", _COUNT + rf" {{0,6}}\d{{1,7}} {SWITCH}{_OFFSET}?\s+[A-Za-z_]\w*(?:\s|\+|\Z)", _read_counted
     ),
     Opener("procstat-error", "procstat", r"procstat: \S", lambda section, start, match: start + 1),
 )

@@ -439,3 +439,16 @@ def test_one_row_broken_by_a_terminal(width):
     thread = only(read(text, indented=False))
     assert functions(thread) == [word.partition("+")[0] for word in stack.split()]
     assert [frame.offset for frame in thread.frames] == [0xBC, 0x2F, 0x1F2, 0x1A8, 0x2DE, 0, 0xD1]
+
+
+@pytest.mark.parametrize("width", [4, 7])  # FreeBSD's uniq, and GNU's
+def test_stacks_that_were_counted(width):
+    stacks = ((2, "mi_switch+0xd2 sleepq_timedwait+0x2f _sleep+0x1f2 vm_handle_rendezvous+0x18e vm_run+0x6b1"), (1, "mi_switch+0xd2 ast+0x1"))
+    capture = read("".join(f"{count:{width}d} {stack}\n" for count, stack in stacks), indented=False)
+    assert [len(thread.frames) for thread in capture.threads] == [5, 2, 5]
+
+
+def test_numbers_before_stacks_that_count_nothing():
+    stack = "mi_switch+0xd2 sleepq_timedwait+0x2f _sleep+0x1f2 vm_handle_rendezvous+0x18e vm_run+0x6b1"
+    capture = read("".join(f"{number:>3}  {stack}\n" for number in (7, 8)), indented=False)
+    assert [len(thread.frames) for thread in capture.threads] == [5, 5]

@@ -32,8 +32,6 @@ _THREAD_ROW = lazy(
 )
 #: Objects that a thread blocks on in a turnstile.
 _LOCKS = ("MUTEX", "RWLOCK")
-#: More threads than this with one stack are not believed.
-MOST_COUNTED = 20_000
 
 
 def _add(section: Section, start: int, end: int, frames: tuple[Frame, ...], **known: object) -> Thread:
@@ -151,7 +149,7 @@ def read_stacks(section: Section, start: int, match: re.Match[str]) -> int:
             )
         count = rows[0].group("count")
         if count.isdigit():
-            section.draft.add_counted(threads[0], min(int(count), MOST_COUNTED))
+            section.draft.add_counted(threads[0], int(count))
         while index < len(lines) and lines[index].lstrip().startswith("THREAD ") and "SOBJ" in lines[index]:
             index += 1  # with -a the heading comes again
     return section.before_blanks(start, index)
