@@ -183,6 +183,21 @@ def test_threads_that_were_left_out_may_be_the_missing_ones(remark):
     assert diagnosis.capture.unread == ()
 
 
+@pytest.mark.parametrize(
+    ("command", "certainty"),
+    [
+        ("# procstat -kka | grep -E 'vm_|vcpu_'", "possible"),
+        ("[root@alpha ~]# procstat -kk -a | head -200", "possible"),
+        ("root@alpha:~ # procstat -kk -a | grep bhyve", "proven"),
+        ("# procstat -kka | grep vcpu", "proven"),
+        ("# procstat -kka | grep -v idle_lock", "proven"),
+    ],
+)
+def test_a_filter_may_have_left_threads_out(command, certainty):
+    _, finding = first(f"{command}\n" + procstat(vcpus("started", "lock one")))
+    assert (finding.verdict, finding.certainty) == ("deadlock", certainty)
+
+
 def test_of_a_text_that_ends_within_a_stack_more_threads_may_follow():
     whole = procstat(vcpus("started", "lock one"))
     for text, certainty in ((whole, "proven"), (whole.rstrip(), "proven"), (whole[:-40], "possible")):
@@ -469,6 +484,15 @@ def test_a_vcpu_of_which_nothing_is_known_makes_it_inconclusive():
     )
     _, finding = first(text)
     assert finding.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("rest", ["", "mi_switch+0xd2 sleepq_timedwait+0x2f msleep_spin_sbt+0xdd"])
+def test_an_ioctl_may_want_a_vcpu_of_which_nothing_is_known(rest):
+    text = procstat(vcpus("started", "lock one", "joined", "halted")).replace(
+        " ".join(f"{n}+0x{len(n):x}" for n in vcpus("halted")[0].functions), rest
+    )
+    _, finding = first(text)
+    assert (finding.verdict, finding.certainty) == ("deadlock", "possible")
 
 
 def targets_of(diagnosis, tid):

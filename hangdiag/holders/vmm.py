@@ -14,6 +14,8 @@ from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holder
 
 #: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
 _STATE_OFFSET = 0x20
+#: vm_run() lies this deep in a stack at least, below what a sleeping thread has on top.
+_TELLS_RUN = 5
 #: No release before has the fix, whichever branches got it.
 _FIRST_FIXED = (14, 3)
 #: Who is in one of these wants every vCPU, and keeps those that it has passed (vmm_write_lock: illumos).
@@ -212,7 +214,7 @@ def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
             if len(candidates) > 1
             else "observed",
         ),
-        open=not machine.complete,
+        open=not machine.complete or (target is None and _has_unknown(scene, machine)),
         likely_open=False if machine.nameless else None,
         possible_open=False,
         basis="exhaustive" if tied == "observed" else "rule",
@@ -317,6 +319,14 @@ def _lockers(scene: Scene, machine: Machine, index: int, target: int | None) -> 
         elif not LOCKS_ALL.isdisjoint(functions_of(thread)) or (in_device(thread) and kind != "vcpu-state"):
             found.append(other)
     return found
+
+
+def _has_unknown(scene: Scene, machine: Machine) -> bool:
+    """Is there a vCPU thread of which is not known whether it is inside VM_RUN: without a stack, or with its top alone?"""
+    return any(
+        scene.waits[thread].kind in ("unknown", "sleep") and len(scene.capture.threads[thread].frames) < _TELLS_RUN
+        for thread in machine.vcpus.values()
+    )
 
 
 def suspend(scene: Scene, index: int) -> Need | None:

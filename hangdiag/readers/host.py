@@ -13,6 +13,12 @@ from hangdiag.text.lazy import lazy
 
 #: The fact that says so of a capture (:attr:`hangdiag.model.Capture.is_abridged`).
 LEFT_OUT = "threads left out"
+#: A command line that shows a part of what procstat prints; by the names of commands and threads, a VM stays whole.
+_FILTERED = (
+    r"[^|]{0,100}\bprocstat [^|]{0,60}\| ?(?:head|tail|(?:[ef]?grep|rg) (?:(?!.*(?:-\w*v|bhyve)).{0,100}"
+    r"(?:vm[mx]?_|vm_|vcpu_|vmrndv|vmstat|vioapic|_sleep|sleep_|sleepq|rendezvous|ioctl|switch|_lock)))"
+)
+_FILTER = lazy(_FILTERED)
 _UNAME = lazy(r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD ")
 _BANNER = lazy(r"(?:version:[ \t]{0,16}|kern\.version: |@\(#\))?FreeBSD (?P<release>\d+\.\d+-[\w.-]+)(?P<rest>.*)")
 _LOGIN = lazy(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
@@ -83,6 +89,8 @@ def _read_shell(section: Section, start: int, match: re.Match[str]) -> int:
     found = _SHELL.match(section.lines[start])
     if found is not None:
         section.draft.see_host(found.group("host"))
+    if _FILTER.match(section.lines[start]) is not None:
+        return _read_left_out(section, start, match)
     return start + 1
 
 
@@ -150,6 +158,7 @@ OPENERS = (
         r"(?: (?:like|with|are|were|have|left|not|omitted|snipped|elided|skipped|here)\b[\w ']{0,40})?[\])>….-]{0,5}\s*\Z",
         _read_left_out,
     ),
+    Opener("filtered", "", _FILTERED, _read_left_out, ("|",)),
     Opener("host-uname", "console", r"FreeBSD [\w.-]+ \d+\.\d+-[\w.-]+ FreeBSD ", _read_uname),
     # not a sentence: "FreeBSD 13.1-STABLE host, Windows 11 guest"
     Opener(
