@@ -337,6 +337,21 @@ def test_a_turnstile_lock_is_known_by_the_only_held_lock_of_its_name():
     assert tids(diagnosis, finding.threads) == [100101, 100102]
 
 
+def test_the_only_held_lock_of_a_name_where_show_thread_names_the_lock_as_well():
+    # ddb's show lock tells the owner, show thread what is waited for
+    text = ""
+    for tid, other, name in ((100101, 100102, "first"), (100102, 100101, "second")):
+        text += (
+            f"db> show lock {tid:#x}000\n class: sleep mutex\n name: {name}\n flags: {{DEF}}\n state: {{OWNED, CONTESTED}}\n"
+            f' owner: 0xfffff80100{other} (tid {other}, pid 900, "{other}")\ndb> show thread {tid}\nThread {tid} at 0xfffff80100{tid}:\n'
+            f" proc (pid 900): 0xfffff80200000000\n name: {tid}\n stack: 0xfffffe0050000000-0xfffffe0050003fff\n flags: 0x4  pflags: 0\n"
+            f" state: INHIBITED: {{LOCK}}\n lock: {name}  turnstile: 0xfffff80001234500\n priority: 120\n"
+        )
+    diagnosis, finding = first(text)
+    assert (finding.verdict, finding.certainty) == ("deadlock", "likely")
+    assert set(tids(diagnosis, finding.threads)) == {100101, 100102}
+
+
 def test_two_held_locks_of_one_name_name_no_owner():
     other = (
         "Process 902 (three) thread 0xfffff80001001000 (100103)\n"

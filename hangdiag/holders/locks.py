@@ -59,7 +59,9 @@ def lock(scene: Scene, index: int) -> Need | None:
                 )
     if released and not owners:
         return Need(resource, "any", (), open=True, why=f"{label} is free: the thread is about to get it")
-    if not owners and not facts and (named := _only_held(scene, index)) is not None:
+    # who is only said to wait for it tells no more than its name
+    telling = any(fact.address is not None or fact.state is not None for fact in facts)
+    if not owners and not telling and (named := _only_held(scene, index)) is not None:
         owner, fact = named
         held = Holder(owner, "inferred", (fact.where,) if fact.where is not None else ())
         return Need(

@@ -250,3 +250,10 @@ def test_spin_locks_of_a_cpu():
     )
     assert [told(lock) for lock in capture.locks] == [("uart_hwmtx", "spin mutex", "exclusive", 100004, ())]
     assert capture.unread == ()
+
+
+def test_a_chain_of_a_thread_whose_name_looks_like_what_it_does():
+    capture = read('thread 100702 (pid 701, d) is sleeping (x)) is blocked on lock 0xfffff80011002020 (sx) "sx two" XLOCK\n', indented=False)
+    assert [(thread.name, lock.name) for thread, lock in zip(capture.threads, capture.locks, strict=True)] == [
+        ("d) is sleeping (x)", "sx two")
+    ]  # fmt: skip

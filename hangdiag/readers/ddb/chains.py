@@ -16,7 +16,7 @@ from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
 _LINK = lazy(
-    r" ?thread (?P<tid>\d+) \(pid (?P<pid>\d+), (?P<name>.*?)\) (?:is )?"
+    r" ?thread (?P<tid>\d+) \(pid (?P<pid>\d+), (?P<name>.{0,64})\) (?:is )?"
     r"(?P<what>(?:blocked|sleeping|inhibited|inactive|can run|runnable|on a run queue|running)\b.*|inhibited|\?\?\? .*)"
 )
 _BLOCKED = lazy(
