@@ -205,6 +205,22 @@ def test_of_a_text_that_ends_within_a_stack_more_threads_may_follow():
         assert (finding.verdict, finding.certainty) == ("deadlock", certainty), text[-60:]
 
 
+def test_a_stack_that_does_not_end_as_others_do_may_be_the_last_of_many():
+    whole = kgdb(vcpus("started", "joined", "lock one")).rstrip()
+    shortened = "\n".join(whole.split("\n")[:-3]) + "\n"
+    for text, certainty in ((whole, "proven"), (shortened, "possible")):
+        _, finding = first(text)
+        assert (finding.verdict, finding.certainty) == ("deadlock", certainty), text[-60:]
+
+
+def test_gdb_counts_its_threads_down_to_the_first():
+    text = kgdb(vcpus("started", "lock one"))
+    for numbers, certainty in (((2, 1), "proven"), ((3, 2), "possible"), ((118, 121), "proven")):
+        one, other = (f"Thread {number} (" for number in numbers)
+        _, finding = first(text.replace("Thread 2 (", other).replace("Thread 1 (", one))
+        assert (finding.verdict, finding.certainty) == ("deadlock", certainty), numbers
+
+
 @pytest.mark.parametrize("remark", ["All other 56 threads:", "We have more threads than CPUs.", "and 3 more threads in _sleep()"])
 def test_other_words_about_threads_leave_nothing_out(remark):
     _, finding = first(procstat(vcpus("started", "lock one")) + remark + "\n")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from hangdiag.model import Source
+from hangdiag.model import Source, Where
 from hangdiag.readers import ddb, gdb, host, procstat, procstat_threads, ps, rare, stack_lines
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.section import Opener, Opening, Section
+from hangdiag.readers.stacks import OUTERMOST, SWITCHES
 from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
 from hangdiag.text.page import Page, make_page
@@ -40,6 +41,7 @@ OPENERS = _COMMON + _OTHERS
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
 #: Stacks of no more frames tell nothing about their last one.
 _STUB = 3
+_NOWHERE = Where(0, 0, 0)
 #: Openers of lines that may as well be the rest of a folded one.
 _RESTS = frozenset({"bare-stack", "ddb-cdev", "ddb-registers", "gdb-noise", "gdb-remark", "gdb-stopped"})
 
@@ -105,8 +107,11 @@ def read_source(
     scanner.read(text)
     end = "\n" if "\n" in text else "\r"  # the CRs of an old Macintosh
     lines = text.count(end) + (0 if text.endswith(end) or not text else 1)
-    if text and not text.endswith(end) and _is_cut(draft, len(draft.sources), lines):
+    number = len(draft.sources)
+    if text and not text.endswith(end) and _is_cut(draft, number, lines):
         draft.set_host(fact=(host.LEFT_OUT, "the last line is cut"))
+    elif _lacks_end(draft, number, lines - text[-200:].count(f"{end}{end}")) or gdb.lacks_threads(scanner.context):
+        draft.set_host(fact=(host.LEFT_OUT, "the end is cut off"))
     source = Source(path, scanner.format(), lines, replaced, container)
     draft.sources.append(source)
     return source
@@ -124,12 +129,32 @@ def _is_cut(draft: Draft, source: int, last: int) -> bool:
     ) or any(item.trace_like and (item.where.source, item.where.last) == (source, last) for item in draft.unread[-1:])
 
 
+def _lacks_end(draft: Draft, source: int, last: int) -> bool:
+    """Does the text end inside the stack of a thread that sleeps, while others go on to where the kernel begins?"""
+    stacks = [
+        thread
+        for thread in draft.now.threads.values()
+        if len(thread.frames) > _STUB and thread.stack_where is not None and thread.stack_where.source == source
+    ]
+    final = max(stacks, key=lambda thread: thread.stack_where or _NOWHERE, default=None)
+    if final is None or (final.stack_where or _NOWHERE).last < last:
+        return False
+    asleep = any(frame.function in SWITCHES for frame in final.frames[:_STUB])
+    whole = sum(thread.frames[-1].function in OUTERMOST for thread in stacks)
+    return asleep and final.frames[-1].function not in OUTERMOST and len(stacks) <= whole * 2
+
+
 class Scanner:
     """Reads the text of one source, whole or part by part."""
 
     def __init__(self, draft: Draft, number: int) -> None:
         self._section = Section(Page([], range(0), range(0)), number, draft, opens=find_opener)
         self._formats: list[str] = []
+
+    @property
+    def context(self) -> dict[str, object]:
+        """What readers left for later lines."""
+        return self._section.context
 
     def format(self) -> str | None:
         """The format that most stacks came in, else that of the first lines that were read."""

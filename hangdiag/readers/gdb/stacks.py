@@ -64,6 +64,9 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     while index < len(lines) and (not lines[index].strip() or lines[index].startswith("[Switching to")):
         index += 1
     identity = identify(found.group("target"), int(found.group("number")))
+    numbers = section.context.setdefault("gdb numbers", [])
+    assert isinstance(numbers, list)
+    numbers.append(int(found.group("number")))
     if index < len(lines) and gdb_frames.BEGIN.match(lines[index].lstrip()) is not None:
         return _read_stack(section, start, index, identity)
     if identity.tid is None or not header.endswith(":"):

@@ -147,6 +147,8 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
         # the prompt was printed without a line end: the output is glued to it
         lines[start] = rest
         return start
+    elif rest.startswith("thread apply all "):
+        section.context["gdb apply all"], section.context["gdb numbers"] = True, []
     index = start + 1
     if _SCRIPT.match(rest):
         from hangdiag.readers.gdb import scripts  # few captures hold what it prints

@@ -19,7 +19,7 @@ _CPU = lazy(
 )
 #: A line of -v: flags and strokes, then the head of a list or a thread of it.
 _MORE = lazy(
-    r"\s{0,40}(?:[A-Z]{4,9}(?: <--\+)?)?[ |]{0,60}(?:\+-->  ?(?:PRI|PIL) THREAD(?: +PROC)?"
+    r"[ |]{0,60}+(?:[A-Z]{4,9}(?: <--\+)?[ |]{0,60}+)?(?:\+-->  ?(?:PRI|PIL) THREAD(?: +PROC)?"
     r"|(?P<pri>-|-?\d{1,3}) (?P<td>[0-9a-f]{8,16})(?: (?P<who>\S.{0,40}?))?)?\s*\Z"
 )
 _IDLE = ("(idle)", "-")
