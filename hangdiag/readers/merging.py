@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
-from hangdiag.model import Host, LockFact, Process, Thread, VirtualMachine, Where
+from hangdiag.model import Frame, Host, LockFact, Process, Thread, VirtualMachine, Where
 from hangdiag.readers.rows import Said, join_rows
 
 _THREAD_FIELDS = tuple(
@@ -102,19 +102,38 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
     if before.lock is not None and after.lock is not None and after.lock.startswith(before.lock):
         values["lock"] = after.lock
     stack = before
-    if _is_of_another_side(before, after):
+    other_side = _is_of_another_side(before, after)
+    if other_side:
         stack = after if before.is_user_stack else before
     elif (len(after.frames), _arguments(after)) > (len(before.frames), _arguments(before)) or (
         before.stack_of_debugger and after.frames
     ):
         stack = after
+    frames = stack.frames
+    other = before if stack is after else after
+    if _arguments(other) and not (other_side or before.stack_of_debugger or after.stack_of_debugger):
+        frames = _with_arguments(frames, other.frames)
     return Thread(
         **values,
-        frames=stack.frames,
+        frames=frames,
         stack_where=stack.stack_where,
         stack_of_debugger=stack.stack_of_debugger,
         where=before.where,
     )
+
+
+def _with_arguments(frames: tuple[Frame, ...], others: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """``frames`` with what a debugger printed of the same functions: arguments, and their place in the source."""
+    functions = [frame.function for frame in others]
+    merged = list(frames)
+    position = 0
+    for index, frame in enumerate(frames):
+        if frame.function in functions[position:]:
+            position = functions.index(frame.function, position) + 1
+            known = others[position - 1]
+            if known.args and not frame.args:
+                merged[index] = replace(frame, args=known.args, file=known.file, line=known.line)
+    return tuple(merged)
 
 
 def is_same_told(before: Thread, after: Thread, abridged: bool) -> bool:

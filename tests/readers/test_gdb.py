@@ -108,6 +108,25 @@ def test_a_switch_glued_to_the_prompt(words):
     assert (thread.pid, thread.tid, thread.name, functions(thread)) == (16, 100567, "vcpu 0", ["sched_switch", "mi_switch"])
 
 
+@pytest.mark.parametrize("kgdb_first", [False, True])
+def test_arguments_of_a_short_stack_go_to_the_longer_one_of_another_tool(kgdb_first):
+    functions_shown = "mi_switch sleepq_timedwait msleep_spin_sbt vcpu_set_state_locked vcpu_set_state vmmdev_ioctl devfs_ioctl sys_ioctl".split()
+    procstat = " 2210 100862 bhyve               vcpu 2              " + " ".join(f"{name}+0x1f" for name in functions_shown)
+    kgdb = (
+        "(kgdb) tid 100862\n(kgdb) bt 5\n"
+        "#0  sched_switch (td=0xfffff80002415740, flags=260) at /usr/src/sys/kern/sched_ule.c:2143\n"
+        "#1  0xffffffff8038d0b2 in mi_switch (flags=260) at /usr/src/sys/kern/kern_synch.c:452\n"
+        "#2  0xffffffff8038ccdd in msleep_spin_sbt (ident=0xfffffe0000723268, wmesg=0xffffffff805fcf9a \"vmstat\") at /usr/src/sys/kern/kern_synch.c:285\n"
+        "#3  0xffffffff805a9d82 in vcpu_set_state_locked (vm=0xfffffe0000723000, vcpuid=0, newstate=VCPU_FROZEN) at /usr/src/sys/amd64/vmm/vmm.c:1175\n"
+        "(More stack frames follow...)\n"
+    )
+    parts = [kgdb, f"{procstat}\n"]
+    thread = only(read("".join(parts if kgdb_first else reversed(parts)), indented=False))
+    assert functions(thread) == functions_shown
+    assert (thread.frames[3].number("vcpuid"), thread.frames[3].line, thread.frames[3].offset) == (0, 1175, 0x1F)
+    assert (thread.wmesg, thread.address, thread.frames[4].args) == ("vmstat", 0xFFFFF80002415740, ())
+
+
 def test_bt_full():
     capture = read(
         """
