@@ -28,6 +28,9 @@ _OFFSET = r"(?:\+0x[0-9a-f]+|\+\.\.\.)"
 #: Counts as wide as usr.bin/uniq prints them, or GNU's: other numbers before a stack are a list's or a line's.
 _COUNT = r"(?=.{4} \S|.{7} \S)"
 _COUNTED = lazy(_COUNT + rf" {{0,6}}(?P<count>\d{{1,7}}) (?P<stack>{SWITCH}{_OFFSET}?\s.*)")
+_ALONE = lazy(rf"\s{{0,40}}(?P<frame>[A-Za-z_][\w.]{{1,80}}{_OFFSET}?)(?:\(\))?\s*\Z")
+#: Fewer functions are no stack that was written down a line each.
+_SHORTEST_COLUMN = 4
 _BEGINS = lazy(SWITCH + r"\b")
 #: The outermost function of a whole stack.
 _ENDS = frozenset({
@@ -63,6 +66,24 @@ def _read_counted(section: Section, start: int, match: re.Match[str]) -> int:
     section.draft.add_counted(thread, int(found.group("count")))
     section.count_stacks("procstat")
     return start + 1
+
+
+def _read_column(section: Section, start: int, match: re.Match[str]) -> int:
+    """A stack with a function a line."""
+    lines = section.lines
+    index = start
+    frames: list[Frame] = []
+    while index < len(lines) and (found := _ALONE.match(lines[index])) is not None:
+        if frames and _BEGINS.match(found.group("frame")) is not None and frames[-1].function in _ENDS:
+            break
+        frames += stack_of(found.group("frame")) or [Frame(found.group("frame"))]
+        index += 1
+    if len(frames) < _SHORTEST_COLUMN or not any(_BEGINS.match(frame.function) is None for frame in frames):
+        return start
+    where = section.where(start, index)
+    section.draft.add_threads([Thread(frames=tuple(frames), where=(where,), stack_where=where)])
+    section.count_stacks("procstat")
+    return index
 
 
 def _goes_on(frames: tuple[Frame, ...], line: str) -> bool:
@@ -135,5 +156,6 @@ OPENERS = (
     Opener(
         "counted-stack", "procstat", _COUNT + rf" {{0,6}}\d{{1,7}} {SWITCH}{_OFFSET}?\s+[A-Za-z_]\w*(?:\s|\+|\Z)", _read_counted
     ),
+    Opener("stack-column", "procstat", rf"\s{{0,40}}{SWITCH}{_OFFSET}?(?:\(\))?\s*\Z", _read_column),
     Opener("procstat-error", "procstat", r"procstat: \S", lambda section, start, match: start + 1),
 )

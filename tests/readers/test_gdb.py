@@ -110,8 +110,8 @@ def test_a_switch_glued_to_the_prompt(words):
 
 @pytest.mark.parametrize("kgdb_first", [False, True])
 def test_arguments_of_a_short_stack_go_to_the_longer_one_of_another_tool(kgdb_first):
-    functions_shown = "mi_switch sleepq_timedwait msleep_spin_sbt vcpu_set_state_locked vcpu_set_state vmmdev_ioctl devfs_ioctl sys_ioctl".split()
-    procstat = " 2210 100862 bhyve               vcpu 2              " + " ".join(f"{name}+0x1f" for name in functions_shown)
+    shown = "mi_switch sleepq_timedwait msleep_spin_sbt vcpu_set_state_locked vcpu_set_state vmmdev_ioctl devfs_ioctl sys_ioctl"
+    procstat = " 2210 100862 bhyve               vcpu 2              " + " ".join(f"{name}+0x1f" for name in shown.split())
     kgdb = (
         "(kgdb) tid 100862\n(kgdb) bt 5\n"
         "#0  sched_switch (td=0xfffff80002415740, flags=260) at /usr/src/sys/kern/sched_ule.c:2143\n"
@@ -122,7 +122,7 @@ def test_arguments_of_a_short_stack_go_to_the_longer_one_of_another_tool(kgdb_fi
     )
     parts = [kgdb, f"{procstat}\n"]
     thread = only(read("".join(parts if kgdb_first else reversed(parts)), indented=False))
-    assert functions(thread) == functions_shown
+    assert functions(thread) == shown.split()
     assert (thread.frames[3].number("vcpuid"), thread.frames[3].line, thread.frames[3].offset) == (0, 1175, 0x1F)
     assert (thread.wmesg, thread.address, thread.frames[4].args) == ("vmstat", 0xFFFFF80002415740, ())
 

@@ -452,3 +452,16 @@ def test_numbers_before_stacks_that_count_nothing():
     stack = "mi_switch+0xd2 sleepq_timedwait+0x2f _sleep+0x1f2 vm_handle_rendezvous+0x18e vm_run+0x6b1"
     capture = read("".join(f"{number:>3}  {stack}\n" for number in (7, 8)), indented=False)
     assert [len(thread.frames) for thread in capture.threads] == [5, 5]
+
+
+@pytest.mark.parametrize("form", ["{}", "    {}", "    {}+0x1f", "{}()"])
+def test_a_function_a_line(form):
+    stacks = ["mi_switch sleepq_timedwait _sleep vm_handle_rendezvous vm_run", "mi_switch sleepq_wait _sx_xlock_hard foo_lock ast"]
+    text = "\n\nand\n\n".join("\n".join(form.format(name) for name in stack.split()) for stack in stacks) + "\n"
+    capture = read(text, indented=False)
+    assert [functions(thread) for thread in capture.threads] == [stack.split() for stack in stacks]
+
+
+def test_few_words_a_line_are_no_stack():
+    capture = read("mi_switch\nsleepq_wait\nand others\n", indented=False)
+    assert capture.threads == ()

@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from hangdiag.knowledge.pattern import pattern_names
 from hangdiag.readers import read_text
+from hangdiag.readers.prose import chains
 from tests.readers.help import functions, only, read
-from tests.traces import analysed
+from tests.traces import KNOWLEDGE, analysed
 
 
 @pytest.mark.parametrize(
@@ -300,3 +302,11 @@ def test_prose_beside_the_stacks_themselves():
     capture = read("It is in vm_run() -> vm_handle_rendezvous() -> _sleep():\n" + table, indented=False)
     assert [thread.tid for thread in capture.threads] == [100860]
     assert [(item.where.first, item.why) for item in capture.unread] == [(1, "prose beside the stacks themselves")]
+
+
+def test_no_stack_is_passed_over_for_its_words():
+    """may_hold_stacks() looks for parts of the functions that find_chains() needs."""
+    patterns = [pattern for rule in KNOWLEDGE.waits for text in rule.stack for names in pattern_names(text) for pattern in names]
+    ends = {name for name in patterns if chains._INNER.match(name) or chains._OUTER.match(name) or chains._CALL.match(name)}
+    assert len(ends) > 30
+    assert [name for name in ends if not chains.may_hold_stacks(f"{name} <- a_b")] == []

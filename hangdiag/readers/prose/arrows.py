@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Thread
-from hangdiag.readers.prose.chains import ARROW, Chain, find_chains, plain
+from hangdiag.readers.prose.chains import ARROW, Chain, find_chains, may_hold_stacks, plain
 from hangdiag.readers.prose.subjects import Subject, find_subject, last_sentence
 from hangdiag.readers.section import Section
 from hangdiag.text.lazy import lazy
@@ -36,7 +36,7 @@ _NO_STACKS = lazy(r"lock order |\bdef \w+\(|\bfn \w+\(|\btypedef\b|\)\s?->\s?\w+
 def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
     """Read the stacks of line ``start`` and of the lines in which they go on."""
     lines = section.lines
-    if len(lines[start]) > _WIDEST or _NO_STACKS.search(lines[start]):
+    if len(lines[start]) > _WIDEST:
         return start
     begin = start
     text = lines[start]
@@ -47,6 +47,8 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
     while end < len(lines) and end - start < _LONGEST and len(text) < _WIDEST and _goes_on(text, lines[end]):
         text = f"{text.rstrip()} {_continuation(lines[end])}"
         end += 1
+    if not may_hold_stacks(text) or _NO_STACKS.search(lines[start]):
+        return start
     text = plain(text)
     chains = list(find_chains(text))
     if not chains:

@@ -46,6 +46,12 @@ _OUTER = lazy(
     r"|vmmdev_ioctl|vm_run|devfs_ioctl\w*|ithread_loop|taskqueue_thread_loop|doreti_ast|_?sys_syscall\w*)\Z"
 )
 _CALL = lazy(r"(?:syscall|ioctl|select|poll|kevent|read|write|open|close|mmap|wait4)\Z")
+#: One of these is in every function of the three: what has none is no stack, and that is far quicker to tell.
+_ENDS = (
+    "sleep", "switch", "swtch", "wait", "turnstile_", "lock_hard", "pause", "kqueue_scan", "mutex_vector", "_resume_from_idle",
+    "syscall", "_sync", "sys_", "fork_", "ioctl", "vm_run", "_loop", "doreti", "select", "poll", "kevent", "read", "write",
+    "open", "close", "mmap",
+)  # fmt: skip
 _FUNCTION = lazy(r"_*[A-Za-z]\w*\Z")
 #: Words of languages and mathematics that arrows point to.
 _NO_FUNCTIONS = frozenset(
@@ -79,6 +85,11 @@ class _Item:
 def plain(text: str) -> str:
     """``text`` without markup around its functions."""
     return _MARKUP.sub(" ", text) if _MARKUP.search(text) else text
+
+
+def may_hold_stacks(text: str) -> bool:
+    """Can :func:`find_chains` find any in ``text``?"""
+    return "_" in text and any(end in text for end in _ENDS)
 
 
 def find_chains(text: str) -> Iterator[Chain]:
