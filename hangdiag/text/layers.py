@@ -33,6 +33,8 @@ _PREFIXES: dict[str, str] = {
     "epoch": r"\d{10}\.\d{1,9}:?",
     "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM)(?=\s|\Z)",
     "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|\Z|-(?=[#A-Za-z ]))|L\d+:",
+    # grep's, of several files
+    "file": r"(?:[\w.@+~-]{0,60}/){0,12}[\w@+~-]{1,60}(?:\.[\w-]{1,20}){1,4}(?::(?:\d{1,7}:)?|-\d{1,7}-)",
     "count": r" {0,8}\d{1,7}(?= |\Z)",
     "bullet": r"[-+•·‣](?=[ \t])|\d{1,3}\.(?= )",
     "code": r"`{1,2}(?!`)",
@@ -343,6 +345,8 @@ def _may_have_layer(line: str) -> bool:
             or "$ " in line[:32]
             or "% " in line[:32]
             or "console: " in line[:40]
+            or ".txt" in line[:80]
+            or ".log:" in line[:80]
         )
     return True
 

@@ -138,6 +138,7 @@ LAYERS: dict[str, Layer] = {
         _each(lambda line: "&gt;<i> " + html.escape(line)),
     ),
     "quoted-printable": _quoted_printable,
+    "grep of files": _each(lambda line: "host1/core.txt.3:" + line),
     "cat -n": _numbered(lambda number, line: f"{number:6d}\t{line}"),
     "grep -n": _numbered(lambda number, line: f"{number}:{line}"),
     "less -N": _numbered(lambda number, line: f"{number:7d} {line}"),
