@@ -284,6 +284,15 @@ def test_a_thread_asleep_on_its_own_lock():
     assert "itself" in finding.summary
 
 
+def test_a_lock_that_is_waited_for_with_a_time_limit_closes_no_cycle():
+    # LK_TIMELOCK: sleeplk() returns EWOULDBLOCK
+    wait = "mi_switch {} sleeplk lockmgr_xlock_hard getblkx ffs_update"
+    for queue, deadlocked in (("sleepq_wait", True), ("sleepq_timedwait", False)):
+        threads = [T(100101, "one", wait.format(queue), 900), T(100102, "two", wait.format("sleepq_wait"), 900)]
+        diagnosis = analysed(LOCKS.replace("(sleep mutex)", "(lockmgr)") + procstat(threads))
+        assert (diagnosis.findings[0].verdict == "deadlock") is deadlocked
+
+
 VNODE_WAIT = "mi_switch sleepq_wait sleeplk lockmgr_xlock_hard ffs_lock VOP_LOCK1_APV _vn_lock vget_finish sys_open"
 LOCKED_VNODES = """db> ps
   pid  ppid  pgrp   uid  state   wmesg   wchan               cmd

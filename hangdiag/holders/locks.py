@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hangdiag.holders.need import CUT_NAME, Holder, Need, Resource, Scene, holders_of
 from hangdiag.lockwords import LOCK_IN_VNODE
@@ -85,7 +86,19 @@ def lock(scene: Scene, index: int) -> Need | None:
             why = "it was handed to LK_KERNPROC: an I/O that is under way will release it"
         return Need(resource, "any", (), open=True, basis="rule", why=f"{label}: {why}")
     how = "the thread itself holds it" if index in owners else "the capture names who holds it"
-    return Need(resource, "all", tuple(owners.values()), why=f"{label}: {how}")
+    gives_up = _gives_up(scene, index)
+    if gives_up:
+        how += "; it waits with a time limit and then gives up"
+    return Need(resource, "all", tuple(owners.values()), open=gives_up, why=f"{label}: {how}")
+
+
+def _gives_up(scene: Scene, index: int) -> bool:
+    """Does a thread wait for a lockmgr lock with a time limit (LK_TIMELOCK: sleeplk() in sys/kern/kern_lock.c)?"""
+    functions = [frame.function for frame in scene.capture.threads[index].frames[:10]]
+    return any(
+        inner in ("sleepq_timedwait", "sleepq_timedwait_sig") and outer == "sleeplk"
+        for inner, outer in pairwise(functions)
+    )
 
 
 def memory_segments(scene: Scene, index: int) -> Need | None:
