@@ -23,6 +23,8 @@ _LOCK_ARGUMENTS = {
 }
 
 
+#: Functions whose argument c is the lock's word, behind its struct lock_object.
+_LOCK_WORDS = frozenset({"__mtx_lock_sleep", "__rw_wlock_hard", "__rw_rlock_hard"})
 #: Functions that lock the vnode that is their argument (sys/kern/vfs_vnops.c, vfs_subr.c), so near the top of a stack.
 _VNODE_LOCKERS = frozenset({"VOP_LOCK1", "_vn_lock", "vn_lock", "vget", "vget_finish"})
 _DEEPEST_VNODE = 14
@@ -148,6 +150,8 @@ def _address(scene: Scene, index: int) -> int | None:
             value = frame.number(name)
             if value:
                 return value
+        if frame.function in _LOCK_WORDS and (word := frame.number("c")):
+            return word - (24 if word >> 32 else 16)
     functions = {frame.function for frame in thread.frames}
     if thread.wchan is not None and (not functions or not functions.isdisjoint(_LOCK_ARGUMENTS)):
         return thread.wchan

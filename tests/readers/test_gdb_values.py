@@ -355,3 +355,9 @@ def test_another_vnode_s_lock_says_nothing():
     )
     text = VNODES.format(one="<optimized out>", two="0xfffff8012a4c8070") + stacked
     assert analysed(text).edges == ()
+
+
+def test_a_mutex_s_word_is_that_of_the_lock_that_a_thread_blocks_on():
+    text = STACKS.replace("owner=0xfffff80004c9a000", "owner=<optimized out>")
+    text += "(kgdb) p/x ((struct mtx *)0xfffff800031a4500)->mtx_lock\n$1 = 0xfffff80004c9a002\n"
+    assert {(edge.waiter, edge.holder, edge.certainty) for edge in analysed(text).edges} == {(1, 0, "observed")}
