@@ -14,7 +14,7 @@ _LEVELS = 3
 # only names of real tags: "<optimized out>", "<running>" and "<signal handler called>" are none
 _TAG = lazy(
     r"</?(?:a|abbr|article|b|big|blockquote|body|br|center|code|dd|del|div|dl|dt|em|font|footer|form|h[1-6]|head"
-    r"|header|hr|html|i|img|ins|kbd|li|link|main|mark|meta|nav|ol|p|pre|q|s|samp|script|section|small|span|strike"
+    r"|header|hr|html|i|img|ins|kbd|li|link|main|mark|meta|nav|o:p|ol|p|pre|q|s|samp|script|section|small|span|strike"
     r"|strong|style|sub|sup|table|tbody|td|th|thead|title|tr|tt|u|ul|var|wbr)(?:\s[^<>]{0,2000})?/?>",
     re.I,
 )

@@ -25,9 +25,11 @@ _SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: (?:19|20)\d\d(?!\d))?|{
 _PREFIXES: dict[str, str] = {
     "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
     "priority": r"<\d{1,3}>(?:\d (?=\d{4}-))?",
-    "syslog": rf"{_SYSLOG_DATE} (?P<host>\S+) (?:<[\w.]+> )?(?:(?:kernel|[\w./-]+(?:\[\d+\])?):(?: \[\d+(?:\.\d+)?\])?"
+    # fprintlog_rfc3164 (usr.sbin/syslogd/syslogd.c): -v has the priority before the host; a forwarder names whose line it is
+    "syslog": rf"{_SYSLOG_DATE} (?:<[\w.]{{1,24}}> )?(?:\S+ Forwarded from (?=\S+: ))?(?P<host>\S+?):? "
+    r"(?:<[\w.]+> )?(?:(?:kernel|[\w./-]+(?:\[\d+\])?):(?: \[\d+(?:\.\d+)?\])?"
     r"|[\w./-]+ (?:-|\d+) \S+ (?:-|\[[^\]]{0,80}\])(?= |\Z))",
-    "uptime": r"\[ {0,8}\d+(?:\.\d{1,9})?\]",
+    "uptime": r"\[ {0,8}\d+(?:\.\d{1,9}(?: {1,4}\d+\.\d{1,9})?)?\]",
     "clock": rf"\[(?:[\w:.-]{{1,20}} )?(?:{_SYSLOG_DATE}|{_TIME})[^\]]{{0,12}}\]",
     "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t]))?",
     "epoch": r"\d{10}\.\d{1,9}:?",

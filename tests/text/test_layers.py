@@ -61,19 +61,34 @@ def check(name: str, rows: list[Row]) -> None:
             assert all(plain_rows[number - 1][0].strip() == "" for _, number, _ in between if number)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("layer", LAYERS)
-def test_a_layer_changes_nothing(name, layer):
-    if layer == "literal line ends" and "gdb" in name:
+#: The samples by tool: those of one tool differ in their threads, not in the shape of their lines.
+TOOLS = sorted({name.partition(".")[2] for name in NAMES})
+
+
+def sample_of(tool: str, layer: str) -> str:
+    """The tool's sample that this layer is put around: they take turns."""
+    names = [name for name in NAMES if name.endswith("." + tool)]
+    return names[list(LAYERS).index(layer) % len(names)]
+
+
+def skip_strings(layer: str, tool: str) -> None:
+    if layer == "literal line ends" and tool in ("kgdb.txt", "gdb-qemu.txt"):
         pytest.skip("strings of the trace hold literal line ends themselves")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_changes_nothing(tool, layer):
+    skip_strings(layer, tool)
+    name = sample_of(tool, layer)
     check(name, LAYERS[layer](plain(name)[0]))
 
 
-@pytest.mark.parametrize("name", ["deadlock.procstat.txt", "deadlock.ddb.txt", "deadlock.kgdb.txt"])
 @pytest.mark.parametrize("layer", LAYERS)
-def test_prose_around_a_layer_changes_nothing(name, layer):
-    if layer == "literal line ends" and "gdb" in name:
-        pytest.skip("strings of the trace hold literal line ends themselves")
+def test_prose_around_a_layer_changes_nothing(layer):
+    tool = ("procstat.txt", "ddb.txt", "kgdb.txt")[list(LAYERS).index(layer) % 3]
+    skip_strings(layer, tool)
+    name = sample_of(tool, layer)
     check(name, embed(LAYERS[layer](plain(name)[0])))
 
 
@@ -190,6 +205,13 @@ def test_frames_whose_pointers_are_in_no_order_are_one_stack():
     lines = [line.replace("0047", f"{number * 77 % 97 + 10:02d}47") for number, line in enumerate(lines)]
     (capture,) = read_text("\n".join(lines) + "\n")
     assert [[frame.function for frame in thread.frames] for thread in capture.threads] == [names_in(FIRST)]
+
+
+def test_forwarded_lines_are_of_the_host_that_wrote_them():
+    lines = [(host, line) for host, own in (("alpha", FIRST), ("beta", SECOND)) for line in ["panic: one", "KDB: stack backtrace:", *own]]
+    captures = read_text("".join(f"Nov 23 04:42:01 loghost Forwarded from {host}: kernel: {line}\n" for host, line in lines))
+    stacks = [[[frame.function for frame in thread.frames] for thread in capture.threads] for capture in captures]
+    assert stacks == [[names_in(FIRST)], [names_in(SECOND)]]
 
 
 def test_layers_that_no_line_can_be_read_under_cost_little():

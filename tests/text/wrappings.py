@@ -126,6 +126,11 @@ LAYERS: dict[str, Layer] = {
     "html pre": _between("<html><body><p>hangs</p>\n<pre>", "</pre></body></html>\n", _escaped),
     "html br": _each(lambda line: html.escape(line).replace(" ", "&nbsp;") + "<br>"),
     "html span": _spans,
+    "Outlook": _each(
+        lambda line: '<p class="MsoNormal"><span style="font-family:Consolas">'
+        + html.escape(line).replace("  ", "&nbsp; ")
+        + "<o:p></o:p></span></p>"
+    ),
     "bugzilla": _between(
         '<div class="bz_comment_head"><span class="bz_comment_number">\n<a href="#c3">Comment 3</a></span></div>\n'
         '<pre class="bz_comment_text" id="comment_text_3">\n',
@@ -145,10 +150,14 @@ LAYERS: dict[str, Layer] = {
     "syslog": _each(lambda line: "Nov 23 04:42:01 host kernel: " + line),
     "syslog with priority": _each(lambda line: "<118>Nov 23 04:42:01 host kernel: " + line),
     "console priority": _each(lambda line: "<118>" + line),
+    "syslog with facility": _each(lambda line: "Nov 23 04:42:01 <kern.crit> host kernel: " + line),
+    "syslog with numbers": _each(lambda line: "Nov 23 04:42:01 <0.2> host kernel: " + line),
+    "forwarded syslog": _each(lambda line: "Nov 23 04:42:01 loghost Forwarded from host: kernel: " + line),
     "journal": _each(lambda line: "2026-11-23T04:42:01.123456+00:00 host kernel: " + line),
     "RFC 5424": _each(lambda line: "<2>1 2026-11-23T04:42:01.123456+00:00 host kernel - - - " + line),
     "uptime": _numbered(lambda number, line: f"[{number * 0.013:12.6f}] {line}"),
     "uptime in seconds": _numbered(lambda number, line: f"[{80 + number // 100}] {line}"),
+    "grabserial": _numbered(lambda number, line: f"[{number * 0.013:.6f} 0.013000] {line}"),
     "clock": _each(lambda line: "[2026-11-23 04:42:01.123] " + line),
     "conserver": _each(lambda line: "[Mon Nov 23 04:42:01 2026]" + line),
     "short clock": _each(lambda line: "[04:42:01] " + line),
