@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import stat
 import subprocess
 import time
@@ -19,9 +18,11 @@ from dataclasses import dataclass, field
 
 from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live import gate, launch, mi
-from hangdiag.live.gdb_memory import EVALUATE, GdbMemory, build_id_place, check_pointers, cpu_threads
+from hangdiag.live.gdb_memory import EVALUATE, GdbMemory, check_pointers, cpu_threads
 from hangdiag.live.host import read_version
+from hangdiag.live.identity import Identity, compare, identity_of_file
 from hangdiag.live.options import Options
+from hangdiag.live.release import release
 
 Say = Callable[[str], None]
 
@@ -35,9 +36,6 @@ _LEAVING_TIMEOUT = 3.0
 _MOST_ATTEMPTS = 40
 # How long a user may take to type a line in another terminal.
 _TYPING_TIMEOUT = 120.0
-# The remote protocol's packet to detach, with its checksum: the old form, and that of a stub which has agreed
-# to the multiprocess extensions (QEMU's keeps to that over connections).
-_DETACH_PACKETS = (b"+$D#44", b"+$D;1#b0")
 _SETTINGS = (
     "confirm off",
     "pagination off",
@@ -132,51 +130,6 @@ def stub_place(place: str) -> tuple[str, str]:
     return address, baud
 
 
-def release(place: str) -> bool:
-    """Lets a stub's target run again after the debugger has died: sends it the packet that detaches.
-
-    Returns whether the stub said OK. A serial line cannot be reached this way.
-    """
-    if place.startswith("/dev/"):
-        return False
-    deadline = time.monotonic() + _LEAVING_TIMEOUT
-    while time.monotonic() < deadline:
-        try:
-            with _connect_socket(place) as stub:
-                return any(_accepts(stub, packet) for packet in _DETACH_PACKETS)
-        except OSError:
-            # The stub may need a moment to see that the debugger has gone.
-            time.sleep(0.1)
-    return False
-
-
-def _connect_socket(place: str) -> socket.socket:
-    if not place.startswith("/"):
-        host, _, port = place.rpartition(":")
-        return socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout=1.0)
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(1.0)
-    try:
-        connection.connect(place)
-    except OSError:
-        connection.close()
-        raise
-    return connection
-
-
-def _accepts(stub: socket.socket, packet: bytes) -> bool:
-    """Sends ``packet``; true if the stub answers OK."""
-    stub.sendall(packet)
-    stub.settimeout(1.0)
-    heard = b""
-    while not re.search(rb"\$(?:OK|E..)?#", heard):
-        data = stub.recv(256)
-        if not data:
-            return False
-        heard += data
-    return b"$OK#" in heard
-
-
 def start(options: Options, say: Say) -> Target:
     """Starts the debugger, loads symbols and connects. Raises DebuggerError; nothing is left behind then."""
     if options.way == "ui":
@@ -193,9 +146,9 @@ def start(options: Options, say: Say) -> Target:
     target = Target(session, options)
     try:
         _prepare(session, options, symbols)
-        identity = _identity_of_file(session)
+        identity = identity_of_file(session)
         _connect(target, identity, say)
-        _compare(session, identity)
+        compare(session, identity)
     except BaseException:
         target.leave()
         raise
@@ -280,7 +233,7 @@ def _is_relocatable(path: str) -> bool:
     return len(header) == 18 and header[7] != 9 and header[16] == 3
 
 
-def _connect(target: Target, identity: _Identity, say: Say) -> None:
+def _connect(target: Target, identity: Identity, say: Say) -> None:
     options, session = target.options, target.session
     if options.way == "remote":
         _connect_remote(target, identity, say)
@@ -327,7 +280,7 @@ def _check_dump(path: str) -> None:
             raise DebuggerError(f"{path}: is compressed; run {program} on it first")
 
 
-def _connect_remote(target: Target, identity: _Identity, say: Say) -> None:
+def _connect_remote(target: Target, identity: Identity, say: Say) -> None:
     options, session = target.options, target.session
     # gdb asks a silent stub three times before it gives up.
     patience = max(2, min(int(options.timeout / 3), 600))
@@ -389,7 +342,7 @@ def _dial(target: Target, place: str) -> dict[int, int]:
     return cpus
 
 
-def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int], identity: _Identity) -> bool:
+def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int], identity: Identity) -> bool:
     """Looks at memory through a CPU that shows the kernel; False if none does.
 
     QEMU reads with the page tables of the selected CPU. With page table isolation those of a CPU in user mode do not
@@ -422,44 +375,3 @@ def _in_debugger(session: mi.Session) -> bool:
     place = memory.symbols(["kdb_active"]).get("kdb_active")
     block = memory.read([(place, 1)])[0] if place else None
     return bool(block and block[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """What tells one kernel from another: its version text and its build id (the note at ``place``)."""
-
-    version: str | None
-    place: tuple[int, int] | None
-    build_id: bytes | None
-
-
-def _identity_of_file(session: mi.Session) -> _Identity:
-    """The identity of the symbols' file, read while there is no target."""
-    memory = GdbMemory(session)
-    place = build_id_place(session)
-    return _Identity(
-        read_version(memory, memory.symbols(["version"])), place, memory.read([place])[0] if place else None
-    )
-
-
-def _compare(session: mi.Session, of_file: _Identity) -> None:
-    """Raises DebuggerError unless the symbols are those of the kernel that runs."""
-    memory = GdbMemory(session)
-    version = read_version(memory, memory.symbols(["version"]))
-    advice = "give the kernel.full of the kernel that runs with --symbols"
-    if of_file.version and version is None:
-        raise DebuggerError(
-            f"the kernel's version cannot be read where the symbols ({_trimmed(of_file.version)}) say; {advice}"
-        )
-    if of_file.version and version and of_file.version != version:
-        raise DebuggerError(
-            f"the symbols are those of {_trimmed(of_file.version)!r}, but {_trimmed(version)!r} runs; {advice}"
-        )
-    build_id = memory.read([of_file.place])[0] if of_file.place and of_file.build_id else None
-    # Not every loader maps the note: unreadable says nothing.
-    if build_id is not None and build_id != of_file.build_id:
-        raise DebuggerError(f"the symbols are those of another build (the build ids differ); {advice}")
-
-
-def _trimmed(version: str) -> str:
-    return version.strip("\N{REPLACEMENT CHARACTER} ")[:100]

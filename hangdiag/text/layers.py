@@ -11,45 +11,12 @@ import re
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
 
 from hangdiag.text.breaks import Lines, mend_breaks
 from hangdiag.text.lazy import lazy
 from hangdiag.text.literal import split_literal
 from hangdiag.text.page import Page, mend
-
-_TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
-_DATE = r"\d{4}[-/]\d\d[-/]\d\d"
-_SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: (?:19|20)\d\d(?!\d))?|{_DATE}[T ]{_TIME}(?: ?Z| ?[+-]\d\d:?\d\d)?)"
-#: What may stand before a line, by name. A blank behind it is the text's own, unless all lines have one.
-_PREFIXES: dict[str, str] = {
-    "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
-    "priority": r"<\d{1,3}>(?:\d (?=\d{4}-))?",
-    # fprintlog_rfc3164 (usr.sbin/syslogd/syslogd.c): -v has the priority before the host; a forwarder names whose line it is
-    "syslog": rf"{_SYSLOG_DATE} (?:<[\w.]{{1,24}}> )?(?:\S+ Forwarded from (?=\S+: ))?(?P<host>\S+?):? "
-    r"(?:<[\w.]+> )?(?:(?:kernel|[\w./-]+(?:\[\d+\])?):(?: \[\d+(?:\.\d+)?\])?"
-    r"|[\w./-]+ (?:-|\d+) \S+ (?:-|\[[^\]]{0,80}\])(?= |\Z))",
-    "uptime": r"\[ {0,8}\d+(?:\.\d{1,9}(?: {1,4}\d+\.\d{1,9})?)?\]",
-    "clock": rf"\[(?:[\w:.-]{{1,20}} )?(?:{_SYSLOG_DATE}|{_TIME})[^\]]{{0,12}}\]",
-    "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t]))?",
-    "epoch": r"\d{10}\.\d{1,9}:?",
-    "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM)(?=\s|\Z)",
-    "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|\Z|-(?=[#A-Za-z ]))|L\d+:",
-    # grep's, of several files
-    "file": r"(?:[\w.@+~-]{0,60}/){0,12}[\w@+~-]{1,60}(?:\.[\w-]{1,20}){1,4}(?::(?:\d{1,7}:)?|-\d{1,7}-)",
-    "count": r" {0,8}\d{1,7}(?= |\Z)",
-    "bullet": r"[-+•·‣](?=[ \t])|\d{1,3}\.(?= )",
-    "code": r"`{1,2}(?!`)",
-    "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
-    "console": r"~|login: |(?!db> )[\w.-]{1,30}(?:> | ?# | console: )",
-}
-
-
-@cache
-def _compiled() -> dict[str, re.Pattern[str]]:
-    """The prefixes' expressions: made for the first line that cannot be read as it stands."""
-    return {name: re.compile(pattern) for name, pattern in _PREFIXES.items()}
-
+from hangdiag.text.prefixes import PREFIXES, compiled
 
 _ROW = lazy(r"[ \t]*\|(.*)\|[ \t]*\Z")
 _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
@@ -159,7 +126,7 @@ class Peeler:
         return len(line) in _FOLDED and line.isupper() and after.isupper() and self.opens(f"{line} {after.strip()}")
 
     def _apply(self, layer: str, index: int) -> None:
-        if layer in _PREFIXES:
+        if layer in PREFIXES:
             self._mend(index, self._take_prefix(layer, index))
         elif layer == "indent":
             self._mend(index, self._dedent(index))
@@ -172,7 +139,7 @@ class Peeler:
 
     def _take_prefix(self, layer: str, index: int) -> int:
         """Take a prefix off the block that begins at line ``index``; returns where the block ends."""
-        pattern = _compiled()[layer]
+        pattern = compiled()[layer]
         if layer != "quote":
             return self._take(layer, pattern, index)
         # one level after the other: lines of a level may have been folded into a lower one
@@ -328,7 +295,7 @@ def _marks_in(text: str) -> tuple[str, ...]:
 
 def _without(layer: str, line: str) -> str:
     """``line`` without a prefix or its indentation, as far as it has one."""
-    found = _compiled()[layer].match(line) if layer in _PREFIXES else _INDENT.match(line)
+    found = compiled()[layer].match(line) if layer in PREFIXES else _INDENT.match(line)
     return line[found.end() :] if found is not None else line
 
 
@@ -359,7 +326,7 @@ def _peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
         if "\\n" in line:
             yield "literal", split_literal(line)
         return
-    for name, pattern in _compiled().items():
+    for name, pattern in compiled().items():
         found = pattern.match(line)
         if found is not None and found.end() and found.end() < len(line):
             if name == "count" and not _counts_on(line, after):

@@ -21,7 +21,7 @@ import pytest
 from hangdiag.errors import DebuggerError
 from hangdiag.live.attach import attach
 from hangdiag.live.options import Options
-from hangdiag.live.target import release
+from hangdiag.live.release import release
 from hangdiag.model import Capture
 from hangdiag.savefile import load
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from hangdiag.model import Capture
 from hangdiag.readers import read_text, scan
 from hangdiag.readers.section import Opening, Section
-from hangdiag.text import html, layers, terminal
+from hangdiag.text import html, terminal
+from hangdiag.text.prefixes import compiled
 from tests.readers.essence import covered
 
 
@@ -84,7 +85,7 @@ def _is_noise(line: str) -> bool:
 
 
 def _is_layer(part: str) -> bool:
-    prefixes = layers._compiled().values()
+    prefixes = compiled().values()
     for _ in range(3):
         begin = next((found.end() for found in (prefix.match(part) for prefix in prefixes) if found), 0)
         part = part[begin:].lstrip()

@@ -13,8 +13,8 @@ import hangdiag.containers
 import hangdiag.readers
 import hangdiag.text
 from hangdiag.readers.scan import OPENERS
-from hangdiag.text.layers import _compiled
 from hangdiag.text.lazy import LazyPattern
+from hangdiag.text.prefixes import compiled
 
 #: Matching a line of this length must not take longer than this many seconds; a quadratic one takes ten times that.
 LENGTH = 5_000
@@ -45,7 +45,7 @@ def expressions():
                     found[f"{info.name}.{name}"] = value
     for opener in OPENERS:
         found[f"opener {opener.name}"] = re.compile(opener.pattern)
-    for name, pattern in _compiled().items():
+    for name, pattern in compiled().items():
         found[f"prefix {name}"] = pattern
     return found
 
