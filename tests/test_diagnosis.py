@@ -183,6 +183,17 @@ def test_threads_that_were_left_out_may_be_the_missing_ones(remark):
     assert diagnosis.capture.unread == ()
 
 
+def test_a_last_stack_as_long_as_the_kernel_saves_them_is_whole():
+    # the initiator's 18 frames end in the system call, not where the kernel begins (STACK_MAX, sys/sys/_stack.h)
+    *others, initiator = vcpus("lock one", "joined", "started")
+    for frames, certainty in ((18, "proven"), (12, "possible")):
+        stack = " ".join(initiator.functions).replace(" vm_run", " vm_handle_inst_emul vm_run").split()
+        cut = T(initiator.tid, initiator.name, " ".join(stack[:frames]))
+        assert len(cut.functions) == frames
+        _, finding = first(procstat([*others, cut]))
+        assert (finding.verdict, finding.certainty) == ("deadlock", certainty)
+
+
 @pytest.mark.parametrize(
     ("command", "certainty"),
     [

@@ -39,6 +39,8 @@ OPENERS = _COMMON + _OTHERS
 
 #: A number of more than 4,300 digits cannot be read (sys.set_int_max_str_digits): its line is not either.
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
+#: The kernel saves so many frames, and none of a caller further out (STACK_MAX, sys/sys/_stack.h).
+_STACK_MAX = 18
 #: Stacks of no more frames tell nothing about their last one.
 _STUB = 3
 _NOWHERE = Where(0, 0, 0)
@@ -137,7 +139,7 @@ def _lacks_end(draft: Draft, source: int, last: int) -> bool:
         if len(thread.frames) > _STUB and thread.stack_where is not None and thread.stack_where.source == source
     ]
     final = max(stacks, key=lambda thread: thread.stack_where or _NOWHERE, default=None)
-    if final is None or (final.stack_where or _NOWHERE).last < last:
+    if final is None or (final.stack_where or _NOWHERE).last < last or len(final.frames) >= _STACK_MAX:
         return False
     asleep = any(frame.function in SWITCHES for frame in final.frames[:_STUB])
     whole = sum(thread.frames[-1].function in OUTERMOST for thread in stacks)
