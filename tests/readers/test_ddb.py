@@ -407,3 +407,12 @@ def test_another_stack_of_the_same_threads_is_another_time():
     assert len(read_text(asleep + asleep)) == 1
     captures = read_text(asleep + polling)
     assert [functions(capture.threads[0])[-1] for capture in captures] == ["vm_run", "sys_select"]
+
+
+def test_a_frame_behind_a_mark_before_another_stack_is_not_lost():
+    capture = read(
+        "# vn_ioctl() at vn_ioctl+0x16c/frame 0xfffffe0011fdd970\n"
+        "# sched_switch() at sched_switch+0x492/frame 0xfffffe0011f78a80\n"
+    )
+    assert {name for thread in capture.threads for name in functions(thread)} >= {"vn_ioctl"}
+    assert all(item.where.first > 1 for item in capture.unread)

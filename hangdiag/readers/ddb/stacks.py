@@ -269,7 +269,7 @@ def _read_mixed(section: Section, start: int) -> int | None:
     sure = section.context.get("ddb mixed")
     if not isinstance(sure, set) or first[start] > max(sure)[0]:
         stacks = find_mixed(lines, start, BEGINNINGS)
-        if stacks is None:
+        if not stacks or not any(stacks):
             return None
         for stack in stacks:
             frames = [parse_frame(lines[index].partition("/frame")[0]) for index in stack]
