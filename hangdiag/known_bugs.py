@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,7 +13,7 @@ from hangdiag.holders.machines import functions_of
 from hangdiag.knowledge import BugRule, Knowledge
 from hangdiag.knowledge.model import SignatureThread
 from hangdiag.knowledge.pattern import matches, parse_pattern, top_positions
-from hangdiag.model import Host
+from hangdiag.model import Host, release_numbers
 
 
 def with_known_bugs(findings: Iterable[Finding], scene: Scene, knowledge: Knowledge) -> list[Finding]:
@@ -135,12 +134,6 @@ def _is_like(wanted: SignatureThread, scene: Scene, index: int, skip: frozenset[
     if wanted.stack and not any(matches(parse_pattern(text), functions, top) for text in wanted.stack):
         return False
     return not any(matches(parse_pattern(text), functions, top) for text in wanted.without)
-
-
-def release_numbers(release: str | None) -> tuple[int, int] | None:
-    """Major and minor of ``13.1-STABLE``."""
-    found = re.match(r"(\d+)\.(\d+)", release or "")
-    return (int(found.group(1)), int(found.group(2))) if found is not None else None
 
 
 def within(release: tuple[int, int] | None, releases: str | None) -> bool | None:

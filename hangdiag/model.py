@@ -9,11 +9,14 @@ those of the original input, whatever was peeled off around the trace.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
 #: Where illumos keeps programs on amd64 (usr/src/uts/i86pc/sys/machparam.h, USERLIMIT).
 _ILLUMOS_USER = range(0xFFFF_FC00_0000_0000, 0xFFFF_FD80_0000_0000)
+#: The fact about a host that says of a capture that threads are missing in it.
+LEFT_OUT = "threads left out"
 
 
 class Where(NamedTuple):
@@ -219,6 +222,17 @@ class Host:
     panic: str | None = None
     facts: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What of a live kernel could not be read."""
+        return tuple(value for name, value in self.facts if name == "skipped")
+
+
+def release_numbers(release: str | None) -> tuple[int, int] | None:
+    """Major and minor of ``13.1-STABLE``."""
+    found = re.match(r"(\d+)\.(\d+)", release or "")
+    return (int(found.group(1)), int(found.group(2))) if found is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -256,7 +270,7 @@ class Capture:
     @property
     def is_abridged(self) -> bool:
         """Did whoever pasted it say that threads were left out?"""
-        return "threads left out" in dict(self.host.facts)
+        return LEFT_OUT in dict(self.host.facts)
 
     @property
     def moved(self) -> frozenset[int]:

@@ -245,7 +245,7 @@ def test_cut_in_mid_line_is_a_partial_result(tmp_path):
 
 def test_one_enormous_line(tmp_path):
     path = tmp_path / "long.txt"
-    path.write_bytes(b"mi_switch+0xd2 " * 200_000 + b"\n" + DEADLOCK.read_bytes())
+    path.write_bytes(b"mi_switch+0xd2 " * 700_000 + b"\n" + DEADLOCK.read_bytes())
     code, out, _ = hangdiag("analyze", "-q", path)
     assert code == 0
     assert out.startswith("DEADLOCK")

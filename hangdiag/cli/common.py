@@ -70,9 +70,7 @@ def tell_skipped(captures: Iterable[Capture]) -> None:
     """Says on standard error what of a live kernel could not be read (host facts called ``skipped``)."""
     from hangdiag.report.terminal import escape
 
-    notes = dict.fromkeys(
-        value for capture in captures for key, value in capture.host.facts if key == "skipped"
-    )
+    notes = dict.fromkeys(value for capture in captures for value in capture.host.skipped)
     for value in list(notes)[:_MOST_NOTES]:
         print(f"hangdiag: skipped: {escape(value)}", file=sys.stderr)
     if len(notes) > _MOST_NOTES:

@@ -21,8 +21,6 @@ _LOCK_ARGUMENTS = {
     "lockmgr_slock_hard": ("lk",),
     "sleeplk": ("lk",),
 }
-
-
 #: Functions whose argument c is the lock's word, behind its struct lock_object.
 _LOCK_WORDS = frozenset({"__mtx_lock_sleep", "__rw_wlock_hard", "__rw_rlock_hard"})
 #: Functions that lock the vnode that is their argument (sys/kern/vfs_vnops.c, vfs_subr.c), so near the top of a stack.

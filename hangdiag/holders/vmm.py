@@ -6,11 +6,11 @@ The rules are those of sys/amd64/vmm/vmm.c and vmm_dev.c (11.0 to 14) and sys/de
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from hangdiag.holders.machines import OWN_VCPU, functions_of, in_device, in_vm_run, vcpu_of
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
+from hangdiag.model import release_numbers
 
 #: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
 _STATE_OFFSET = 0x20
@@ -168,8 +168,8 @@ def vcpu_state(scene: Scene, index: int) -> Need | None:
 
 def _may_be_fixed(release: str | None) -> bool:
     """May the kernel have vcpu_set_state_all() (commit f39768e52e51, autumn 2025)?"""
-    found = re.match(r"(\d+)\.(\d+)", release or "")
-    return found is None or (int(found.group(1)), int(found.group(2))) >= _FIRST_FIXED
+    numbers = release_numbers(release)
+    return numbers is None or numbers >= _FIRST_FIXED
 
 
 def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:

@@ -8,8 +8,9 @@ is no authority: the walk goes the lists' own way and reads whatever it does not
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
-from hangdiag.live.hashes import read_buckets
+from hangdiag.live.hashes import read_buckets, read_chains
 from hangdiag.live.memory import KernelMemory, Layout
 from hangdiag.live.structs import View, read_views
 from hangdiag.live.threads import MAXIMUM_THREADS, with_pcb
@@ -18,9 +19,8 @@ _LONGEST_CHAIN = 64
 # Variables that every walk asks for sooner or later, and their sizes where they are no pointers.
 _VARIABLES = {"osreldate": 4, "ticks": 4, "hz": 4, "kdb_active": 1, "dumptid": 4, "nprocs": 4, "version": 256}
 _POINTERS = (
-    *("allproc", "zombproc", "tidhashtbl", "tidhash", "pidhashtbl", "pidhash"),
-    *("linker_files", "panicstr", "stoppcbs"),
-)
+    "allproc", "zombproc", "tidhashtbl", "tidhash", "pidhashtbl", "pidhash", "linker_files", "panicstr", "stoppcbs",
+)  # fmt: skip
 
 
 def read_variables(memory: KernelMemory, symbols: dict[str, int], lists: Sequence[str] = ()) -> None:
@@ -38,15 +38,10 @@ def read_threads(memory: KernelMemory, layouts: dict[str, Layout], symbols: dict
     if not pending:
         return
     layout = with_pcb(memory, layout, layouts.get("pcb"), pending[0])
-    seen: set[int] = set()
     processes: dict[int, None] = {}
-    for _ in range(_LONGEST_CHAIN):
-        seen.update(pending)
-        views = [view for view in read_views(memory, layout, pending) if view is not None]
+    chains = read_chains(memory, layout, pending, "td_hash.le_next", MAXIMUM_THREADS)
+    for views in islice(chains, _LONGEST_CHAIN):
         processes.update(dict.fromkeys(_values(views, "td_proc")))
-        pending = [address for address in _values(views, "td_hash.le_next") if address not in seen]
-        if not pending or len(seen) > MAXIMUM_THREADS:
-            break
     read_views(memory, layouts["proc"], list(processes))
 
 

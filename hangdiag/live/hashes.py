@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from hangdiag.live.memory import KernelMemory
-from hangdiag.live.structs import read_numbers
+from hangdiag.live.memory import KernelMemory, Layout
+from hangdiag.live.structs import View, read_numbers, read_views
 
 _BLOCK = 1 << 15
 
@@ -38,3 +39,20 @@ def read_buckets(memory: KernelMemory, symbols: dict[str, int], table: str, mask
         for begin in range(0, len(block), size)
     ]
     return [head for head in dict.fromkeys(heads) if head]
+
+
+def read_chains(
+    memory: KernelMemory, layout: Layout, heads: Sequence[int], link: str, most: int
+) -> Iterator[list[View]]:
+    """The elements of chains that begin at ``heads`` and go on by member ``link``: all first ones, all second ones, ...
+
+    No element comes twice, and no more are read after ``most``.
+    """
+    pending = list(heads)
+    seen: set[int] = set()
+    while pending and len(seen) < most:
+        seen.update(pending)
+        views = [view for view in read_views(memory, layout, pending) if view is not None]
+        yield views
+        following = dict.fromkeys(view.unsigned(link) or 0 for view in views)
+        pending = [address for address in following if address and address not in seen]

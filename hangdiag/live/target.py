@@ -358,9 +358,9 @@ def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int], identity: Iden
             return True
         if found.startswith("FreeBSD "):
             others.append(number)
-    for number in others[:1]:
+    if others:
         # Another kernel, which is told later.
-        session.ask(f"-thread-select {number}")
+        session.ask(f"-thread-select {others[0]}")
     return bool(others) or not version
 
 

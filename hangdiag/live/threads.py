@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hangdiag.live.cache import Remembered
-from hangdiag.live.hashes import read_buckets
+from hangdiag.live.hashes import read_buckets, read_chains
 from hangdiag.live.memory import Field, KernelMemory, Layout
 from hangdiag.live.structs import View, hull, read_views
 
@@ -85,21 +85,13 @@ def _find_zombies(
     """The zombies that ``pidhashtbl`` leads to, if that table costs no more than the lists."""
     if not layout.has("p_hash.le_next", "p_state"):
         return []
-    pending = read_buckets(memory, symbols, "pidhashtbl", "pidhash")
-    seen: set[int] = set()
-    found: list[View] = []
-    while pending and len(seen) < MAXIMUM_PROCESSES:
-        seen.update(pending)
-        views = [view for view in read_views(memory, layout, pending) if view is not None]
-        found += [
-            view for view in views if view.address not in known and view.unsigned("p_state") == _PRS_ZOMBIE
-        ]
-        pending = [
-            address
-            for address in dict.fromkeys(view.unsigned("p_hash.le_next") or 0 for view in views)
-            if address and address not in seen
-        ]
-    return found
+    heads = read_buckets(memory, symbols, "pidhashtbl", "pidhash")
+    return [
+        view
+        for views in read_chains(memory, layout, heads, "p_hash.le_next", MAXIMUM_PROCESSES)
+        for view in views
+        if view.address not in known and view.unsigned("p_state") == _PRS_ZOMBIE
+    ]
 
 
 def _follow_threads(
@@ -176,9 +168,8 @@ _LIFETIMES = {_PRS_ZOMBIE: "zombie"}
 _INACTIVE, _INHIBITED = 0, 1
 _TDI_SWAPPED = 0x4
 _INHIBITORS = (
-    *((0x8, "lock"), (0x2, "sleeping"), (0x10, "iwait"), (0x1, "suspended")),
-    (_TDI_SWAPPED, "swapped"),
-)
+    (0x8, "lock"), (0x2, "sleeping"), (0x10, "iwait"), (0x1, "suspended"), (_TDI_SWAPPED, "swapped"),
+)  # fmt: skip
 _TDF_SINTR = 0x8
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 
+from hangdiag.model import LEFT_OUT
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
-#: The fact that says so of a capture (:attr:`hangdiag.model.Capture.is_abridged`).
-LEFT_OUT = "threads left out"
 #: A command line that shows a part of what procstat prints; by the names of commands and threads, a VM stays whole.
 _FILTERED = (
     r"[^|]{0,100}\bprocstat [^|]{0,60}\| ?(?:head|tail|(?:[ef]?grep|rg) (?:(?!.*(?:-\w*v|bhyve)).{0,100}"

@@ -124,12 +124,17 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
 
 def _with_arguments(frames: tuple[Frame, ...], others: tuple[Frame, ...]) -> tuple[Frame, ...]:
     """``frames`` with what a debugger printed of the same functions: arguments, and their place in the source."""
-    functions = [frame.function for frame in others]
+    places: dict[str, list[int]] = {}
+    for place in range(len(others) - 1, -1, -1):
+        places.setdefault(others[place].function, []).append(place)
     merged = list(frames)
     position = 0
     for index, frame in enumerate(frames):
-        if frame.function in functions[position:]:
-            position = functions.index(frame.function, position) + 1
+        ahead = places.get(frame.function, [])
+        while ahead and ahead[-1] < position:
+            ahead.pop()
+        if ahead:
+            position = ahead[-1] + 1
             known = others[position - 1]
             if known.args and not frame.args:
                 merged[index] = replace(frame, args=known.args, file=known.file, line=known.line)

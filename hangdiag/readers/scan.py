@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from hangdiag.model import Source, Where
+from hangdiag.model import LEFT_OUT, Source
 from hangdiag.readers import ddb, gdb, host, procstat, procstat_threads, ps, rare, stack_lines
+from hangdiag.readers.cuts import is_cut, lacks_end
 from hangdiag.readers.draft import Draft
+from hangdiag.readers.gdb.stacks import lacks_threads
 from hangdiag.readers.section import Opener, Opening, Section
-from hangdiag.readers.stacks import OUTERMOST, SWITCHES
 from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
 from hangdiag.text.page import Page, make_page
@@ -39,11 +40,6 @@ OPENERS = _COMMON + _OTHERS
 
 #: A number of more than 4,300 digits cannot be read (sys.set_int_max_str_digits): its line is not either.
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
-#: The kernel saves so many frames, and none of a caller further out (STACK_MAX, sys/sys/_stack.h).
-_STACK_MAX = 18
-#: Stacks of no more frames tell nothing about their last one.
-_STUB = 3
-_NOWHERE = Where(0, 0, 0)
 #: Openers of lines that may as well be the rest of a folded one.
 _RESTS = frozenset({"bare-stack", "ddb-cdev", "ddb-registers", "gdb-noise", "gdb-remark", "gdb-stopped"})
 
@@ -110,40 +106,13 @@ def read_source(
     end = "\n" if "\n" in text else "\r"  # the CRs of an old Macintosh
     lines = text.count(end) + (0 if text.endswith(end) or not text else 1)
     number = len(draft.sources)
-    if text and not text.endswith(end) and _is_cut(draft, number, lines):
-        draft.set_host(fact=(host.LEFT_OUT, "the last line is cut"))
-    elif _lacks_end(draft, number, lines - text[-200:].count(f"{end}{end}")) or gdb.lacks_threads(scanner.context):
-        draft.set_host(fact=(host.LEFT_OUT, "the end is cut off"))
+    if text and not text.endswith(end) and is_cut(draft, number, lines):
+        draft.set_host(fact=(LEFT_OUT, "the last line is cut"))
+    elif lacks_end(draft, number, lines - text[-200:].count(f"{end}{end}")) or lacks_threads(scanner.context):
+        draft.set_host(fact=(LEFT_OUT, "the end is cut off"))
     source = Source(path, scanner.format(), lines, replaced, container)
     draft.sources.append(source)
     return source
-
-
-def _is_cut(draft: Draft, source: int, last: int) -> bool:
-    """Does the text end inside a stack? Its last function then lacks the offset that all others have."""
-    return any(
-        len(thread.frames) > _STUB
-        and thread.stack_where is not None
-        and (thread.stack_where.source, thread.stack_where.last) == (source, last)
-        and thread.frames[-1].offset is None
-        and all(frame.offset is not None for frame in thread.frames[:-1])
-        for thread in draft.now.threads.values()
-    ) or any(item.trace_like and (item.where.source, item.where.last) == (source, last) for item in draft.unread[-1:])
-
-
-def _lacks_end(draft: Draft, source: int, last: int) -> bool:
-    """Does the text end inside the stack of a thread that sleeps, while others go on to where the kernel begins?"""
-    stacks = [
-        thread
-        for thread in draft.now.threads.values()
-        if len(thread.frames) > _STUB and thread.stack_where is not None and thread.stack_where.source == source
-    ]
-    final = max(stacks, key=lambda thread: thread.stack_where or _NOWHERE, default=None)
-    if final is None or (final.stack_where or _NOWHERE).last < last or len(final.frames) >= _STACK_MAX:
-        return False
-    asleep = any(frame.function in SWITCHES for frame in final.frames[:_STUB])
-    whole = sum(thread.frames[-1].function in OUTERMOST for thread in stacks)
-    return asleep and final.frames[-1].function not in OUTERMOST and len(stacks) <= whole * 2
 
 
 class Scanner:

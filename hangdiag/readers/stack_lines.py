@@ -12,6 +12,7 @@ import re
 from hangdiag.model import Frame, Thread
 from hangdiag.readers.procstat import SWITCH, new_memo, stack_of
 from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.stacks import ENDS
 from hangdiag.text.lazy import lazy
 
 _SIGINFO = lazy(
@@ -32,11 +33,6 @@ _ALONE = lazy(rf"\s{{0,40}}(?P<frame>[A-Za-z_][\w.]{{1,80}}{_OFFSET}?)(?:\(\))?\
 #: Fewer functions are no stack that was written down a line each.
 _SHORTEST_COLUMN = 4
 _BEGINS = lazy(SWITCH + r"\b")
-#: The outermost function of a whole stack.
-_ENDS = frozenset({
-    "fork_trampoline", "fast_syscall_common", "Xfast_syscall", "Xfast_syscall_pti", "handle_el0_sync", "btext", "mi_startup",
-    "int0x80_syscall_common", "Xint0x80_syscall", "swi_exit", "doreti_ast", "handle_el0_irq",
-})  # fmt: skip
 
 
 def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
@@ -74,7 +70,7 @@ def _read_column(section: Section, start: int, match: re.Match[str]) -> int:
     index = start
     frames: list[Frame] = []
     while index < len(lines) and (found := _ALONE.match(lines[index])) is not None:
-        if frames and _BEGINS.match(found.group("frame")) is not None and frames[-1].function in _ENDS:
+        if frames and _BEGINS.match(found.group("frame")) is not None and frames[-1].function in ENDS:
             break
         frames += stack_of(found.group("frame")) or [Frame(found.group("frame"))]
         index += 1
@@ -90,7 +86,7 @@ def _goes_on(frames: tuple[Frame, ...], line: str) -> bool:
     """Is ``line`` the rest of a stack that was wrapped behind ``frames``?"""
     if not ("_" in line or "+" in line) or _BEGINS.match(line.strip()) is not None or not stack_of(line):
         return False
-    return line[:1] in (" ", "\t") or frames[-1].function not in _ENDS
+    return line[:1] in (" ", "\t") or frames[-1].function not in ENDS
 
 
 def _read_siginfo(section: Section, start: int, match: re.Match[str]) -> int:

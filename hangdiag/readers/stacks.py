@@ -13,13 +13,17 @@ _TOKEN = lazy(
     r"(?:([\w.-]+)`)?([A-Za-z_][\w$@]*(?:\.[\w$@]+){0,9}|\?\?)(?:\+(?:(0x[0-9a-f]+|\d+(?!x))|0x)?)?(?:\.{3}|…)?(?:\(\))?,?\Z",
     re.I,
 )
+#: The outermost function of a whole stack.
+ENDS = frozenset({
+    "fork_trampoline", "fast_syscall_common", "Xfast_syscall", "Xfast_syscall_pti", "handle_el0_sync", "btext", "mi_startup",
+    "int0x80_syscall_common", "Xint0x80_syscall", "swi_exit", "doreti_ast", "handle_el0_irq",
+})  # fmt: skip
 #: What puts a thread to sleep, innermost; and where a stack ends that a debugger unwound.
 SWITCHES = frozenset({"sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "mi_switch", "swtch", "_resume_from_idle"})
-OUTERMOST = frozenset({
-    "fork_trampoline", "fork_exit", "fast_syscall_common", "Xfast_syscall", "Xfast_syscall_pti", "amd64_syscall", "syscall",
-    "handle_el0_sync", "do_el0_sync", "handle_el0_irq", "btext", "mi_startup", "int0x80_syscall_common", "Xint0x80_syscall",
-    "doreti_ast", "calltrap", "swi_exit", "_sys_sysenter_post_swapgs", "sys_syscall", "sys_syscall32", "thread_start",
-})  # fmt: skip
+OUTERMOST = ENDS | {
+    "fork_exit", "amd64_syscall", "syscall", "do_el0_sync", "calltrap", "_sys_sysenter_post_swapgs", "sys_syscall",
+    "sys_syscall32", "thread_start",
+}  # fmt: skip
 _ADDRESS = lazy(r"0x[0-9a-fA-F]+\Z")
 
 

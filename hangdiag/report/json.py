@@ -99,6 +99,9 @@ def _gravity(finding: Finding) -> int:
 
 
 def _host(host: Host) -> dict[str, Any]:
+    facts: dict[str, list[str]] = {}
+    for key, value in host.facts:
+        facts.setdefault(key, []).append(value)
     return {
         "release": host.release,
         "arch": host.arch,
@@ -106,7 +109,7 @@ def _host(host: Host) -> dict[str, Any]:
         "hostname": host.hostname,
         "osreldate": host.osreldate,
         "panic": host.panic,
-        "facts": {key: "; ".join(value for name, value in host.facts if name == key) for key, _ in host.facts},
+        "facts": {key: "; ".join(values) for key, values in facts.items()},
     }
 
 

@@ -207,12 +207,12 @@ def host_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     facts = [(name, value) for name, value in known if value]
     told = [(name, value) for name, value in host.facts if _FACT.match(name) and value]
     facts += told[:_MOST_FACTS]
-    skipped = [value for name, value in host.facts if name == "skipped"]
+    skipped = host.skipped
     if skipped:
         more = f"; and {len(skipped) - _MOST_SKIPPED} more" if len(skipped) > _MOST_SKIPPED else ""
         facts.append(("Not read", "; ".join(skipped[:_MOST_SKIPPED]) + more))
-    if len(host.facts) > len(told[:_MOST_FACTS]) + len(skipped):
-        rest = len(host.facts) - len(told[:_MOST_FACTS]) - len(skipped)
+    rest = len(host.facts) - len(told[:_MOST_FACTS]) - len(skipped)
+    if rest > 0:
         facts.append(("Other values", f"{rest} more were read: hangdiag analyze --format json"))
     for machine in diagnosis.machines:
         arguments = next(

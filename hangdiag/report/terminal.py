@@ -316,7 +316,8 @@ class _Report:
         sources = self.diagnosis.capture.sources
         files = [item for item in self.diagnosis.capture.unread if not sources[item.where.source].lines]
         unread = [item for item in self.diagnosis.capture.unread if sources[item.where.source].lines]
-        self.out += [[]] * bool(files or unread)
+        if files or unread:
+            self.out.append([])
         if files:
             told = [f"{sources[item.where.source].path} ({item.why})" for item in files]
             self._wrap(f"Not read: {wording.listed(told, 6)}.", "", "  ")

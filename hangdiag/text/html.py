@@ -12,14 +12,15 @@ from hangdiag.text.terminal import LETTERS
 _LEVELS = 3
 
 # only names of real tags: "<optimized out>", "<running>" and "<signal handler called>" are none
-_TAG = lazy(
-    r"</?(?:a|abbr|article|b|big|blockquote|body|br|center|code|dd|del|div|dl|dt|em|font|footer|form|h[1-6]|head"
-    r"|header|hr|html|i|img|ins|kbd|li|link|main|mark|meta|nav|o:p|ol|p|pre|q|s|samp|script|section|small|span|strike"
-    r"|strong|style|sub|sup|table|tbody|td|th|thead|title|tr|tt|u|ul|var|wbr)(?:\s[^<>]{0,2000})?/?>",
-    re.I,
+_NAMES = (
+    r"a|abbr|article|b|big|blockquote|body|br|center|code|dd|del|div|dl|dt|em|font|footer|form|h[1-6]|head"
+    r"|header|hr|html|i|img|ins|kbd|li|link|main|mark|meta|nav|o:p|ol|p|pre|q|s|samp|section|small|span|strike"
+    r"|strong|sub|sup|table|tbody|td|th|thead|title|tr|tt|u|ul|var|wbr"
 )
+_REST = r"(?:\s[^<>]{0,2000})?/?>"
+_TAG = lazy(rf"</?(?:{_NAMES}|script|style){_REST}", re.I)
 # What shows that a text is a page's source. In one a thread named <script> would be escaped.
-_SURE = lazy(_TAG.pattern.replace("script|", "").replace("style|", ""), re.I)
+_SURE = lazy(rf"</?(?:{_NAMES}){_REST}", re.I)
 _BREAK = lazy(r"<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])>|<(?:p|tr|li|pre)(?:\s[^<>]{0,2000})?>", re.I)
 _ENTITY = lazy(r"&(?:lt|gt|amp|quot|nbsp|#\d{1,6}|#x[0-9a-f]{1,5}|apos|rarr|larr|hellip|[lr][ds]quo);", re.I)
 _MARKS = ("&gt;", "&lt;", "&#", "&quot;", "&nbsp;", "&amp;", "<pre", "<PRE", "<br", "<BR", "</", "&rarr;", "&larr;")

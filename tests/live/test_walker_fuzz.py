@@ -83,7 +83,7 @@ def test_every_wanted_name_is_asked_once() -> None:
 
 @settings(
     deadline=None,
-    max_examples=30,
+    max_examples=80,
     suppress_health_check=[HealthCheck.large_base_example, HealthCheck.too_slow],
 )
 @given(

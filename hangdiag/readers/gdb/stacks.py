@@ -7,6 +7,7 @@ message and its lock (sys/kern/kern_synch.c, subr_sleepqueue.c, subr_turnstile.c
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.gdb import frames as gdb_frames
@@ -48,6 +49,12 @@ _MOST_REMEMBERED = 50_000
 _LONGEST_MESSAGE = 40
 #: Functions in which the thread stands that entered the debugger (sys/kern/subr_kdb.c).
 DEBUGGER = ("kdb_enter", "kdb_trap", "kdb_alt_break_internal", "kdb_break")
+
+
+def lacks_threads(context: Mapping[str, object]) -> bool:
+    """Did ``thread apply all bt``, which counts down to 1, not come to its end?"""
+    numbers = context.get("gdb numbers")
+    return isinstance(numbers, list) and bool(numbers) and bool(context.get("gdb apply all")) and numbers[0] > min(numbers) > 1
 
 
 def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
