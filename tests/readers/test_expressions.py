@@ -17,8 +17,8 @@ from hangdiag.text.lazy import LazyPattern
 from hangdiag.text.prefixes import compiled
 
 #: Matching a line of this length must not take longer than this many seconds; a quadratic one takes ten times that.
-LENGTH = 5_000
-SECONDS = 0.007
+LENGTH = 8_000
+SECONDS = 0.017
 
 _UNITS = [
     " ", "\t", "a", "A", "0", "_", "(", ")", "((", "()", "a ", "a b", "0 ", "0x", "0x0 ", "#0 ", "> ", ": ", ":", "-", "->", "a->",
