@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -227,8 +228,7 @@ def _build(kind: type[_Value], data: Any, place: str) -> _Value:
     """Make a dataclass of TOML data, checking keys and types."""
     if not isinstance(data, dict):
         raise RuleError(f"{place}: a table is expected, not {data!r}")
-    hints = get_type_hints(kind)
-    known: dict[str, Field[Any]] = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    hints, known = _shape(kind)  # type: ignore[arg-type]
     values = {}
     for key, value in data.items():
         if key not in known:
@@ -238,6 +238,12 @@ def _build(kind: type[_Value], data: Any, place: str) -> _Value:
         if key not in values and field.default is MISSING:
             raise RuleError(f"{place}: {key} is missing")
     return kind(**values)
+
+
+@cache
+def _shape(kind: type) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
+    """The types and the fields of a dataclass, by name."""
+    return get_type_hints(kind), {field.name: field for field in fields(kind)}
 
 
 def _convert(owner: type, hint: Any, value: Any, place: str) -> Any:
