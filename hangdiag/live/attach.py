@@ -10,16 +10,17 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
-from hangdiag.errors import DebuggerError, UsageError
+from hangdiag.errors import DebuggerError
 from hangdiag.live import kld
 from hangdiag.live.gate import RefusedCommand
 from hangdiag.live.gdb_memory import GdbMemory, lists_kernel_threads
 from hangdiag.live.host import read_modules
 from hangdiag.live.layouts import QUESTIONS, VM_LIST
-from hangdiag.live.options import Options
+from hangdiag.live.options import Options, check
 from hangdiag.live.samples import annotate
 from hangdiag.live.target import Target, start, stub_place
 from hangdiag.live.walker import Progress, walk
@@ -27,9 +28,9 @@ from hangdiag.model import Capture
 
 Say = Callable[[str], None]
 
-_WAYS = ("kernel", "core", "remote", "ui", "ddb")
 # Where FreeBSD keeps a kernel's modules and their symbols; only true of the machine that we run on.
 _LOCAL_MODULES = ("/usr/lib/debug/boot/kernel", "/boot/kernel")
+_STILL = {"core": "a crash dump", "ddb": "a kernel at its db> prompt"}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -46,18 +47,18 @@ class CutShort(DebuggerError):
 
 
 def attach(options: Options, say: Say, progress: Progress) -> tuple[Capture, ...]:
-    """Reads the target ``options.samples`` times.
+    """Reads the target ``options.samples`` times, one that does not move only once.
 
     ``say`` is given lines for the user, ``progress`` (step, done, total). The last capture's facts say which
     threads moved between the samples. Raises DebuggerError (and UsageError for options that make no sense);
     the target is then as it was found.
     """
-    if options.way not in _WAYS:
-        raise UsageError(f"unknown way to attach: {options.way}")
-    if options.samples < 1 or options.interval < 0 or options.timeout <= 0:
-        raise UsageError("--samples, --interval and --timeout must be positive")
+    check(options)
     if options.way == "remote":
         stub_place(options.place)
+    if options.samples > 1 and options.way in _STILL:
+        say(f"{_STILL[options.way]} does not move: it is read once, --samples makes no difference")
+        options = replace(options, samples=1)
     with _orderly_signals():
         if options.way == "ddb":
             from hangdiag.live.ddb_interview import read_console
