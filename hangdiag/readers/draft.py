@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine, Where
 from hangdiag.readers import instants
+from hangdiag.readers.ledger import settle
 from hangdiag.readers.merging import (
     Instant,
     add_places,
@@ -277,8 +278,8 @@ class Draft:
             if not any(thread.frames for thread in threads):
                 threads += instant.told
             else:
-                unread += _not_read(instant.told, "prose beside the stacks themselves", threads)
-            homeless = _not_read(instant.homeless, "a thread without an id, which may be any of its process", threads)
+                unread += _left_out(instant.told, "prose beside the stacks themselves")
+            homeless = _left_out(instant.homeless, "a thread without an id, which may be any of its process")
             unread += homeless
             made.append(
                 Capture(
@@ -290,8 +291,7 @@ class Draft:
                     vms=join_vms(instant.vms.values()),
                 )
             )
-        unread.sort(key=lambda item: item.where)
-        made[0] = replace(made[0], unread=tuple(unread))
+        made[0] = replace(made[0], unread=settle(unread, made))
         return tuple(made)
 
 
@@ -311,22 +311,9 @@ def _lines(places: Iterable[Where]) -> set[tuple[int, int]]:
     return {(where.source, line) for where in places for line in range(where.first, where.last + 1)}
 
 
-def _not_read(left_out: list[Thread], why: str, threads: list[Thread]) -> list[Unread]:
-    """The lines of threads that were left out, each once; a line that ``threads`` have parts of stays theirs."""
-    places = dict.fromkeys(where for thread in left_out for where in thread.where)
-    if not places:
-        return []
-    lines = _lines(places)
-    if not lines:
-        return []
-    taken = {
-        (where.source, line)
-        for thread in threads
-        for where in thread.where
-        for line in range(where.first, where.last + 1)
-        if (where.source, line) in lines
-    }
-    return [Unread(where, why) for where in places if taken.isdisjoint(_lines([where]))]
+def _left_out(threads: Iterable[Thread], why: str) -> list[Unread]:
+    """The lines of threads that no capture has."""
+    return [Unread(where, why) for thread in threads for where in thread.where]
 
 
 def _functions(thread: Thread) -> tuple[str, ...]:

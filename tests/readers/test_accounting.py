@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hangdiag.model import Capture, Thread, Unread, Where
 from hangdiag.readers import read_text
+from hangdiag.readers.ledger import settle
 from tests.readers.accounts import check_lines
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -133,3 +135,36 @@ def test_what_shares_a_line_with_a_row_is_not_listed():
     (capture,) = check_lines(rows)
     assert [thread.tid for thread in capture.threads] == [100005, 100006]
     assert capture.unread == ()
+
+
+def test_a_line_that_several_told_stacks_share_is_listed_once():
+    (capture,) = check_lines("x3\na_b()->_sleep\na_b()->_sleep\nd+0x9 k+0x2\n")
+    assert [tuple(item.where)[1:] for item in capture.unread] == [(1, 3)]
+
+
+def test_lines_that_look_like_frames_of_mixed_stacks_and_are_none():
+    frame = "_sleep() at _sleep+/frame 0xfffffe0011fec5e0"
+    (capture,) = check_lines("_sleep() at _sleep+0x2/frame\n" + f"{frame}\n{frame[:-6]}\n{frame}\n")
+    assert not any(thread.frames == () for thread in capture.threads)
+
+
+def test_a_line_has_one_owner():
+    def unread(first, last, why):
+        return Unread(Where(0, first, last), why, why == "b")
+
+    thread = Thread(tid=1, where=(Where(0, 4, 4), Where(0, 8, 9)))
+    items = [unread(6, 12, "b"), unread(1, 5, "a"), unread(5, 7, "b"), unread(14, 14, "a")]
+    assert settle(items, [Capture(threads=(thread,))]) == (
+        unread(1, 3, "a"), unread(5, 5, "a"), unread(6, 7, "b"), unread(10, 12, "b"), unread(14, 14, "a"),
+    )  # fmt: skip
+    assert settle([], [Capture(threads=(thread,))]) == ()
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 9), st.sampled_from("ab"))), st.lists(st.tuples(st.integers(1, 30), st.integers(0, 9))))
+def test_owners_are_those_that_a_list_of_all_lines_tells(listed, read):
+    items = [Unread(Where(0, first, first + more), why) for first, more, why in listed]
+    taken = {line for first, more in read for line in range(first, first + more + 1)}
+    thread = Thread(where=tuple(Where(0, first, first + more) for first, more in read))
+    settled = settle(items, [Capture(threads=(thread,))])
+    lines = [line for item in settled for line in range(item.where.first, item.where.last + 1)]
+    assert lines == sorted({line for item in items for line in range(item.where.first, item.where.last + 1)} - taken)

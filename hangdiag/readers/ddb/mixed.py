@@ -13,6 +13,8 @@ from itertools import pairwise
 from hangdiag.text.lazy import lazy
 
 _POINTER = lazy(r"0x([0-9a-f]{8,16})\s*\Z")
+#: The name of both is the same, unless letters are mixed as well.
+_FRAME = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) at (?P=name)\+0x[0-9a-f]+\Z")
 _OTHER_COMMAND = ("db>", "db:", "Tracing ")
 #: A kernel stack has 4 pages or a few more, and an unmapped page below it (kstack_pages, KSTACK_GUARD_PAGES):
 #: between two frames of one stack is never so much.
@@ -54,17 +56,11 @@ def _find_pointers(lines: list[str], start: int) -> list[_Pointer]:
         line = lines[index]
         head, _, tail = line.partition("/frame ")
         pointer = _POINTER.match(tail) if tail else None
-        if pointer is not None and _is_frame(head):
+        if pointer is not None and _FRAME.match(head):
             found.append((index, int(pointer.group(1), 16)))
         elif line.startswith(_OTHER_COMMAND) or (found and index - found[-1][0] > _LONGEST_GAP):
             break
     return found
-
-
-def _is_frame(head: str) -> bool:
-    """``name() at name+0x1a``: the name of both is the same, unless letters are mixed as well."""
-    name, _, place = head.partition("() at ")
-    return place.partition("+")[0] == name
 
 
 def _find_bounds(pointers: list[_Pointer]) -> list[int]:
