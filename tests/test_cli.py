@@ -322,3 +322,11 @@ def test_shell_completion_is_offered():
     code, out, _ = hangdiag("--show-completion", "bash")
     assert code == 0
     assert "complete" in out
+
+
+def test_a_full_disk_behind_standard_output_is_said_in_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "hangdiag", "analyze", str(DEADLOCK)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert done.stderr == "hangdiag: standard output: cannot be written (No space left on device); send it elsewhere\n"

@@ -91,11 +91,12 @@ def attach(
         samples=samples,
         interval=interval,
     )
+    if save is not None:
+        _check_place(save)
     captures, failure = _read(options, sys.stderr.isatty() and not quiet)
     _tell_facts(captures[-1])
-    if save is not None:
-        _save(captures[-1], save)
-    _report(captures, format, all_threads, vm, pid, quiet, fail_on if failure is None else None, rules or [])
+    with _saving(captures[-1], save, failure):
+        _report(captures, format, all_threads, vm, pid, quiet, fail_on if failure is None else None, rules or [])
     if failure is not None:
         raise failure
 
@@ -185,16 +186,42 @@ def _tell_facts(capture: Capture) -> None:
         print(f"hangdiag: {facts['samples']}: moved: {facts['moved'] or 'no thread'}", file=sys.stderr)
 
 
-def _save(capture: Capture, path: Path) -> None:
-    from hangdiag.errors import InputError
+def _check_place(path: Path) -> None:
+    """Raises InputError where nothing can be saved, while nothing has been read yet."""
+    from hangdiag.cli import output
+
+    try:
+        output.check(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself, for pathlib before Python 3.13
+        raise _unsaved(path, error) from error
+
+
+@contextmanager
+def _saving(capture: Capture, path: Path | None, failure: HangdiagError | None) -> Iterator[None]:
+    """Saves when the block has ended, in whatever way: nobody may read the report any more.
+
+    Raises InputError; ``failure``, for which there is no room then, is said.
+    """
+    from hangdiag.cli import output
     from hangdiag.savefile import dump
 
     try:
-        path.write_text(dump(capture), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another file for --save"
-        ) from error
+        yield
+    finally:
+        if path is not None:
+            try:
+                output.write(path, dump(capture))
+            except OSError as error:
+                if failure is not None:
+                    print(f"hangdiag: {failure}", file=sys.stderr)
+                raise _unsaved(path, error) from error
+
+
+def _unsaved(path: Path, error: Exception) -> HangdiagError:
+    from hangdiag.errors import InputError
+
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(f"{path}: cannot be written ({reason}); choose another file for --save")
 
 
 def _report(

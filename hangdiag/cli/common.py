@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hangdiag.errors import UsageError
+from hangdiag.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from hangdiag.findings import Diagnosis
@@ -100,8 +100,18 @@ def speaks_unicode() -> bool:
 
 
 def write(text: str) -> None:
-    """Write to standard output whatever its encoding; what it cannot show is escaped."""
+    """Write to standard output whatever its encoding; what it cannot show is escaped.
+
+    Raises BrokenPipeError if nobody reads it any more, InputError if it cannot be written.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in its buffer must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(f"standard output: cannot be written ({error.strerror}); send it elsewhere") from error

@@ -77,12 +77,13 @@ def _svg(text: str) -> str:
 
 def _deliver(text: str, output: Path | None) -> None:
     from hangdiag.cli import common
+    from hangdiag.cli.output import write
     from hangdiag.errors import UsageError
 
     if output is None:
         common.write(text)
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        write(output, text)
     except OSError as error:
         raise UsageError(f"{output}: {error.strerror}; choose another file") from None

@@ -40,6 +40,7 @@ def report(
     import sys
 
     from hangdiag.cli import common
+    from hangdiag.cli.output import write
     from hangdiag.errors import UsageError
     from hangdiag.report.summary_forms import diagnose_paths, source_texts, write_report
 
@@ -58,6 +59,6 @@ def report(
         common.write(text)
         return
     try:
-        output.write_text(text, encoding="utf-8", errors="backslashreplace")
+        write(output, text)
     except OSError as error:
         raise UsageError(f"{output}: {error.strerror}; choose another file") from None

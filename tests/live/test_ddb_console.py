@@ -21,6 +21,7 @@ from hangdiag.live.ddb_channel import open_channel
 from hangdiag.live.ddb_console import Console
 from hangdiag.live.options import Options
 from hangdiag.model import Thread
+from hangdiag.savefile import load
 
 from .conftest import command_line, start_command_line, wait_until
 from .fake_ddb import Console as Silence
@@ -177,14 +178,16 @@ def test_signals_leave_ddb_at_its_prompt(folder: Path, number: signal.Signals) -
     fake.close()
 
 
-def test_closed_output_still_leaves_ddb_at_its_prompt(folder: Path) -> None:
+def test_closed_output_still_leaves_ddb_at_its_prompt_and_a_saved_capture(folder: Path) -> None:
     fake = FakeDdb(folder / "ddb")
-    command = start_command_line("attach", "--ddb", fake.place)
+    saved = folder / "saved.json"
+    command = start_command_line("attach", "--ddb", fake.place, "--save", str(saved))
     assert command.stdout is not None
     command.stdout.close()
     command.stdout = None
     _, errors = command.communicate(timeout=60)
     assert "Traceback" not in errors
+    assert is_read({thread.tid: thread for thread in load(saved.read_text()).threads})
     assert fake.lines == 20
     assert wait_until(lambda: fake.at_prompt)
     fake.close()
