@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from hangdiag.errors import DebuggerError
 from hangdiag.live import gate
 from hangdiag.live.ddb_channel import Channel
+from hangdiag.live.ddb_stream import Stream
 
 _KILL_LINE = b"\x15"
 _RETURN = b"\r"
@@ -34,9 +35,6 @@ _PAGER_TRACES = re.compile(rb"--More--\r?(?: {8}\r?)?")
 _LETTERS = b"zwgku"
 _PROBE_TRACES = re.compile(rb"[q ]?[zwgku]{2}\x08{2,200} {2,200}\x08{2,200}")
 _PROBE_REMAINS = " q\b\n" + _LETTERS.decode()
-# Telnet's negotiations (QEMU's telnet: consoles, terminal servers).
-_TELNET = re.compile(rb"\xff[\xfb-\xfe].", re.DOTALL)
-_ANSI = re.compile(rb"\x1b\[[0-9;?]{0,16}[A-Za-z]")
 _TAIL = 256
 # Fewer bytes than these are a terminal's echo of what we type, and no sign that ddb works.
 _PROGRESS = 256
@@ -73,6 +71,7 @@ class Console:
     timeout: float
     lines: str | None = None
     met: bool = False
+    _stream: Stream = field(default_factory=Stream)
     _heard: bytearray = field(default_factory=bytearray)
     _probes: int = 0
     _probe: bytes = b""
@@ -249,7 +248,7 @@ class Console:
     def _receive(self, seconds: float) -> bool:
         data = self.channel.receive(max(0.0, seconds))
         if data:
-            self._heard += _ANSI.sub(b"", _TELNET.sub(b"", data))
+            self._heard += self._stream.text(data)
         return bool(data)
 
     def _what_answers(self) -> str:
