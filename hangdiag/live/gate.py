@@ -59,7 +59,8 @@ _CONSOLE = (
     rf"info (?:symbol {_NUMBER}|files)",
     r"show osabi",
     r"help target vmcore",
-    r"thread find \d{1,7}",
+    r"show remote memory-read-packet-size",
+    r"thread(?: find (?:\d{1,7}|CPU\[# \]\[0-9\]))?",
     r"thread apply (?:\d{1,6} ){1,400}bt",
     rf"add-symbol-file {_FILE} {_NUMBER}(?: -s {_SECTION} {_NUMBER}){{0,60}}",
     rf"target vmcore {_FILE}",
@@ -73,7 +74,6 @@ _COMMANDS = (
     r"-target-disconnect",
     r"-gdb-exit",
     r"-thread-info(?: \d{1,6})?",
-    r"-thread-list-ids",
     r"-thread-select \d{1,6}",
     rf"-data-read-memory-bytes {_NUMBER} \d{{1,7}}",
     *(

@@ -26,7 +26,9 @@ _GONE = re.compile(
     r"connection (?:closed|reset)|communication error|not being run|no longer|broken pipe", re.IGNORECASE
 )
 _CODE = re.compile(r"\.(?:text|init|plt|iplt)\b|\.text")
-_CPU = re.compile(r"\b(?:CPU#|vCPU )(\d+)")
+_FIND_CPUS = '-interpreter-exec console "thread find CPU[# ][0-9]"'
+_CPU = re.compile(r"^Thread (\d+) has [a-z ]+ '(?:.* )?(?:CPU#|vCPU )(\d+)", re.MULTILINE)
+_PACKET = re.compile(r"Packets are (?:limited to|fixed at) (\d+) bytes")
 # A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
 _LONGEST_READ = 1 << 16
 _LEAST_GAP, _MOST_GAP = 32, 4096
@@ -61,19 +63,25 @@ class GdbMemory:
         return self._round_trip_bytes
 
     def measure(self, address: int) -> None:
-        """Finds out what bytes cost here, by reading some at ``address`` twice; for a target behind a line."""
+        """Finds out what bytes cost here, for a target behind a line: how many a packet holds, and by reads at ``address``."""
+        shown = self._session.ask('-interpreter-exec console "show remote memory-read-packet-size"').console
+        packet = _PACKET.search(shown)
+        # Two digits a byte.
+        most = max(_LEAST_GAP, min(_MOST_GAP, int(packet.group(1)) // 2)) if packet is not None else _MOST_GAP
+        self._round_trip_bytes = most
         spent: dict[int, float] = {}
-        for length in (8, 8, 520, 520):
+        for length in (8, 520, 520, 8):
             begin = time.perf_counter()
             if self.read([(address, length)])[0] is None:
                 return
             taken = time.perf_counter() - begin
             spent[length] = min(taken, spent.get(length, taken))
-        longer = spent[520] - spent[8]
+            longer = spent.get(520, 0.0) - spent[8]
+            if length == 520 and longer <= _UNREST:
+                # Less is the machine's own unrest, and no line.
+                return
         a_byte = longer / 512
-        # Less is the machine's own unrest, and no line.
-        if longer > _UNREST:
-            self._round_trip_bytes = max(_LEAST_GAP, min(_MOST_GAP, int(spent[8] / a_byte)))
+        self._round_trip_bytes = max(_LEAST_GAP, min(most, int(spent[8] / a_byte)))
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
         wanted = [(address, length) for address, length in ranges if _readable(address, length)]
@@ -244,25 +252,22 @@ def build_id_place(session: Session) -> tuple[int, int] | None:
 def cpu_threads(session: Session) -> dict[int, int]:
     """gdb's thread numbers by CPU, if its threads are CPUs; else empty.
 
-    QEMU's stub tells ``CPU#0 [running]``, ``bhyve -G`` ``vCPU 0``. Asked thread by thread: the whole list would
-    cost the registers of every thread.
+    QEMU's stub tells ``CPU#0 [running]``, ``bhyve -G`` ``vCPU 0``. Asked once a connection, and by what is said of the
+    threads: their frames would cost the registers of every one.
     """
-    found: dict[int, int] = {}
-    for number in _thread_numbers(session):
-        match = _CPU.search(" ".join(_thread(session.ask(f"-thread-info {number}"))))
-        if match is None:
-            return {}
-        found[int(match.group(1))] = number
-    return found
+    found = session.remembered.get("cpus")
+    if found is None:
+        # A kernel's threads would each be a question.
+        listing = "" if lists_kernel_threads(session) else session.ask(_FIND_CPUS).console
+        found = {int(match.group(2)): int(match.group(1)) for match in _CPU.finditer(listing)}
+        session.remembered["cpus"] = found
+    return dict(found)
 
 
 def lists_kernel_threads(session: Session) -> bool:
-    """True if gdb's threads are FreeBSD's: the first is called ``Thread`` and a tid."""
-    numbers = _thread_numbers(session)
-    if not numbers:
-        return False
-    target_id = _thread(session.ask(f"-thread-info {numbers[0]}"))[0]
-    return re.fullmatch(r"Thread \d{6,7}", target_id) is not None
+    """True if gdb's threads are FreeBSD's: the current one is called ``Thread`` and a tid. Costs the target nothing."""
+    shown = session.ask('-interpreter-exec console "thread"').console
+    return re.search(r"\(Thread \d{6,7}\b", shown) is not None
 
 
 def thread_numbers_of(session: Session, tids: Sequence[int]) -> dict[int, int]:
@@ -274,21 +279,6 @@ def thread_numbers_of(session: Session, tids: Sequence[int]) -> dict[int, int]:
         if match is not None:
             found[tid] = int(match.group(1))
     return found
-
-
-def _thread_numbers(session: Session) -> list[int]:
-    ids = session.ask("-thread-list-ids").payload.get("thread-ids")
-    listed = ids.get("thread-id", []) if isinstance(ids, dict) else []
-    # A single thread comes as a string, several as a list.
-    numbers = [listed] if isinstance(listed, str) else listed
-    return sorted(int(number) for number in numbers if str(number).isdigit())
-
-
-def _thread(answer: Answer) -> tuple[str, str]:
-    """(target-id, details) of a one-thread ``-thread-info``."""
-    threads = answer.payload.get("threads")
-    thread = threads[0] if isinstance(threads, list) and threads and isinstance(threads[0], dict) else {}
-    return (str(thread.get("target-id", "")), str(thread.get("details", "")))
 
 
 def _readable(address: int, length: int) -> bool:

@@ -88,6 +88,8 @@ class Session:
         self._owned: list[int] = []
         #: True once the debugger has said that its target is no longer there.
         self.target_gone = False
+        #: What was asked of the target and stays true of it; forgotten when another is connected.
+        self.remembered: dict[str, Any] = {}
         os.set_blocking(writing, False)
 
     def owns(self, *descriptors: int) -> None:
@@ -215,6 +217,8 @@ class Session:
         if result is None:
             self._note(line, console)
             return None
+        if result.group(2) == b"connected":
+            self.remembered.clear()
         token = int(result.group(1))
         if token < expected:
             # Of a command that was given up.

@@ -17,9 +17,9 @@ from hangdiag.model import Frame
 
 MAXIMUM_DEPTH = 128
 # How much of a stack is read at a time, at most and at least: a page, or a frame record and some more. Most
-# stacks of sleeping threads are shorter than the first read.
+# stacks of sleeping threads are shorter than the first read, which QEMU's packets (of 4,096 digits) can just hold.
 _MOST_READ = 4096
-_FIRST_READ = 1024
+_FIRST_READ = 2048
 _LEAST_READ = 64
 _PAGE = 4096
 

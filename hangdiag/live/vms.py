@@ -64,7 +64,12 @@ def read_vms(
     softcs, trouble = follow(memory, softc_layout, address, "link.sle_next", _MAXIMUM_VMS)
     if trouble is not None:
         notes.append(f"the list of virtual machines {trouble}")
-    members = [name for name in vm_layout.fields if name != "vcpu"]
+    # The vCPUs may be large, and lie inside.
+    members = [
+        name
+        for name, place in vm_layout.fields.items()
+        if name != "vcpu" or place.size == memory.pointer_size
+    ]
     views = read_views(memory, vm_layout, [softc.unsigned("vm") or 0 for softc in softcs], members)
     found: list[RawVm] = []
     for softc, view in zip(softcs, views, strict=True):
@@ -118,10 +123,7 @@ def _vcpu_pointers(
     order = vm.byte_order
     if length == size and element == size:
         # A pointer to the array of pointers: maxcpus entries.
-        pointer = memory.read([(base, size)])[0]
-        if pointer is None:
-            return []
-        base = int.from_bytes(pointer, order)
+        base = vm.unsigned("vcpu") or 0
         count = vm.unsigned("maxcpus") or 0
     else:
         count = length // size

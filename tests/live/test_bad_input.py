@@ -184,7 +184,7 @@ def test_a_stub_that_stalls_is_left_in_time(build: Callable[[str], Path]) -> Non
     need("gdb")
     program = build("array")
     with running(program, "deadlock") as process:
-        server = Stub(process.pid, stalls_after=60)
+        server = Stub(process.pid, stalls_after=44)
         begin = time.monotonic()
         failure(Options("remote", server.place, symbols=str(program), timeout=2, stop=True))
         assert time.monotonic() - begin < 40

@@ -243,12 +243,20 @@ class Listing:
     def __init__(self, *threads: tuple[str, str]):
         self.threads = threads
 
+        self.remembered: dict[str, object] = {}
+        self.asked: list[str] = []
+
     def ask(self, command: str) -> Answer:
-        if command == "-thread-list-ids":
-            ids: object = [str(number + 1) for number in range(len(self.threads))]
-            return Answer("done", {"thread-ids": {"thread-id": ids} if self.threads else {}})
-        target_id, details = self.threads[int(command.split()[1]) - 1]
-        return Answer("done", {"threads": [{"target-id": target_id, "details": details}]})
+        self.asked.append(command)
+        if "thread find" in command:
+            lines = [
+                f"Thread {number} has extra info '{details}'\n"
+                for number, (_, details) in enumerate(self.threads, 1)
+                if re.search("CPU[# ][0-9]", details)
+            ]
+            return Answer("done", console="".join(lines) or "No threads match 'CPU[# ][0-9]'\n")
+        shown = f"[Current thread is 1 ({self.threads[0][0]})]" if self.threads else "No thread selected"
+        return Answer("done", console=f"{shown}\n")
 
 
 def test_which_threads_a_debugger_lists() -> None:
@@ -259,6 +267,9 @@ def test_which_threads_a_debugger_lists() -> None:
     assert cpu_threads(qemu) == {0: 1, 1: 2}  # type: ignore[arg-type]
     assert cpu_threads(bhyve) == {0: 1, 1: 2}  # type: ignore[arg-type]
     assert cpu_threads(kernel) == cpu_threads(process) == cpu_threads(Listing()) == {}  # type: ignore[arg-type]
+    assert len(qemu.asked) == len(kernel.asked) + 1 == 2
+    assert cpu_threads(qemu) == {0: 1, 1: 2}  # type: ignore[arg-type]
+    assert len(qemu.asked) == 2
     found = [lists_kernel_threads(listing) for listing in (qemu, bhyve, kernel, process, Listing())]  # type: ignore[arg-type]
     assert found == [False, False, True, False, False]
 

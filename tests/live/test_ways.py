@@ -260,7 +260,7 @@ def test_freebsds_own_stub_is_hung_up_on_not_continued(build: Callable[[str], Pa
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_leave_the_machine_running(build: Callable[[str], Path], number: signal.Signals) -> None:
     program = build("array")
-    with running(program, "deadlock") as process, stub(process.pid, stalls_after=60) as server:
+    with running(program, "deadlock") as process, stub(process.pid, stalls_after=44) as server:
         root = Path(__file__).resolve().parents[2]
         command = subprocess.Popen(
             [
@@ -279,7 +279,7 @@ def test_signals_leave_the_machine_running(build: Callable[[str], Path], number:
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert wait_until(lambda: len(server.packets) > 60, 20)
+        assert wait_until(lambda: len(server.packets) > 44, 20)
         command.send_signal(number)
         _, errors = command.communicate(timeout=30)
         assert command.returncode == 4
@@ -291,10 +291,10 @@ def test_signals_leave_the_machine_running(build: Callable[[str], Path], number:
 
 def test_a_debugger_that_dies_leaves_the_machine_running(build: Callable[[str], Path]) -> None:
     program = build("array")
-    with running(program, "deadlock") as process, stub(process.pid, stalls_after=60) as server:
+    with running(program, "deadlock") as process, stub(process.pid, stalls_after=44) as server:
 
         def kill_debugger() -> None:
-            wait_until(lambda: len(server.packets) > 60, 20)
+            wait_until(lambda: len(server.packets) > 44, 20)
             found = subprocess.run(
                 ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
                 capture_output=True,
@@ -316,7 +316,7 @@ def test_a_debugger_that_dies_leaves_the_machine_running(build: Callable[[str], 
 
 def test_a_target_that_goes_away_in_mid_read(build: Callable[[str], Path]) -> None:
     program = build("array")
-    with running(program, "deadlock") as process, stub(process.pid, dies_after=60) as server:
+    with running(program, "deadlock") as process, stub(process.pid, dies_after=44) as server:
         begin = time.monotonic()
         with pytest.raises(DebuggerError):
             read(Options("remote", server.place, symbols=str(program), timeout=5, stop=True))
