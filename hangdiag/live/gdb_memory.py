@@ -32,7 +32,8 @@ _PACKET = re.compile(r"Packets are (?:limited to|fixed at) (\d+) bytes")
 # A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
 _LONGEST_READ = 1 << 16
 _LEAST_GAP, _MOST_GAP = 32, 4096
-_UNREST = 0.001
+_UNREST = 0.002
+_TRIES = 4
 
 
 class GdbMemory:
@@ -70,7 +71,7 @@ class GdbMemory:
         most = max(_LEAST_GAP, min(_MOST_GAP, int(packet.group(1)) // 2)) if packet is not None else _MOST_GAP
         self._round_trip_bytes = most
         spent: dict[int, float] = {}
-        for length in (8, 520, 520, 8):
+        for length in (8, 520) * _TRIES:
             begin = time.perf_counter()
             if self.read([(address, length)])[0] is None:
                 return
