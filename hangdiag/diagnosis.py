@@ -19,6 +19,8 @@ from hangdiag.waits import classify
 
 #: Kinds of wait that end without help from another thread of the capture, or are noticed by its waker.
 _CAN_MOVE = frozenset({"running", "runnable", "vcpu-halt"})
+#: What a need may rest on that no proof does.
+_UNSURE = frozenset({"rule", "order"})
 _GRAVITY = {verdict: number for number, verdict in enumerate(VERDICTS)}
 _SURENESS = {"proven": 0, "likely": 1, "possible": 2}
 
@@ -94,7 +96,7 @@ def _deadlocks(scene: Scene, needs: Mapping[int, Need]) -> list[Finding]:
             if not explained.isdisjoint(core):
                 continue
             sure = certainty
-            if certainty == "proven" and any(needs[index].basis == "rule" for index in core):
+            if certainty == "proven" and any(needs[index].basis in _UNSURE for index in core):
                 surer = _without_rules(needs, core)
                 core, sure = (surer, "proven") if surer else (core, "likely")
             if waiting is None:
@@ -107,8 +109,8 @@ def _deadlocks(scene: Scene, needs: Mapping[int, Need]) -> list[Finding]:
 
 
 def _without_rules(needs: Mapping[int, Need], core: list[int]) -> list[int]:
-    """The part of a core that is deadlocked even if the threads tied to it by a rule have nothing to do with it."""
-    sure = {index for index in core if needs[index].basis != "rule"}
+    """The part of a core that is deadlocked even if what rests on a rule, or on the order of lines, is not so."""
+    sure = {index for index in core if needs[index].basis not in _UNSURE}
     conditions = {}
     for index in sure:
         targets = tuple([target for target in needs[index].strict().targets if target in sure])
@@ -291,7 +293,7 @@ def _blocked(
     sure = verdict in ("blocked", "contention") and all(
         needs[index].basis != "rule"
         and not needs[index].open
-        and (all_rest or needs[index].basis == "observed")
+        and (all_rest or needs[index].basis in ("observed", "order"))
         for index in members
     )
     certainty = _at_most(scene, (*members, *causes), "likely" if sure else "possible")

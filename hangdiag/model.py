@@ -157,7 +157,8 @@ class LockFact:
     ``destroyed`` or None where it was not told. ``owner_address`` is the owner's struct
     thread where no tid was printed. ``vnode`` is that of which it is the own lock, where the
     lock's address was not printed. ``shares`` is by how many threads it is held shared: the kernel counts them, but
-    only of rm(9) locks, and with WITNESS, it knows which they are.
+    only of rm(9) locks, and with WITNESS, it knows which they are. ``by_order``: that ``owner`` has it is told only by the order
+    of two lines of a chain that goes around once.
     """
 
     address: int | None = None
@@ -171,6 +172,7 @@ class LockFact:
     vnode: int | None = None
     where: Where | None = None
     shares: int | None = None
+    by_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

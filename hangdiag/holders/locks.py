@@ -38,6 +38,8 @@ def lock(scene: Scene, index: int) -> Need | None:
     label = f"lock {name}" if name else "a lock"
     resource = Resource("lock", label, ("lock", address if address is not None else ("thread", index)))
     owners: dict[int, Holder] = {}
+    sharers: set[int] = set()
+    claims: dict[int, list[LockFact]] = {}
     handed_over = released = unseen = False
     for fact in facts:
         if fact.state == "kernproc":
@@ -47,6 +49,7 @@ def lock(scene: Scene, index: int) -> Need | None:
         if owner is None and fact.owner_address is not None:
             owner = scene.by_address.get(fact.owner_address)
         if owner is not None:
+            claims.setdefault(owner, []).append(fact)
             owners.setdefault(
                 owner, Holder(owner, "observed", (fact.where,) if fact.where is not None else ())
             )
@@ -55,6 +58,7 @@ def lock(scene: Scene, index: int) -> Need | None:
         for tid in fact.sharers:
             if tid in scene.by_tid:
                 sharer = scene.by_tid[tid]
+                sharers.add(sharer)
                 owners.setdefault(
                     sharer, Holder(sharer, "observed", (fact.where,) if fact.where is not None else ())
                 )
@@ -85,11 +89,28 @@ def lock(scene: Scene, index: int) -> Need | None:
         if handed_over:
             why = "it was handed to LK_KERNPROC: an I/O that is under way will release it"
         return Need(resource, "any", (), open=True, basis="rule", why=f"{label}: {why}")
+    sure = sharers | {owner for owner, told in claims.items() if _is_sure(told)}
+    if sure:
+        owners = {owner: holder for owner, holder in owners.items() if owner in sure}
     how = "the thread itself holds it" if index in owners else "the capture names who holds it"
-    gives_up = _gives_up(scene, index)
+    gives_up, several = _gives_up(scene, index), len(owners.keys() - sharers) > 1
     if gives_up:
         how += "; it waits with a time limit and then gives up"
-    return Need(resource, "all", tuple(owners.values()), open=gives_up, why=f"{label}: {how}")
+    if several:
+        how = "the capture names several owners, of which one at most can have it"
+    return Need(
+        resource,
+        "all",
+        tuple(owners.values()),
+        open=gives_up or several,
+        basis="observed" if sure else "order",
+        why=f"{label}: {how}",
+    )
+
+
+def _is_sure(claims: list[LockFact]) -> bool:
+    """Does more than the order of two lines say who owns a lock?"""
+    return any(not fact.by_order for fact in claims) or len({fact.where for fact in claims}) > 1
 
 
 def _gives_up(scene: Scene, index: int) -> bool:

@@ -43,8 +43,8 @@ class Need:
     somebody outside may act instead, or may be missing from the list. ``likely_mode`` and
     ``likely_open`` are the reading under the rules' knowledge of the kernel, ``possible_open``
     the one that takes the threads shown for all there are. ``basis`` says what the strict
-    reading rests on: ``observed``, ``exhaustive`` (every possible value was looked at) or
-    ``rule``. ``why`` is one sentence for the report.
+    reading rests on: ``observed``, ``exhaustive`` (every possible value was looked at), ``order`` (of lines, of which
+    some may be missing) or ``rule``. ``why`` is one sentence for the report.
     """
 
     resource: Resource

@@ -276,9 +276,9 @@ def _target(scene: Scene, machine: Machine, index: int) -> tuple[int | None, str
         if found is not None:
             return found, "its wait channel lies in that vCPU"
     read = machine.read
-    if read is not None and len(read.vcpus) > 1:
-        asked = [vcpu.id for vcpu in read.vcpus if vcpu.reqidle]
-        busy = [vcpu.id for vcpu in read.vcpus if vcpu.state is not None and vcpu.state != "IDLE"]
+    if read is not None and len(read.vcpus) > 1 and {vcpu.id for vcpu in read.vcpus} >= (read.active or machine.vcpus.keys()):
+        asked = [vcpu.id for vcpu in read.vcpus if vcpu.reqidle is not False]
+        busy = [vcpu.id for vcpu in read.vcpus if vcpu.state != "IDLE"]
         if len(asked) == 1 and asked[0] in busy:
             return asked[0], "reqidle is set in that vCPU alone"
         if len(busy) == 1:

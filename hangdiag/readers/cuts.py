@@ -10,7 +10,29 @@ from hangdiag.readers.stacks import OUTERMOST, SWITCHES
 _STACK_MAX = 18
 #: Stacks of no more frames tell nothing about their last one.
 _STUB = 3
+#: Processes of the kernel.
+_KERNEL = frozenset({"kernel", "intr", "idle", "sched"})
 _NOWHERE = Where(0, 0, 0)
+
+
+def _lacks_threads(draft: Draft, source: int, last: int) -> bool:
+    """Does a list of all threads end too early, though behind a whole one?
+
+    `procstat -a` and `ps -a` list themselves. A list that ends, as the text does, with a VM's thread may have had more.
+    """
+    threads = [
+        thread for thread in draft.now.threads.values() if any(where.source == source for where in thread.where)
+    ]
+    if not any(thread.pid == 0 or thread.command in _KERNEL for thread in threads):
+        return False  # of some processes only, as it was asked for
+    if any(thread.command in ("procstat", "ps") for thread in threads):
+        return False
+    at_end = [
+        thread
+        for thread in threads
+        if any(where.source == source and where.last >= last for where in thread.where)
+    ]
+    return len(at_end) == 1 and at_end[0].command == "bhyve"  # several: all is in one line
 
 
 def is_cut(draft: Draft, source: int, last: int) -> bool:
@@ -26,7 +48,11 @@ def is_cut(draft: Draft, source: int, last: int) -> bool:
 
 
 def lacks_end(draft: Draft, source: int, last: int) -> bool:
-    """Does the text end inside the stack of a thread that sleeps, while others go on to where the kernel begins?"""
+    """Does the text end where its tool did not: behind a VM's thread in a list of all, or inside the stack of a thread that
+    sleeps, while others go on to where the kernel begins?
+    """
+    if _lacks_threads(draft, source, last):
+        return True
     stacks = [
         thread
         for thread in draft.now.threads.values()

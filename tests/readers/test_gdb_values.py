@@ -8,7 +8,7 @@ from hangdiag import diagnose
 from hangdiag.readers.gdb.mi import parse_record, unescape
 from hangdiag.readers.gdb.scalars import cpu_set
 from tests.readers.help import functions, only, read
-from tests.traces import analysed
+from tests.traces import analysed, procstat, vcpus
 
 VM = 0xFFFFFE01F6C00000
 
@@ -361,3 +361,10 @@ def test_a_mutex_s_word_is_that_of_the_lock_that_a_thread_blocks_on():
     text = STACKS.replace("owner=0xfffff80004c9a000", "owner=<optimized out>")
     text += "(kgdb) p/x ((struct mtx *)0xfffff800031a4500)->mtx_lock\n$1 = 0xfffff80004c9a002\n"
     assert {(edge.waiter, edge.holder, edge.certainty) for edge in analysed(text).edges} == {(1, 0, "observed")}
+
+
+def test_a_table_right_behind_a_value_is_none_of_it():
+    table = procstat(vcpus("joined", "joined", "lock one"))
+    capture = read("(kgdb) p vm->vcpu[2].reqidle\n$6 = 0\n" + table, indented=False)
+    assert [thread.tid for thread in capture.threads] == [100860, 100861, 100862]
+    assert [(vcpu.id, vcpu.reqidle) for vcpu in capture.vms[0].vcpus] == [(2, False)]

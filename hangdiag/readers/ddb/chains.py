@@ -12,6 +12,7 @@ import re
 
 from hangdiag.model import LockFact, Thread
 from hangdiag.readers.ddb.locks import OWNER, count_shares
+from hangdiag.readers.links import Link, find_owners
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
@@ -34,9 +35,8 @@ _TREE_THREAD = lazy(r"(?P<indent> +)thread (?=0x)")
 def _read_chain(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     index = start + 1 if _CHAIN.match(lines[start]) else start
-    links: list[tuple[int, re.Match[str]]] = []
-    seen: set[tuple[str, str]] = set()
-    closing: int | None = None
+    printed: list[Link] = []
+    links: dict[tuple[int, str], tuple[int, re.Match[str]]] = {}
     while index < len(lines):
         link = _LINK.match(lines[index])
         if link is None:
@@ -45,28 +45,25 @@ def _read_chain(section: Section, start: int, match: re.Match[str]) -> int:
                 break
             index = following
             continue
-        key = (link.group("tid"), link.group("what"))
-        if key in seen:
-            # a cycle, printed for ever: the repeated lines say nothing new
-            closing = int(link.group("tid")) if closing is None else closing
-        elif closing is None:
-            seen.add(key)
-            links.append((index, link))
+        key = (int(link.group("tid")), link.group("what"))
+        printed.append((key, index))
+        links.setdefault(key, (index, link))  # a cycle is printed for ever
         index += 1
     if not links:
         return index if index > start else start
     disowned = index < len(lines) and _DISOWNED.match(lines[index]) is not None
-    threads = []
-    for position, (place, link) in enumerate(links):
-        last = position + 1 == len(links)
-        follower = closing if last else int(links[position + 1][1].group("tid"))
-        threads.append(_note_link(section, place, link, follower, disowned and last))
+    owners = find_owners(printed, lines)
+    last = printed[-1][0]
+    threads = [
+        _note_link(section, place, link, owners.get(key), disowned and key == last)
+        for key, (place, link) in links.items()
+    ]
     section.draft.add_threads(threads)
     return index + disowned
 
 
-def _note_link(section: Section, index: int, link: re.Match[str], follower: int | None, disowned: bool) -> Thread:
-    """The thread of one line; a lock it is blocked on is owned by the thread of the next line."""
+def _note_link(section: Section, index: int, link: re.Match[str], owner: int | None, disowned: bool) -> Thread:
+    """The thread of one line, and the lock it is blocked on, which ``owner`` has."""
     tid, what = int(link.group("tid")), link.group("what")
     where = section.where(index, index + 1)
     known: dict[str, object] = {}
@@ -83,7 +80,8 @@ def _note_link(section: Section, index: int, link: re.Match[str], follower: int 
         mode = blocked.group("mode2") or blocked.group("mode")
         kind = "lockmgr" if blocked.group("mode2") else blocked.group("class2") or blocked.group("class")
         name = (blocked.group("lockmgr") or blocked.group("name") or "").strip() or None
-        owner = follower if "SLOCK" not in mode and "SHARED" not in mode else None
+        if "SLOCK" in mode or "SHARED" in mode:
+            owner = None
         section.draft.add_lock(
             LockFact(
                 address=int(address, 16) if address else None,

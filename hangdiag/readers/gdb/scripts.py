@@ -11,6 +11,7 @@ import re
 
 from hangdiag.model import LockFact, Thread
 from hangdiag.readers.gdb.locks import read_owner
+from hangdiag.readers.links import Link, find_owners
 from hangdiag.readers.section import Section
 from hangdiag.text.lazy import lazy
 
@@ -47,11 +48,9 @@ def _read_chains(section: Section, index: int) -> int:
 
 def _read_chain(section: Section, index: int) -> int:
     lines = section.lines
-    links: list[tuple[int, re.Match[str]]] = []
-    seen: dict[tuple[str, str], int] = {}
-    closing: int | None = None
+    printed: list[Link] = []
+    links: dict[tuple[int, str], tuple[int, re.Match[str]]] = {}
     handed_over = False
-    length = 0
     while index < len(lines):
         end = _END.match(lines[index])
         link = _LINK.match(lines[index]) if end is None else None
@@ -60,23 +59,18 @@ def _read_chain(section: Section, index: int) -> int:
         index += 1
         if end is not None:
             handed_over = end.group("word") == "LK_KERNPROC"
-            if end.group("word") == "DEADLOCK" and closing is None and 0 < length < _GIVES_UP:
-                closing = int(links[0][1].group("tid"))
+            if end.group("word") == "DEADLOCK" and 0 < len(printed) == len(links) < _GIVES_UP:
+                printed.append((printed[0][0], index - 1))
             break
         assert link is not None
-        length += 1
-        key = (link.group("tid"), link.group("what"))
-        if key in seen:
-            closing = int(link.group("tid")) if closing is None else closing
-        elif closing is None:
-            seen[key] = index
-            links.append((index - 1, link))
+        key = (int(link.group("tid")), link.group("what"))
+        printed.append((key, index - 1))
+        links.setdefault(key, (index - 1, link))
         if not link.group("what").startswith("blocked on"):
             break
-    for position, (place, link) in enumerate(links):
-        last = position + 1 == len(links)
-        owner = closing if last else int(links[position + 1][1].group("tid"))
-        _note_link(section, place, link, owner, handed_over and last)
+    owners = find_owners(printed, lines)
+    for key, (place, link) in links.items():
+        _note_link(section, place, link, owners.get(key), handed_over and key == printed[-1][0])
     return index
 
 
@@ -98,6 +92,7 @@ def _note_link(section: Section, index: int, link: re.Match[str], owner: int | N
                 owner if held == "exclusive" else None,
                 waiters=(tid,),
                 where=where,
+                by_order=True,
             )
         )
         state = "lock" if blocked.group("kind") == "lock" else "sleeping"

@@ -110,6 +110,8 @@ def _read_value(section: Section, index: int) -> tuple[str, int]:
         # gdb indents what goes on; a mailer that folded it does not, but a brace is still open then
         if not line.startswith((" ", "\t")) and (depth <= 0 or not line.strip() or _STOP.match(line)):
             break
+        if depth <= 0 and section.opens(line) is not None:
+            break  # the table of another tool is indented as well
         text.append(line)
         depth += line.count("{") - line.count("}")
         end += 1

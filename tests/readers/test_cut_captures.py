@@ -1,0 +1,202 @@
+"""Captures with lines cut out of their middle: what is left proves nothing that the whole capture does not."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from hangdiag.diagnosis import diagnose
+from hangdiag.readers import read_text
+from tests.readers.help import read
+from tests.traces import KNOWLEDGE, MATCHER, T, alltrace, first, kgdb, procstat, tids, vcpus
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+SURENESS = {"possible": 1, "likely": 2, "proven": 3}
+
+DDB = """\
+db> show allchains
+chain 1:
+ thread 100701 (pid 900, a) is blocked on lock 0xfffff80001234000 (sleep mutex) "one"
+ thread 100702 (pid 901, b) is running on CPU 3
+chain 2:
+ thread 100703 (pid 902, c) is blocked on lock 0xfffff80001235000 (sleep mutex) "two"
+ thread 100701 (pid 900, a) is blocked on lock 0xfffff80001234000 (sleep mutex) "one"
+ thread 100702 (pid 901, b) is running on CPU 3
+"""
+GDB6 = DDB.replace("db> show ", "(kgdb) ").replace("is blocked", "blocked").replace("is running", "running").replace("(sleep mutex) ", "")
+
+
+def deadlocks(text: str) -> list[tuple[str, set[int | None], set[int | None]]]:
+    """The certainty, core and all threads of each deadlock found in ``text``."""
+    found = []
+    for capture in read_text(text):
+        diagnosis = diagnose(capture, KNOWLEDGE, MATCHER)
+        for finding in diagnosis.findings:
+            if finding.verdict == "deadlock":
+                core = set(tids(diagnosis, finding.threads))
+                found.append((finding.certainty, core, core | set(tids(diagnosis, finding.victims))))
+    return found
+
+
+@pytest.mark.parametrize("text", [DDB, GDB6])
+def test_two_chains_run_into_one_make_no_cycle(text):
+    lines = text.splitlines(keepends=True)
+    assert deadlocks(text) == []
+    # without the end of the first and the head of the second, thread 100701 stands before 100703 and behind it
+    assert deadlocks("".join(lines[:3] + lines[5:])) == []
+
+
+@pytest.mark.parametrize("text", [DDB, GDB6])
+def test_no_lines_cut_out_of_chains_make_a_cycle(text):
+    lines = text.splitlines(keepends=True)
+    for begin in range(len(lines)):
+        for end in range(begin + 1, len(lines)):
+            assert deadlocks("".join(lines[:begin] + lines[end:])) == []
+
+
+def test_a_link_that_cannot_be_read_tells_no_owner():
+    text = """\
+db> show lockchain 100701
+thread 100701 (pid 900, a) is blocked on lock 0xfffff80001234000 (sleep mutex) "one"
+thrxad 100702 (pid 901, b) is blckd on lock 0xfffff80001235000 (sleep mutex) "two"
+thread 100703 (pid 902, c) is running on CPU 3
+"""
+    capture = read(text, indented=False)
+    assert [(lock.name, lock.owner) for lock in capture.locks] == [("one", None)]
+
+
+def test_what_a_cycle_prints_again_fills_the_gap():
+    a = 'thread 100701 (pid 900, a) is blocked on lock 0xfffff80001234000 (sleep mutex) "one"\n'
+    b = 'thread 100702 (pid 901, b) is blocked on lock 0xfffff80001235000 (sleep mutex) "two"\n'
+    c = 'thread 100703 (pid 902, c) is blocked on lock 0xfffff80001236000 (sleep mutex) "three"\n'
+    capture = read("db> show lockchain 100701\n" + a + "usb0: disconnected\n" + c + a + b + c + a + b, indented=False)
+    assert {lock.name: lock.owner for lock in capture.locks} == {"one": 100702, "two": 100703, "three": 100701}
+
+
+def test_a_chain_of_the_gdb6_script_is_no_proof():
+    # it goes around once: whether a line is missing in it is not to be seen
+    text = """\
+(kgdb) lockchain 100701
+ thread 100701 (pid 900, a) blocked on lock 0xfffff80001234000 "one"
+ thread 100702 (pid 901, b) blocked on lock 0xfffff80001235000 "two"
+ DEADLOCK
+"""
+    assert deadlocks(text) == [("likely", {100701, 100702}, {100701, 100702})]
+    # each chain of another thread that names the same owner confirms it
+    second = text.replace("lockchain 100701", "lockchain 100702").splitlines(keepends=True)
+    assert deadlocks(text + "".join([second[0], second[2], second[1], second[3]]))[0][0] == "proven"
+
+
+def test_owners_that_contradict_each_other_prove_nothing():
+    text = """\
+db> show lockchain 100701
+thread 100701 (pid 900, a) is blocked on lock 0xfffff80001234000 (sx) "one" XLOCK
+thread 100702 (pid 901, b) is blocked on lock 0xfffff80001235000 (sx) "two" XLOCK
+thread 100701 (pid 900, a) is blocked on lock 0xfffff80001234000 (sx) "one" XLOCK
+"""
+    locks = """\
+db> show alllocks
+Process 903 (d) thread 0xfffff80004c98000 (100704)
+exclusive sx one (one) r = 0 (0xfffff80001234000) locked @ /usr/src/sys/kern/x.c:1
+"""
+    assert deadlocks(text)[0][0] == "proven"
+    assert deadlocks(text + locks) == []
+
+
+TARGET = """\
+(kgdb) p vm->vcpu[0].state
+$1 = VCPU_FROZEN
+(kgdb) p vm->vcpu[0].reqidle
+$2 = 1
+(kgdb) p vm->vcpu[1].state
+$3 = VCPU_FROZEN
+(kgdb) p vm->vcpu[1].reqidle
+$4 = 0
+(kgdb) p vm->vcpu[2].state
+$5 = VCPU_IDLE
+(kgdb) p vm->vcpu[2].reqidle
+$6 = 0
+"""
+
+
+def test_a_vcpu_is_the_only_one_of_its_kind_only_if_all_are_known():
+    stacks = procstat(vcpus("joined", "joined", "lock one"))
+    diagnosis, finding = first(TARGET + stacks)
+    assert tids(diagnosis, finding.threads) == [100860, 100862]
+    lines = TARGET.splitlines(keepends=True)
+    # of vcpu 1 it is not known any more whether it was asked too
+    diagnosis, finding = first("".join(lines[:6] + lines[8:]) + stacks)
+    assert tids(diagnosis, finding.threads) == [100860, 100861, 100862]
+    # nor whether it is idle
+    idle = TARGET.replace("reqidle\n$2 = 1", "reqidle\n$2 = 0").splitlines(keepends=True)
+    diagnosis, finding = first("".join(idle[:4] + idle[6:]) + stacks)
+    assert tids(diagnosis, finding.threads) == [100860, 100861, 100862]
+
+
+NAMES = sorted(path.name for path in SAMPLES.glob("*.txt"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_cut_of_a_sample_says_more_than_the_whole(name):
+    """Whatever lines are missing in the middle: no surer verdict, nobody in it who was not before."""
+    lines = (SAMPLES / name).read_text().splitlines(keepends=True)
+    plain = deadlocks("".join(lines))
+    surest = max([SURENESS[certainty] for certainty, *_ in plain], default=0)
+    involved: set[int | None] = {None}.union(*[everybody for *_, everybody in plain])
+    draw = random.Random(name)
+    for _ in range(6):
+        begin = draw.randrange(len(lines) - 2)
+        end = min(begin + draw.choice((1, 2, 5, 20, 100, 400)), len(lines) - 1)
+        for certainty, core, _ in deadlocks("".join(lines[:begin] + lines[end:])):
+            assert SURENESS[certainty] <= surest, (begin, end)
+            assert core <= involved, (begin, end)
+
+
+GUESTS = {
+    "in the guest": (("joined", "lock one", "in guest", "joined"), {2}),
+    "in userland": (("started", "lock all", "kqueue", "joined"), {2}),
+    "not deadlocked": (("joined", "in guest", "disk", "halted"), {1, 2, 3}),
+    "one can run": (("started", "lock one", "preempted"), {2}),
+}
+
+
+@pytest.mark.parametrize("form", [procstat, alltrace, kgdb])
+@pytest.mark.parametrize("case", GUESTS)
+def test_a_free_vcpu_that_was_cut_out_proves_no_deadlock(case, form):
+    """The others may look deadlocked then: that it was there is told by the vCPUs' numbers."""
+    stacks, free = GUESTS[case]
+    text = form([*vcpus(*stacks), T(100900, "-", "kqueue", 1, "init")])
+    assert not any(certainty == "proven" for certainty, *_ in deadlocks(text))
+    threads = vcpus(*stacks)
+    for vcpu in free:
+        if vcpu + 1 == len(threads):
+            continue  # nothing tells of a last one
+        left = [thread for number, thread in enumerate(threads) if number != vcpu]
+        assert not any(certainty == "proven" for certainty, *_ in deadlocks(form([*left, T(100900, "-", "kqueue", 1, "init")])))
+
+
+@pytest.mark.parametrize("name", ["deadlock.procstat.txt", "deadlock.ddb.txt"])
+def test_a_list_of_all_threads_that_ends_with_a_vm_may_have_had_more_of_it(name):
+    text = (SAMPLES / name).read_text()
+    if name.endswith("ddb.txt"):
+        # the kernel's own threads come last in alltrace: turned round, for a cut between two threads of the VM
+        head, *traces = text[text.index("db> alltrace") :].split("\nTracing command ")
+        tail = [trace for trace in traces if trace.startswith("bhyve ")]
+        rest = [trace for trace in traces if not trace.startswith("bhyve")]
+        text = "\nTracing command ".join([head, *rest, *tail]).rstrip("\n") + "\n"
+        end = text.rindex("\n\nTracing command bhyve") + 1
+    else:
+        end = text.index("   16 100046 bhyve ")
+    (capture,) = read_text(text[:end])
+    assert "vcpu 2" in {thread.name for thread in capture.threads} or name.endswith("ddb.txt")
+    assert capture.is_abridged
+    assert all(certainty != "proven" for certainty, *_ in deadlocks(text[:end]))
+    # somebody typed the next command: the list had ended
+    prompt = "db> \n" if name.endswith("ddb.txt") else "root@host:~ # \n"
+    assert not read_text(text[:end] + prompt)[0].is_abridged
+
+
+def test_a_list_of_some_processes_is_taken_for_whole():
+    assert deadlocks(procstat(vcpus("joined", "joined", "lock one")))[0][0] == "proven"
