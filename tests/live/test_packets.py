@@ -34,17 +34,18 @@ def packets(program: Path, kind: str, *scenario: str) -> tuple[int, Counter[str]
 
 
 @pytest.mark.parametrize("variant", ["array", "pointers"])
-@pytest.mark.parametrize(("kind", "few", "more"), [("cpus", 62, 122), ("kernel", 50, 110)])
+@pytest.mark.parametrize(("kind", "few", "more"), [("cpus", 70, 128), ("kernel", 57, 116)])
 def test_packets_are_bounded(
     build: Callable[[str], Path], variant: str, kind: str, few: int, more: int
 ) -> None:
     threads, asked = packets(build(variant), kind, "deadlock")
     assert threads == 10
     assert asked.total() <= few
+    # Where the structures lie in memory differs from run to run, by some blocks.
     # gdb itself asks twice when it connects.
     assert asked["qfThreadInfo"] <= (3 if kind == "cpus" else 2)
     threads, asked_of_many = packets(build(variant), kind, "many", "40")
     assert threads == 50
     assert asked_of_many.total() <= more
     # A thread's stack is one packet, and its structures less than one.
-    assert asked_of_many["m"] - asked["m"] <= 1.6 * 40
+    assert asked_of_many["m"] - asked["m"] <= 1.7 * 40
