@@ -9,8 +9,12 @@ Each figure is a ratio of two times of one run on one machine: it tells more tha
   threads, behind gdbserver: the walker reads the kernel's threads, gdb unwinds the real ones.
 - far: the same over a connection that takes a millisecond there and back, as a stub in a kernel or an emulator
   does; gdbserver on the same machine answers in some hundredths of that.
+  Every packet to the stub is counted there: unlike times, their number is the same on a busy machine.
 - serial (with --serial): the same over a line of 115,200 baud, 11,520 bytes a second each way.
 - attach: everything from the debugger's start to the capture, against a fresh gdb's whole batch run.
+- command: the command ``hangdiag attach`` from start to end, its interpreter's start and the report included, against
+  the same batch run: what a user waits for. The walk and gdb's backtraces alone leave out on both sides the start of gdb
+  and the loading of symbols; the debug information that each wants more of, it reads within its time.
 
 usage: python benchmarks/live.py [--json] [--serial]
 """
@@ -51,6 +55,8 @@ def build(folder: Path, large: bool = False) -> Path:
     program = folder / ("kernel-large" if large else "kernel")
     units = _write_units(folder) if large else []
     command = ["cc", "-g", "-O0", "-w", "-no-pie", "-pthread", "-DREAL_THREADS"]
+    # With the hash table of threads that every kernel has.
+    command.append("-DVCPU_POINTERS")
     if large:
         command += ["-DUNITS", "-fno-eliminate-unused-debug-types"]
     subprocess.run(
@@ -113,16 +119,19 @@ def served(program: Path, threads: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def far(place: str, delay: float, rate: float = 0.0) -> Iterator[str]:
+def far(place: str, delay: float, rate: float = 0.0, packets: list[int] | None = None) -> Iterator[str]:
     """``place`` through a relay that delays what the debugger sends by ``delay`` seconds.
 
-    With ``rate``, no more than so many bytes a second pass either way.
+    With ``rate``, no more than so many bytes a second pass either way. ``packets`` is given the number of packets that
+    the debugger sent each time.
     """
     listener = socket.create_server(("127.0.0.1", 0))
 
     def pump(source: socket.socket, sink: socket.socket, wait: float) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                if wait and packets is not None:
+                    packets.append(data.count(b"$"))
                 pause = wait + (len(data) / rate if rate else 0.0)
                 if pause:
                     time.sleep(pause)
@@ -204,6 +213,22 @@ def backtraces(program: Path, place: str) -> dict[str, float]:
     return {"bt_s": float(found.group(1)), "frames": int(found.group(2)), "batch_s": whole}
 
 
+def command(program: Path, place: str) -> float:
+    """Seconds of the whole command, which reads the machine and diagnoses it."""
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "hangdiag", "attach", "--remote", place, "--symbols", str(program), "--timeout", "60"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        cwd=ROOT,
+    )
+    if "win11" not in done.stdout:
+        raise SystemExit(f"hangdiag attach did not read the model: {done.stderr[-300:]}")
+    return time.perf_counter() - begin
+
+
 def main() -> None:
     if any(shutil.which(name) is None for name in ("gdb", "gdbserver", "cc")):
         raise SystemExit("benchmarks/live.py: needs gdb, gdbserver and cc")
@@ -223,17 +248,24 @@ def main() -> None:
                 # gdb alone takes a minute there.
                 continue
             relayed = bool(delay or rate)
-            times, others = [], []
+            times, others, commands = [], [], []
+            sent: list[int] = []
+            sent_by_gdb: list[int] = []
             # In turns, so that what else the machine does strikes both.
             for _ in range(1 if rate else 3):
-                with served(program, threads) as near, far(near, delay, rate) as distant:
+                with served(program, threads) as near, far(near, delay, rate, sent) as distant:
                     times.append(walk(program, distant if relayed else near))
-                with served(program, threads) as near, far(near, delay, rate) as distant:
+                with served(program, threads) as near, far(near, delay, rate, sent_by_gdb) as distant:
                     others.append(backtraces(program, distant if relayed else near))
+                with served(program, threads) as near, far(near, delay, rate) as distant:
+                    commands.append(command(program, distant if relayed else near))
             best = min(times, key=lambda item: item["walk_s"])
             other = min(others, key=lambda item: item["bt_s"])
             best |= other
             best["walk_to_bt"] = best["walk_s"] / other["bt_s"]
+            best["command_s"] = min(commands)
+            best["command_to_batch"] = best["command_s"] / min(item["batch_s"] for item in others)
+            best["packets"], best["packets_of_gdb"] = (sum(counted) / len(times) for counted in (sent, sent_by_gdb))
             best["attach_to_batch"] = best["attach_s"] / other["batch_s"]
             results[name] = best
     if "--json" in sys.argv:
@@ -247,6 +279,9 @@ def main() -> None:
         print(f"  gdb's thread apply all bt {values['bt_s']:.3f} s ({values['frames']:.0f} frames)")
         print(f"  ratio walker / bt: {values['walk_to_bt']:.3f}")
         print(f"  ratio whole attach / gdb -batch: {values['attach_to_batch']:.3f}")
+        print(f"  ratio whole command / gdb -batch: {values['command_to_batch']:.3f}")
+        if values["packets"]:
+            print(f"  packets of a whole session: {values['packets']:.0f}, gdb's: {values['packets_of_gdb']:.0f}")
 
 
 if __name__ == "__main__":

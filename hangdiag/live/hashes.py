@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from hangdiag.live.memory import KernelMemory, Layout
-from hangdiag.live.structs import View, read_numbers, read_views
+from hangdiag.live.structs import View, read_numbers, read_views, words
 
 _BLOCK = 1 << 15
 
@@ -31,14 +30,12 @@ def read_buckets(memory: KernelMemory, symbols: dict[str, int], table: str, mask
     if not place or not last or last & (last + 1) or length > processes * memory.round_trip_bytes:
         return []
     ranges = [(place + begin, min(_BLOCK, length - begin)) for begin in range(0, length, _BLOCK)]
-    order: Literal["little", "big"] = "big" if memory.byte_order == "big" else "little"
-    heads = [
-        int.from_bytes(block[begin : begin + size], order)
-        for block in memory.read(ranges)
-        if block is not None
-        for begin in range(0, len(block), size)
-    ]
-    return [head for head in dict.fromkeys(heads) if head]
+    heads: dict[int, None] = {}
+    for block in memory.read(ranges):
+        if block is not None:
+            heads.update(dict.fromkeys(words(block, memory)))
+    heads.pop(0, None)
+    return list(heads)
 
 
 def read_chains(

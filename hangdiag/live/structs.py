@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -34,8 +35,14 @@ class View:
 
     def unsigned(self, member: str) -> int | None:
         """``member`` as an unsigned number (a pointer, a flag word)."""
-        data = self.raw(member)
-        return None if data is None else int.from_bytes(data, self.byte_order)
+        place = self.layout.fields.get(member)
+        if place is None:
+            return None
+        begin = place.offset - self.start
+        end = begin + place.size
+        if begin < 0 or end > len(self.data):
+            return None
+        return int.from_bytes(self.data[begin:end], self.byte_order)
 
     def signed(self, member: str) -> int | None:
         """``member`` as a signed number."""
@@ -56,6 +63,12 @@ class View:
         """The address of ``member`` in the kernel."""
         found = self.layout.fields.get(member)
         return None if found is None else self.address + found.offset
+
+
+def words(data: bytes, memory: KernelMemory) -> tuple[int, ...]:
+    """``data`` as an array of the kernel's pointers or longs; what is left at its end is none."""
+    count = len(data) // 8
+    return struct.unpack_from(f"{'>' if memory.byte_order == 'big' else '<'}{count}Q", data)
 
 
 def c_string(data: bytes) -> str:

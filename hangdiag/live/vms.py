@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hangdiag.live.cache import Remembered
 from hangdiag.live.layouts import VM_LIST
 from hangdiag.live.memory import KernelMemory, Layout, Name
-from hangdiag.live.structs import View, follow, read_views
+from hangdiag.live.structs import View, follow, read_views, words
 from hangdiag.model import Thread, Vcpu, VirtualMachine
 
 _MAXIMUM_VMS = 1024
@@ -120,7 +120,6 @@ def _vcpu_pointers(
 ) -> list[tuple[int, int]]:
     """(id, address) of the vCPUs behind ``struct vcpu **vcpu`` or ``struct vcpu *vcpu[]``."""
     size = memory.pointer_size
-    order = vm.byte_order
     if length == size and element == size:
         # A pointer to the array of pointers: maxcpus entries.
         base = vm.unsigned("vcpu") or 0
@@ -131,8 +130,7 @@ def _vcpu_pointers(
     block = memory.read([(base, count * size)])[0] if base and count else None
     if block is None:
         return []
-    pointers = [int.from_bytes(block[i * size : (i + 1) * size], order) for i in range(count)]
-    return [(index, pointer) for index, pointer in enumerate(pointers) if pointer]
+    return [(index, pointer) for index, pointer in enumerate(words(block, memory)) if pointer]
 
 
 def build_vm(

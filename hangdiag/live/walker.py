@@ -244,7 +244,7 @@ def _since(view: View, clock: dict[str, int]) -> float | None:
 
 
 def _is_debuggers(frames: tuple[Frame, ...]) -> bool:
-    return any(frame.function in _DEBUGGER_FUNCTIONS for frame in frames)
+    return not _DEBUGGER_FUNCTIONS.isdisjoint([frame.function for frame in frames])
 
 
 def _read_machines(
