@@ -156,25 +156,23 @@ def far(place: str, delay: float, rate: float = 0.0, packets: list[int] | None =
 
 def walk(program: Path, place: str) -> dict[str, float]:
     """Seconds of the whole attach and of the walk alone, with its round trips."""
+    from hangdiag.live.attach import connected
     from hangdiag.live.gdb_memory import GdbMemory
     from hangdiag.live.options import Options
-    from hangdiag.live.target import start
     from hangdiag.live.walker import walk as read
 
     begin = time.perf_counter()
-    target = start(Options("remote", place, symbols=str(program), timeout=60), lambda line: None)
-    try:
+    options = Options("remote", place, symbols=str(program), timeout=60)
+    with connected(options, lambda line: None) as target:
         memory = GdbMemory(target.session, symbol_file=str(program))
-        connected = time.perf_counter()
+        attached = time.perf_counter()
         memory.measure(memory.symbols(["version"])["version"])
         capture = read(memory)
         end = time.perf_counter()
-    finally:
-        target.leave()
     return {
         "threads": len(capture.threads),
         "attach_s": end - begin,
-        "walk_s": end - connected,
+        "walk_s": end - attached,
         "round_trips": memory.questions,
         "bytes": memory.read_bytes,
     }

@@ -22,7 +22,7 @@ from hangdiag.live.host import read_modules
 from hangdiag.live.layouts import QUESTIONS, VM_LIST
 from hangdiag.live.options import Options, check
 from hangdiag.live.samples import annotate
-from hangdiag.live.target import Target, start, stub_place
+from hangdiag.live.target import Holds, Target, connect, start, stub_place
 from hangdiag.live.walker import Progress, walk
 from hangdiag.model import Capture
 
@@ -72,7 +72,7 @@ def _sample(options: Options, say: Say, progress: Progress) -> list[Capture]:
     while len(captures) < options.samples:
         with connected(options, say if not captures else _unheard) as target:
             _load_modules(target, options, say, progress)
-            if target.resume and options.samples > 1:
+            if target.holds is Holds.MACHINE and options.samples > 1:
                 # A stub that holds the machine: let it run between two samples.
                 captures.append(_read(target, options, progress))
             elif options.way == "remote":
@@ -117,10 +117,16 @@ def connected(options: Options, say: Say) -> Iterator[Target]:
     """A target that is left as it was found when the block ends, however it ends."""
     target = start(options, say)
     try:
+        connect(target, say)
         yield target
     finally:
-        with _ignored_signals():
-            target.leave()
+        try:
+            with _ignored_signals():
+                target.leave(say)
+        except Interrupted:
+            # It came before signals were ignored; it comes only once.
+            target.leave(say)
+            raise
 
 
 def _load_modules(target: Target, options: Options, say: Say, progress: Progress) -> None:
@@ -165,9 +171,7 @@ def _orderly_signals() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(
-            f"interrupted by {signal.Signals(number).name}; the target was left as it was found"
-        )
+        raise Interrupted(f"interrupted by {signal.Signals(number).name}; attach again")
 
     with _handlers(interrupt):
         yield

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from hangdiag.errors import DebuggerError, UsageError
 
+#: The speed of a serial line that none is given for.
+DEFAULT_BAUD = 115200
 _MOST_AT_ONCE = 1 << 16
 _NETWORK = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]*):\d{1,5}", re.ASCII)
 # For ports that cannot be waited for.
@@ -125,7 +127,7 @@ def _open_serial(place: str, timeout: float) -> Channel:
     address, _, baud = place.partition("@") if place.startswith("/") else (place, "", "")
     if baud and not baud.isdigit():
         raise UsageError(f"{place}: the speed after @ must be a number, as in /dev/ttyU0@115200")
-    settings: dict[str, Any] = {"baudrate": int(baud or 115200), "timeout": 0}
+    settings: dict[str, Any] = {"baudrate": int(baud or DEFAULT_BAUD), "timeout": 0}
     if place.startswith("/"):
         # exclusive: two programs on one console would read each other's output.
         settings.update(write_timeout=timeout, exclusive=True)

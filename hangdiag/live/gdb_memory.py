@@ -27,7 +27,8 @@ _GONE = re.compile(
 )
 _CODE = re.compile(r"\.(?:text|init|plt|iplt)\b|\.text")
 _FIND_CPUS = '-interpreter-exec console "thread find CPU[# ][0-9]"'
-_CPU = re.compile(r"^Thread (\d+) has [a-z ]+ '(?:.* )?(?:CPU#|vCPU )(\d+)", re.MULTILINE)
+_CPU_NAME = r"(?:CPU#|vCPU )(\d+)"
+_CPU = re.compile(rf"^Thread (\d+) has [a-z ]+ '(?:.* )?{_CPU_NAME}", re.MULTILINE)
 _PACKET = re.compile(r"Packets are (?:limited to|fixed at) (\d+) bytes")
 # A longer read is cut in pieces, so that one bad page does not lose the rest and no answer gets huge.
 _LONGEST_READ = 1 << 16
@@ -253,8 +254,7 @@ def build_id_place(session: Session) -> tuple[int, int] | None:
 def cpu_threads(session: Session) -> dict[int, int]:
     """gdb's thread numbers by CPU, if its threads are CPUs; else empty.
 
-    QEMU's stub tells ``CPU#0 [running]``, ``bhyve -G`` ``vCPU 0``. Asked once a connection, and by what is said of the
-    threads: their frames would cost the registers of every one.
+    Asked once a connection, and by what is said of the threads: their frames would cost the registers of every one.
     """
     found = session.remembered.get("cpus")
     if found is None:
@@ -263,6 +263,11 @@ def cpu_threads(session: Session) -> dict[int, int]:
         found = {int(match.group(2)): int(match.group(1)) for match in _CPU.finditer(listing)}
         session.remembered["cpus"] = found
     return dict(found)
+
+
+def is_cpu(thread: str) -> bool:
+    """True if ``thread`` is what a stub calls a CPU: ``CPU#0 [running]`` (QEMU), ``vCPU 0`` (``bhyve -G``)."""
+    return re.match(_CPU_NAME, thread) is not None
 
 
 def lists_kernel_threads(session: Session) -> bool:

@@ -8,17 +8,18 @@ sits in its debugger, and continues it on detach and on kill: there gdb must jus
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import re
 import stat
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live import gate, launch, mi
-from hangdiag.live.gdb_memory import EVALUATE, GdbMemory, check_pointers, cpu_threads
+from hangdiag.live.ddb_channel import DEFAULT_BAUD
+from hangdiag.live.gdb_memory import EVALUATE, GdbMemory, check_pointers, cpu_threads, lists_kernel_threads
 from hangdiag.live.host import read_version
 from hangdiag.live.identity import Identity, compare, identity_of_file
 from hangdiag.live.options import Options
@@ -54,63 +55,55 @@ _SETTINGS = (
 )
 
 
+class Holds(enum.Enum):
+    """What our connecting to a stub has stopped, or keeps standing."""
+
+    NOTHING = "nothing"
+    #: Connecting is under way, or the stub has fallen silent: a machine may stand still because of us.
+    UNKNOWN = "unknown"
+    #: A machine that must run again.
+    MACHINE = "machine"
+    #: A kernel that sits in its debugger, and must stay there.
+    KERNEL = "kernel"
+
+
 @dataclass(slots=True)
 class Target:
-    """A session and what leaving it takes.
-
-    ``resume`` is true when our connecting stopped a target that must run again; ``unknown`` while the
-    stub's kind is not known yet.
-    """
+    """A session and what leaving it takes."""
 
     session: mi.Session
     options: Options
-    connected: bool = False
-    resume: bool = False
-    unknown: bool = False
-    facts: list[tuple[str, str]] = field(default_factory=list)
+    holds: Holds = Holds.NOTHING
 
-    def leave(self) -> None:
-        """Lets go of the target as it was found. Never raises and never hangs: every step has a deadline."""
+    def leave(self, say: Say) -> None:
+        """Lets go of the target as it was found. Never raises and never hangs: every step has a deadline.
+
+        Where that fails ``say`` is told. Safe to call again when it was interrupted.
+        """
         if self.options.way == "ui":
             # The session is the user's: gdb drops the second interface when its terminal goes away.
             self.session.close()
             return
-        if self.options.way != "remote":
-            # Nothing was stopped, and a debugger that is asked to quit might kill what it holds.
-            self.session.kill()
-            return
-        orderly = False
-        if self.unknown:
-            self._find_out()
-        if self.connected:
-            command = "-target-detach" if self.resume else "-target-disconnect"
+        command = {Holds.MACHINE: "-target-detach", Holds.KERNEL: "-target-disconnect"}.get(self.holds)
+        if command is not None:
             with contextlib.suppress(DebuggerError):
-                orderly = self.session.ask(command, _LEAVING_TIMEOUT).status != "error"
-        if orderly or not self.connected:
-            self._quit()
+                if self.session.ask(command, _LEAVING_TIMEOUT).status != "error":
+                    self.holds = Holds.NOTHING
+        # Not asked to quit: a gdb that still holds something would kill it.
         self.session.kill()
-        if not orderly and (self.resume or (self.unknown and self.options.stop)):
-            release(self.options.place.removeprefix("unix:"))
-
-    def _find_out(self) -> None:
-        """What kind of stub it is, where the reading was interrupted before that was known."""
-        self.session.timeout = _LEAVING_TIMEOUT
-        with contextlib.suppress(DebuggerError):
-            self.resume = bool(cpu_threads(self.session))
-            self.connected = self.connected or self.resume
-            self.unknown = False
-
-    def _quit(self) -> None:
-        with contextlib.suppress(DebuggerError):
-            self.session.ask("-gdb-exit", 2.0)
-        process = self.session.process
-        if process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=2.0)
+        if self.holds in (Holds.MACHINE, Holds.UNKNOWN) and not release(
+            self.options.place, self.holds is Holds.MACHINE
+        ):
+            with contextlib.suppress(OSError):
+                say(
+                    f"{self.options.place}: the stub did not tell whether its machine runs again; if it stands still,"
+                    " connect gdb once more and type detach (not to a kernel at its db> prompt: that would go on)"
+                )
+        self.holds = Holds.NOTHING
 
 
 def stub_place(place: str) -> tuple[str, str]:
-    """(what ``target remote`` takes, baud or nothing) of HOST:PORT, DEVICE[@BAUD] or [unix:]PATH.
+    """(what ``target remote`` takes, baud of a serial device) of HOST:PORT, DEVICE[@BAUD] or [unix:]PATH.
 
     Raises UsageError for anything else, DebuggerError for a path where nothing is.
     """
@@ -125,13 +118,15 @@ def stub_place(place: str) -> tuple[str, str]:
         except OSError as error:
             raise DebuggerError(f"{place}: {error.strerror}; is a gdb stub listening there?") from error
         # Of any other file gdb would take the content for a stub's answers.
-        if not stat.S_ISSOCK(mode) and not stat.S_ISCHR(mode):
+        if stat.S_ISCHR(mode):
+            return address, baud or str(DEFAULT_BAUD)
+        if not stat.S_ISSOCK(mode):
             raise UsageError(f"{place}: is neither a serial device nor a Unix socket")
     return address, baud
 
 
 def start(options: Options, say: Say) -> Target:
-    """Starts the debugger, loads symbols and connects. Raises DebuggerError; nothing is left behind then."""
+    """Starts the debugger and loads the symbols; nothing is connected yet. Raises DebuggerError; nothing is left then."""
     if options.way == "ui":
         return _join(options, say)
     wanted = {"kernel": ("kgdb",), "core": ("kgdb", "gdb"), "remote": ("gdb", "kgdb")}[options.way]
@@ -143,16 +138,24 @@ def start(options: Options, say: Say) -> Target:
         session = launch.start_kgdb(debugger, [*arguments, symbols], options.timeout)
     else:
         session = launch.start(debugger, arguments, options.timeout)
-    target = Target(session, options)
     try:
         _prepare(session, options, symbols)
-        identity = identity_of_file(session)
-        _connect(target, identity, say)
-        compare(session, identity)
     except BaseException:
-        target.leave()
+        session.kill()
         raise
-    return target
+    return Target(session, options)
+
+
+def connect(target: Target, say: Say) -> None:
+    """Connects the debugger to what ``target.options`` name. Raises DebuggerError; the caller lets the target go."""
+    if target.options.way == "ui":
+        return
+    identity = identity_of_file(target.session)
+    if target.options.way == "remote":
+        _connect_remote(target, identity, say)
+    else:
+        _open_memory(target)
+    compare(target.session, identity)
 
 
 def _join(options: Options, say: Say) -> Target:
@@ -233,11 +236,9 @@ def _is_relocatable(path: str) -> bool:
     return len(header) == 18 and header[7] != 9 and header[16] == 3
 
 
-def _connect(target: Target, identity: Identity, say: Say) -> None:
+def _open_memory(target: Target) -> None:
+    """Opens the memory of the running kernel, or of a dump."""
     options, session = target.options, target.session
-    if options.way == "remote":
-        _connect_remote(target, identity, say)
-        return
     core = "/dev/mem" if options.way == "kernel" else options.place
     if options.way == "core":
         _check_dump(core)
@@ -254,7 +255,6 @@ def _connect(target: Target, identity: Identity, say: Say) -> None:
         if "ABI" in message:
             hint = " (kgdb needs kernel.full, or the kernel itself with its kernel.debug in /usr/lib/debug: --symbols)"
         raise DebuggerError(f"{core}: {message}{hint}")
-    target.connected = True
     if not has_vmcore and not _has_processes(session):
         raise DebuggerError(
             f"{core}: this gdb does not find the kernel's memory in it; FreeBSD's dumps need kgdb (--gdb kgdb)"
@@ -295,7 +295,7 @@ def _connect_remote(target: Target, identity: Identity, say: Say) -> None:
     if baud:
         session.require(f"-gdb-set serial baud {baud}")
     cpus = _dial(target, place)
-    if not target.resume:
+    if target.holds is not Holds.MACHINE:
         return
     shown = _select_kernel_cpu(session, cpus, identity)
     if shown and _in_debugger(session):
@@ -313,7 +313,7 @@ def _connect_remote(target: Target, identity: Identity, say: Say) -> None:
         if shown:
             return
         session.require("-target-detach", _LEAVING_TIMEOUT)
-        target.connected = False
+        target.holds = Holds.NOTHING
         # Not in step with the clock's interrupts.
         time.sleep(0.001 * (7 * attempt % 31))
         cpus = _dial(target, place)
@@ -328,18 +328,26 @@ def _connect_remote(target: Target, identity: Identity, say: Say) -> None:
 def _dial(target: Target, place: str) -> dict[int, int]:
     """Connects to the stub at ``place``; returns gdb's thread numbers by CPU, none where it lists kernel threads."""
     options, session = target.options, target.session
-    target.unknown = True
+    target.holds = Holds.UNKNOWN
     answer = session.ask(f"-target-select remote {place}", max(6.0, 1.5 * options.timeout))
     if answer.status == "error":
-        target.unknown = False
+        if answer.message.startswith((f"{place}: ", "could not ")):
+            target.holds = Holds.NOTHING
         raise DebuggerError(f"{options.place}: {answer.message}; is a gdb stub listening there?")
-    target.connected = True
     # What was let go of before has not gone away.
     session.target_gone = False
     cpus = cpu_threads(session)
-    target.resume = bool(cpus)
-    target.unknown = False
+    if cpus:
+        target.holds = Holds.MACHINE
+    elif lists_kernel_threads(session) or _answers(session):
+        target.holds = Holds.KERNEL
     return cpus
+
+
+def _answers(session: mi.Session) -> bool:
+    """True if the stub reads memory: then it is not for silence that it listed no CPUs."""
+    memory = GdbMemory(session)
+    return any(memory.read([(place, 1) for place in memory.symbols(["allproc"]).values()]))
 
 
 def _select_kernel_cpu(session: mi.Session, cpus: dict[int, int], identity: Identity) -> bool:

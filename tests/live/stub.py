@@ -18,7 +18,11 @@ from pathlib import Path
 
 @dataclass
 class Stub:
-    """Listens at ``place`` until closed. ``silent`` never answers; ``dies_after`` hangs up after so many packets."""
+    """Listens at ``place`` until closed. ``silent`` never answers; ``dies_after`` hangs up after so many packets.
+
+    ``stalls_after`` so many packets it is silent, but for detaching. With ``recovers`` that is silent too, and
+    a new connection is answered again.
+    """
 
     pid: int
     kind: str = "cpus"
@@ -26,6 +30,7 @@ class Stub:
     silent: bool = False
     dies_after: int | None = None
     stalls_after: int | None = None
+    recovers: bool = False
     #: A Unix socket to listen on, instead of a port.
     path: Path | None = None
     #: rip, rsp and rbp by gdb's thread id (1 is CPU 0).
@@ -93,11 +98,16 @@ class Stub:
                 self.packets.append(packet)
                 if self.dies_after is not None and len(self.packets) > self.dies_after:
                     return
-                if self.stalls_after is not None and len(self.packets) > self.stalls_after and packet != "D":
+                if self._stalls(packet):
                     continue
                 answer = self._answer(packet)
                 checksum = sum(answer.encode("latin-1")) & 0xFF
                 connection.sendall(b"+$" + answer.encode("latin-1") + f"#{checksum:02x}".encode())
+
+    def _stalls(self, packet: str) -> bool:
+        if self.stalls_after is None or len(self.packets) <= self.stalls_after:
+            return False
+        return self.connections == 1 if self.recovers else packet != "D"
 
     def _answer(self, packet: str) -> str:
         threads = self.tids or (1, 2)
@@ -105,6 +115,8 @@ class Stub:
             return "PacketSize=1000"
         if packet == "?":
             return f"T05thread:{threads[0]:x};"
+        if packet == "qAttached" and self.kind == "cpus":
+            return "1"
         if packet == "qC":
             return f"QC{threads[0]:x}"
         if packet == "qfThreadInfo":

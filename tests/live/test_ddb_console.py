@@ -171,7 +171,7 @@ def test_signals_leave_ddb_at_its_prompt(folder: Path, number: signal.Signals) -
     output, errors = command.communicate(timeout=60)
     assert command.returncode == 4
     assert output == ""
-    assert errors == f"hangdiag: interrupted by {number.name}; the target was left as it was found\n"
+    assert errors == f"hangdiag: interrupted by {number.name}; attach again\n"
     assert fake.lines == 20
     assert wait_until(lambda: fake.at_prompt)
     assert fake.violations == []

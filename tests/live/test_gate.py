@@ -85,6 +85,8 @@ REFUSED = [
     "-target-attach 1",
     "-target-flash-erase",
     "-target-download",
+    # gdb kills what it still holds then.
+    "-gdb-exit",
     "-target-select extended-remote localhost:1",
     "-target-select remote | sh -c reboot",
     "-target-select remote |sh",
