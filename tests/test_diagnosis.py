@@ -724,3 +724,9 @@ def test_vcpus_are_known_by_the_structs_that_they_sleep_on():
     diagnosis = diagnose(capture, KNOWLEDGE, MATCHER)
     found = {machine.label: machine.vcpus for machine in diagnosis.machines}
     assert found == {"two": {0: 1, 1: 0}, "one": {0: 2}}
+
+
+def test_an_ioctl_of_a_vm_that_is_not_shown_is_no_quiet_host():
+    diagnosis, finding = first(procstat([T(100900, "-", "lock one", 2290, "bhyvectl")]))
+    assert (finding.verdict, tids(diagnosis, finding.threads)) == ("inconclusive", [100900])
+    assert "not shown" in finding.summary or "not in" in " ".join(finding.reasons)

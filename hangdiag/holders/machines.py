@@ -19,7 +19,7 @@ from hangdiag.waits import Wait
 
 _VCPU_NAME = re.compile(r"vcpu[ -]?(\d+)\Z")
 #: Functions whose ``vcpuid`` argument is the vCPU that the thread itself runs.
-OWN_VCPU = re.compile(
+_OWN_VCPU = re.compile(
     r"vm_(?:run|handle_\w+|smp_rendezvous)|vioapic_mmio_\w+|vlapic_\w+|lapic_\w+|vmm_emulate_instruction|emulate_\w+|svm_vmrun|vmx_run"
 )
 _IN_DEVICE = frozenset(
@@ -41,6 +41,8 @@ _HOLDS_VCPU = frozenset(
 _WMESG_IN_RUN = frozenset({"vmrndv", "vmidle", "vmhalt", "vmsusp"})
 #: vm_handle_hlt() and vm_handle_suspend() sleep on the struct vcpu of the vCPU that runs (msleep_spin(vcpu, ...)).
 _ON_OWN_VCPU = frozenset({"vmidle", "vmhalt", "vmsusp"})
+#: Numbers below are a vCPU's id, not its address.
+_LEAST_ADDRESS = 4096
 #: More vCPUs than any release admits: a number beyond it is a hostile input.
 _MOST_CPUS = 1024
 #: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
@@ -74,11 +76,22 @@ def vcpu_of(thread: Thread) -> int | None:
     if not in_vm_run(thread):
         return None
     for frame in thread.frames:
-        if OWN_VCPU.match(frame.function):
+        if _OWN_VCPU.match(frame.function):
             value = frame.number("vcpuid")
             if value is not None and 0 <= value < 4096:
                 return value
     return None
+
+
+def own_vcpu(thread: Thread) -> int | None:
+    """The address of the struct vcpu that this thread runs: what it halts on, or passes down from vm_run() (13.2 and later)."""
+    if thread.wmesg in _ON_OWN_VCPU and thread.wchan is not None:
+        return thread.wchan
+    if not in_vm_run(thread):
+        return None
+    # the callers' first: functions further in may work on other vCPUs
+    values = (frame.number("vcpu") for frame in reversed(thread.frames) if _OWN_VCPU.match(frame.function))
+    return next((value for value in values if value is not None and value >= _LEAST_ADDRESS), None)
 
 
 def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, ...]:
@@ -97,7 +110,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
         arguments = processes[pid].arguments if pid is not None and pid in processes else None
         read = _structure(capture, members, reads, len(groups), vm_name(arguments))
         if read is not None:
-            _fill_sleepers(capture, vcpus, members, read)
+            _fill_by_address(capture, vcpus, members, read)
         if pid is None:
             _fill_row_of_tids(capture, vcpus, members, read)
         expected = set(range(max(vcpus) + 1)) | set(range(vm_cpus(arguments))) if vcpus else set()
@@ -202,15 +215,15 @@ def _open_file(thread: Thread) -> object:
     return None
 
 
-def _fill_sleepers(
+def _fill_by_address(
     capture: Capture, vcpus: dict[int, int], members: list[int], read: VirtualMachine
 ) -> None:
-    """Name threads that sleep on a struct vcpu, as only its own thread does (:data:`_ON_OWN_VCPU`)."""
+    """Name the threads that run a vCPU whose struct vcpu was read."""
     ids = {vcpu.address: vcpu.id for vcpu in read.vcpus if vcpu.address is not None}
     for index in members:
-        thread = capture.threads[index]
-        if thread.wmesg in _ON_OWN_VCPU and thread.wchan in ids:
-            vcpus.setdefault(ids[thread.wchan], index)
+        address = own_vcpu(capture.threads[index])
+        if address in ids:
+            vcpus.setdefault(ids[address], index)
 
 
 def _fill_row_of_tids(

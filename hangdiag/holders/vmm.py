@@ -6,11 +6,12 @@ The rules are those of sys/amd64/vmm/vmm.c and vmm_dev.c (11.0 to 14) and sys/de
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from hangdiag.holders.machines import OWN_VCPU, functions_of, in_device, in_vm_run, vcpu_of
+from hangdiag.holders.machines import functions_of, in_device, in_vm_run, own_vcpu, vcpu_of
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
-from hangdiag.model import release_numbers
+from hangdiag.model import Thread, release_numbers
 
 #: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
 _STATE_OFFSET = 0x20
@@ -184,15 +185,18 @@ def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
         "vcpu-state", label, ("vcpu", machine.number, target, None if target is not None else thread.wchan)
     )
     tied = machine.visitors.get(index, "observed")
-    if target is not None and target in machine.vcpus and machine.vcpus[target] != index:
-        owner = machine.vcpus[target]
+    owner = machine.vcpus.get(target) if target is not None else _runner(scene, machine, index)
+    if owner is not None and owner != index:
+        if target is None:
+            how = "the struct vcpu that it wants is that of a thread's own vm_run()"
         if in_vm_run(scene.capture.threads[owner]):
             return Need(
                 resource,
                 "all",
                 holders_of([owner], scene, tied),
                 basis="observed" if tied == "observed" else "rule",
-                why=f"{how}: it waits for vcpu {target}, whose thread is inside VM_RUN and so has it locked",
+                why=f"{how}: it waits for {f'vcpu {target}' if target is not None else 'that vCPU'}, whose thread is inside"
+                " VM_RUN and so has it locked",
             )
     candidates = _lockers(scene, machine, index, target)
     if not candidates:
@@ -224,11 +228,9 @@ def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
     )
 
 
-def _of_some_vm(scene: Scene, index: int) -> Need | None:
-    """A thread of another process in an ioctl of one of several VMs: said to be ambiguous."""
-    if not scene.machines:
-        return None
-    labels = " or ".join(machine.label for machine in scene.machines[:6])
+def _of_some_vm(scene: Scene, index: int) -> Need:
+    """A thread of another process in an ioctl of one of several VMs, which is said to be ambiguous, or of one not shown."""
+    labels = " or ".join(machine.label for machine in scene.machines[:6]) or "no thread of any VM is in it"
     return Need(
         Resource("vcpu-state", "a vCPU of some VM idle", ("vcpu of some VM", index)),
         "any",
@@ -262,19 +264,11 @@ def _all_vcpus(scene: Scene, machine: Machine, index: int) -> Need:
 
 def _target(scene: Scene, machine: Machine, index: int) -> tuple[int | None, str]:
     """The vCPU that a thread in vcpu_set_state() waits for, and how that is known."""
-    thread = scene.capture.threads[index]
-    for frame in thread.frames:
-        if frame.function in ("vcpu_set_state_locked", "vcpu_set_state", "vcpu_lock_one", "vcpu_wait_idle"):
-            for name in ("vcpuid", "vcpu"):
-                value = frame.number(name)
-                if value is not None and value < 4096:
-                    return value, "an argument"
-                if value is not None and (found := _vcpu_at(scene, machine, value)) is not None:
-                    return found, "an argument"
-    if thread.wchan is not None:
-        found = _vcpu_at(scene, machine, thread.wchan - _STATE_OFFSET)
-        if found is not None:
-            return found, "its wait channel lies in that vCPU"
+    for value, how in _wanted(scene.capture.threads[index]):
+        if value < 4096:
+            return value, how
+        if (found := _vcpu_at(scene, machine, value)) is not None:
+            return found, how
     read = machine.read
     if read is not None and len(read.vcpus) > 1 and {vcpu.id for vcpu in read.vcpus} >= (read.active or machine.vcpus.keys()):
         asked = [vcpu.id for vcpu in read.vcpus if vcpu.reqidle is not False]
@@ -286,12 +280,27 @@ def _target(scene: Scene, machine: Machine, index: int) -> tuple[int | None, str
     return None, ""
 
 
-def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
-    """The vCPU whose struct vcpu is at ``address``.
+def _wanted(thread: Thread) -> Iterator[tuple[int, str]]:
+    """The id, or the address of the struct vcpu, that a thread in vcpu_set_state() waits for, and how that is known."""
+    for frame in thread.frames:
+        if frame.function in ("vcpu_set_state_locked", "vcpu_set_state", "vcpu_lock_one", "vcpu_wait_idle"):
+            for name in ("vcpuid", "vcpu"):
+                value = frame.number(name)
+                if value is not None:
+                    yield value, "an argument"
+    if thread.wchan is not None:
+        yield thread.wchan - _STATE_OFFSET, "its wait channel lies in that vCPU"
 
-    Read; or the channel that its own thread halts on; or the ``vcpu`` that its own thread passes
-    down from vm_run() (13.2 and later).
-    """
+
+def _runner(scene: Scene, machine: Machine, index: int) -> int | None:
+    """The thread that runs the vCPU that thread ``index`` waits for, where the vCPUs' numbers are not known."""
+    addresses = {value for value, _ in _wanted(scene.capture.threads[index])}
+    found = [other for other in sorted(machine.members) if own_vcpu(scene.capture.threads[other]) in addresses]
+    return found[0] if len(found) == 1 else None
+
+
+def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
+    """The vCPU whose struct vcpu is at ``address``: it was read, or is that of its own thread."""
     if machine.read is not None:
         for read in machine.read.vcpus:
             if read.address == address:
@@ -300,9 +309,7 @@ def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
         thread = scene.capture.threads[index]
         if thread.wchan == address and scene.waits[index].kind in ("vcpu-halt", "vcpu-suspend"):
             return vcpu
-        if in_vm_run(thread) and any(
-            address == frame.number("vcpu") for frame in thread.frames if OWN_VCPU.match(frame.function)
-        ):
+        if own_vcpu(thread) == address:
             return vcpu
     return None
 

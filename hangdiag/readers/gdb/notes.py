@@ -98,7 +98,7 @@ def _note_vm_field(section: Section, expression: str, value: object, where: Wher
         draft.add_vm(key, lambda vm: replace(vm, address=address))
     if part.group("vcpu") is not None:
         number = int(part.group("vcpu"))
-        known = value if member is None and isinstance(value, Mapping) else {member or "": value}
+        known = value if member is None and isinstance(value, Mapping) else {member or "address": value}
         draft.add_vm(key, lambda vm: with_vcpu(vm, number, known, where))
     elif part.group("set") is not None:
         word = int(part.group("word") or 0)
@@ -226,6 +226,8 @@ def with_vcpu(vm: VirtualMachine, number: int, fields: Mapping[str, object], whe
                 known["state"] = _STATES[value]
             elif number_of is not None and 0 <= number_of < len(_VCPU_STATES):
                 known["state"] = _VCPU_STATES[number_of]
+        elif name == "address":
+            known["address"] = integer(value) or None
         elif name == "hostcpu":
             known["hostcpu"] = integer(value)
         elif name == "reqidle":
