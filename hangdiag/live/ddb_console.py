@@ -7,8 +7,10 @@ repeats its last command on it (sys/ddb/db_command.c).
 Whether ddb waits for a command is not told from the prompt's text alone, which may have been printed long ago or
 be torn by a message. Two letters and ^U are typed: ddb's line editor, and no terminal's, takes them back with all
 the backspaces first, then all the blanks (db_delete, sys/ddb/db_input.c). Its pager ignores these letters, a login
-prompt or a shell is left without a trace. The only keys ddb looks for while a command prints are the pager's
-(``cnmaygetc`` is a stub): what never ends is ended there, or not at all.
+prompt or a shell is left without a trace. They stand before each command too: the kernel may have left ddb, or
+somebody else may have typed. What is typed while a command prints waits, to FreeBSD 13 in the 16 bytes of a serial
+port, from 14 on in 512 of ddb's own; no key ends it but ``q`` in the pager. (^C does from 14 on: db_error goes back into
+kdb_trap, which runs the kdb.enter script anew, so it is never typed.)
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from hangdiag.live.ddb_channel import Channel
 from hangdiag.live.ddb_stream import Stream
 
 _KILL_LINE = b"\x15"
+_LINE_END = re.compile(rb"[\r\n]")
 _RETURN = b"\r"
 _QUIT, _NEXT_PAGE = b"q", b" "
 _PROMPT = re.compile(rb"[\r\n]db> ?\Z")
@@ -31,10 +34,12 @@ _OLD_PROMPT = re.compile(rb"(?:\A|[\r\n])db> ")
 # db_pager (sys/ddb/db_output.c) prints a carriage return behind it, and blanks over it when it goes on.
 _PAGER = re.compile(rb"--More--\r?\Z")
 _PAGER_TRACES = re.compile(rb"--More--\r?(?: {8}\r?)?")
-# None of these means anything to the pager, nor to the loader's menu.
-_LETTERS = b"zwgku"
-_PROBE_TRACES = re.compile(rb"[q ]?[zwgku]{2}\x08{2,200} {2,200}\x08{2,200}")
-_PROBE_REMAINS = " q\b\n" + _LETTERS.decode()
+# None of these means anything to the pager, nor to the loader's menu (stand/lua/menu.lua).
+_LETTERS = b"gwht"
+_TAKEN_BACK = rb"\x08{2,200} {2,200}\x08{2,200}"
+_PROBE_TRACES = re.compile(rb"[q ]?[gwht]{2}" + _TAKEN_BACK)
+# How the kernel's terminals take back two letters (ttydisc_rubchar, sys/kern/tty_ttydisc.c).
+_RUBBED_OUT = rb"(?:\x08 \x08){2}"
 _TAIL = 256
 # Fewer bytes than these are a terminal's echo of what we type, and no sign that ddb works.
 _PROGRESS = 256
@@ -48,34 +53,45 @@ _ATTEMPTS = 6
 _ECHO_TIMEOUT = 1.0
 _LARGEST_ANSWER = 64 << 20
 _LARGEST_ANSWER_AFTER_QUIT = 1 << 18
+# What a script of ddb prints before its prompt comes may be long.
+_LARGEST_BEFORE_PROMPT = 1 << 20
 _GREETING_TIMEOUT = 15.0
 _SETTLING_TIMEOUT = 10.0
-_PAGE = "0x30"
+_PAGE = 0x30
+# Longer than a second, in which a countdown shows again.
+_LISTENING = 1.1
+# A key makes these do something: stay in the loader, reboot (stand/lua/menu.lua; sys/kern/kern_shutdown.c).
+_WAITS_FOR_ANY_KEY = re.compile(
+    rb"Autoboot in|to boot or any other key|Booting \[|press a(?:ny)? key", re.IGNORECASE
+)
 
 #: Tells, of a page, whether the command should go on.
 GoOn = Callable[[bytes], bool]
 
 
 class Silent(DebuggerError):
-    """ddb has not come back to its prompt in time."""
+    """ddb has not come back to its prompt in time, or something else answers in its place."""
 
 
 @dataclass(slots=True)
 class Console:
     """Commands and their answers over ``channel``. ``timeout`` is how long ddb may be silent, in seconds.
 
-    ``met`` is true while ddb is known to listen, ``lines`` its page length as it was found, once that is changed.
+    ``met`` is true while ddb is known to listen, ``lines`` its page length as it was found, once that is changed;
+    ``paged`` is true once ddb is known to print by pages.
     """
 
     channel: Channel
     timeout: float
     lines: str | None = None
     met: bool = False
+    paged: bool = False
     _stream: Stream = field(default_factory=Stream)
     _heard: bytearray = field(default_factory=bytearray)
     _probes: int = 0
     _probe: bytes = b""
     _probed_at: int = 0
+    _asked_at: int = 0
 
     def command(self, text: str, go_on: GoOn | None = None) -> str:
         """The output of one command, without its echo, the pager's traces and the next prompt.
@@ -84,16 +100,22 @@ class Console:
         back in time, DebuggerError if the console goes away or does not echo.
         """
         gate.check_ddb(text)
+        self._asked_at = len(self._heard)
         for _ in range(_ATTEMPTS):
             self._type(text)
-            begin = len(self._heard)
+            self._asked_at = begin = len(self._heard)
             self.channel.send(_RETURN)
             self._until_ready(begin, go_on or (lambda page: True), self.timeout)
             answer = bytes(self._heard[begin:])
-            if b"\n" in answer or _clean(answer).strip(_PROBE_REMAINS):
+            if _LINE_END.search(answer):
                 return _clean(answer)
-            # Nothing came, not even a line's end: the return key was lost on the way.
+            # Not even a line's end came: the return key was lost on the way.
         raise Silent(f"the console does not take {text!r}; is its line disturbed?")
+
+    def unfinished(self) -> str:
+        """The whole lines of the answer to the last command, as far as it has come."""
+        answer = bytes(self._heard[self._asked_at :])
+        return _clean(answer[: max(answer.rfind(b"\n"), answer.rfind(b"\r")) + 1])
 
     def settle(self, patience: float) -> None:
         """Comes back once ddb waits for a command on an empty line. Quits a pager, and waits out what is being printed.
@@ -107,20 +129,35 @@ class Console:
         self.met = True
 
     def greet(self) -> None:
-        """Finds ddb's prompt and makes ddb print by pages; raises DebuggerError if there is no ddb."""
+        """Finds ddb's prompt and makes ddb print by pages; raises DebuggerError if there is no ddb.
+
+        Nothing is typed while a boot loader counts down: any key would keep it from booting.
+        """
+        self._listen()
         try:
             self.settle(min(self.timeout, _GREETING_TIMEOUT))
-            # A message may have come in between.
-            bases = (_base(self.command("print 0xdb0")) for _ in range(3))
-            base = next((base for base in bases if base is not None), None)
+            base = self._asked("print 0xdb0", _base)
+            if base is None:
+                raise DebuggerError(f"something answers on the console, but it is not ddb; {_ADVICE}")
+            lines = self._asked("print $lines", lambda answer: _number(answer, base))
+            if lines is not None:
+                self.lines = f"{lines:#x}"
+                self.command(f"set $lines={_PAGE:#x}")
+                self.paged = self._asked("print $lines", lambda answer: _number(answer, base)) == _PAGE
         except Silent as error:
             raise DebuggerError(f"{self._what_answers()}; {_ADVICE}") from error
-        if base is None:
-            raise DebuggerError(f"something answers on the console, but it is not ddb; {_ADVICE}")
-        lines = _number(self.command("print $lines"), base)
-        if lines is not None:
-            self.lines = lines
-            self.command(f"set $lines={_PAGE}")
+
+    def _listen(self) -> None:
+        deadline = time.monotonic() + _LISTENING
+        while (remaining := deadline - time.monotonic()) > 0:
+            self._receive(remaining)
+        if _WAITS_FOR_ANY_KEY.search(self._heard):
+            raise DebuggerError(f"the console waits for any key, so nothing was typed; {_ADVICE}")
+
+    def _asked(self, command: str, meaning: Callable[[str], int | None]) -> int | None:
+        """The number that ``command`` answers. It is asked again if none comes: a message may have come in between."""
+        answers = (meaning(self.command(command)) for _ in range(3))
+        return next((answer for answer in answers if answer is not None), None)
 
     def restore(self) -> None:
         """Leaves ddb at an empty prompt with its old page length, if it still answers."""
@@ -137,61 +174,69 @@ class Console:
             pass
 
     def _type(self, text: str) -> None:
-        """Types ``text`` until it stands behind the prompt, letter by letter."""
+        """Types ``text`` until it stands behind a probe that ddb has taken back, letter by letter."""
         data = text.encode("ascii")
         for attempt in range(_ATTEMPTS):
-            begin = len(self._heard)
-            self.channel.send(_KILL_LINE)
+            self._ask_for_life()
             patience = _ECHO_TIMEOUT * (1 + attempt)
-            if (self._type_letters if attempt else self._type_pieces)(begin, data, patience):
+            if (self._type_letters if attempt else self._type_pieces)(data, patience):
                 return
             self.settle(self.timeout)
         raise Silent(f"the console does not echo {text!r} as it was typed; is its line disturbed?")
 
-    def _type_pieces(self, begin: int, data: bytes, patience: float) -> bool:
+    def _type_pieces(self, data: bytes, patience: float) -> bool:
         for end in range(_TYPED_AT_ONCE, len(data) + _TYPED_AT_ONCE, _TYPED_AT_ONCE):
             self.channel.send(data[end - _TYPED_AT_ONCE : end])
-            if not self._echoes(begin, data[:end], patience):
+            if not self._echoes(data[:end], patience):
                 return False
         return True
 
-    def _type_letters(self, begin: int, data: bytes, patience: float) -> bool:
+    def _type_letters(self, data: bytes, patience: float) -> bool:
         """As a patient human would: a letter that does not show is typed again."""
+        if not self._echoes(b"", patience):
+            return False
         for end in range(1, len(data) + 1):
             for _ in range(_ATTEMPTS):
                 self.channel.send(data[end - 1 : end])
-                if self._echoes(begin, data[:end], patience):
+                if self._echoes(data[:end], patience):
                     break
             else:
                 return False
         return True
 
-    def _echoes(self, begin: int, typed: bytes, patience: float) -> bool:
-        """True once what ddb has echoed since ``begin`` ends in ``typed``."""
+    def _echoes(self, typed: bytes, patience: float) -> bool:
+        """True once ddb has taken the probe back and then echoed ``typed``, and nothing else."""
+        echo = re.compile(self._probe + _TAKEN_BACK + re.escape(typed) + rb"\Z")
         deadline = time.monotonic() + patience
-        while not (self._heard.endswith(typed) and len(self._heard) - begin >= len(typed)):
+        while not echo.search(self._heard, self._probed_at):
             if not self._receive(deadline - time.monotonic()) and time.monotonic() >= deadline:
                 return False
         return True
 
     def _until_ready(self, begin: int, go_on: GoOn, patience: float, prompt_counts: bool = True) -> None:
         """Reads until ddb waits for a command; ``go_on`` decides at each page."""
-        started = time.monotonic()
+        started = heard_at = time.monotonic()
         deadline = started + patience
         quiet = _QUIET
         page_begin = progress = begin
         quit_at: int | None = None
         while not self._is_ready(begin, prompt_counts):
+            if self._is_terminal():
+                self.met = False
+                raise Silent("a terminal of the kernel answers, which has left ddb")
             paused = len(self._heard) > page_begin and self._shows_pager(begin)
             behind_prompt = prompt_counts and quiet == _QUIET and self._has_prompt(begin)
             wait = 0.0 if paused else _QUIET_BEHIND_PROMPT if behind_prompt else quiet
-            received = not paused and self._receive(min(wait, deadline - time.monotonic()))
+            # A line is slow, not silent, until nothing has come for a while.
+            end = max(deadline, heard_at + _QUIET)
+            received = not paused and self._receive(min(wait, end - time.monotonic()))
+            heard_at = time.monotonic() if received else heard_at
             if len(self._heard) - progress >= _PROGRESS:
                 deadline = time.monotonic() + patience
                 quiet = _QUIET
                 progress = len(self._heard)
                 self._check_end(begin, quit_at, None if prompt_counts else started + 10 * patience)
-            elif not received and time.monotonic() >= deadline:
+            elif not received and time.monotonic() >= end:
                 raise Silent(f"no db> prompt came back within {patience:.0f} s")
             if received:
                 continue
@@ -215,23 +260,29 @@ class Console:
         return _PAGER.search(self._heard, max(begin, len(self._heard) - _TAIL)) is not None
 
     def _check_end(self, begin: int, quit_at: int | None, last: float | None) -> None:
+        size = len(self._heard) - begin
         if last is not None:
-            endless = time.monotonic() > last
+            endless = time.monotonic() > last and size > _LARGEST_BEFORE_PROMPT
         else:
             endless = quit_at is not None and len(self._heard) - quit_at > _LARGEST_ANSWER_AFTER_QUIT
-        if endless or len(self._heard) - begin > _LARGEST_ANSWER:
+        if endless or size > _LARGEST_ANSWER:
             self.met = False
             raise DebuggerError(
-                "ddb prints without an end, and its pager does not stop it; only a reset will"
+                "ddb prints without an end, and its pager does not stop it; reset the machine (from FreeBSD 14 on, ^C may help)"
             )
 
     def _is_ready(self, begin: int, prompt_counts: bool) -> bool:
         if prompt_counts and _PROMPT.search(self._heard, max(begin, len(self._heard) - _TAIL)):
             return True
-        if not self._probe or self._probed_at < begin:
-            return False
+        return self._probed_at >= begin and self._finds_probe(_TAKEN_BACK)
+
+    def _is_terminal(self) -> bool:
+        return self._finds_probe(_RUBBED_OUT)
+
+    def _finds_probe(self, taken_back: bytes) -> bool:
+        """Was the last probe answered by ``taken_back``?"""
         recent = self._heard[max(self._probed_at, len(self._heard) - 16 * _TAIL) :]
-        return re.search(self._probe + rb"\x08{2,200} {2,200}\x08{2}", recent) is not None
+        return bool(self._probe) and re.search(self._probe + taken_back, recent) is not None
 
     def _has_prompt(self, begin: int) -> bool:
         return _OLD_PROMPT.search(self._heard, max(begin, len(self._heard) - _TAIL)) is not None
@@ -267,7 +318,9 @@ _ADVICE = "break into ddb on the console first (sysctl debug.kdb.enter=1, or Ctr
 
 def _clean(raw: bytes) -> str:
     """An answer as ddb would have printed it to paper: no pager, no probes, no prompt behind it."""
-    raw = _PROBE_TRACES.sub(b"", _PAGER_TRACES.sub(b"", raw)).replace(b"\r", b"")
+    raw = _PROBE_TRACES.sub(b"", _PAGER_TRACES.sub(b"", raw))
+    # A line may bring a console's line ends as CR alone.
+    raw = raw.replace(b"\r", b"" if b"\n" in raw else b"\n")
     text = raw.decode("utf-8", "replace").removeprefix("\n")
     body, newline, last = text.rpartition("\n")
     return body + newline if last.strip() == "db>" else text.rstrip() + "\n" if text.strip() else ""
@@ -286,12 +339,12 @@ def _base(answer: str) -> int | None:
     )
 
 
-def _number(answer: str, base: int) -> str | None:
-    """The number in an answer to ``print``, as it may be typed again."""
+def _number(answer: str, base: int) -> int | None:
+    """The number in an answer to ``print``."""
     for word in answer.replace("+", " ").split():
         try:
             value = int(word, base)
         except ValueError:
             continue
-        return f"{value:#x}" if 0 <= value < 1 << 31 else None
+        return value if 0 <= value < 1 << 31 else None
     return None

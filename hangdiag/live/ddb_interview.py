@@ -1,9 +1,9 @@
 """Which questions a kernel at its ``db>`` prompt is asked, and what its answers amount to.
 
 The most telling come first, so that a console which falls silent costs least. Some never end: ``show allchains``
-and ``show lockchain`` follow a cycle of locks for ever (sys/kern/subr_turnstile.c); they are quit at the first
-page that has gone around. Nothing is asked that may make ddb fault: it would run its kdb.enter script anew
-(db_trap, sys/ddb/db_main.c).
+and ``show lockchain`` follow a cycle of locks for ever (sys/kern/subr_turnstile.c), those that list threads a broken
+list; they are quit at the first page that has gone around. Nothing is asked that may make ddb fault: it would run
+its kdb.enter script anew (db_trap, sys/ddb/db_main.c).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hangdiag.live.ddb_channel import open_channel
 from hangdiag.live.ddb_console import Console, Silent
 from hangdiag.live.options import Options
 from hangdiag.live.walker import Progress
-from hangdiag.model import Capture, Thread
+from hangdiag.model import LEFT_OUT, Capture, Thread
 
 _FIRST = (
     "x/s version",
@@ -29,7 +29,15 @@ _FIRST = (
     "show allchains",
     "show lockedvnods",
 )
+_LISTINGS = ("ps", "alltrace", "bt ")
 _CHAINS = ("show allchains", "show lockchain", "show sleepchain")
+# Lines that come only once, unless a command goes around.
+_ONCE = (
+    (_CHAINS, re.compile(rb".{0,40}thread ")),
+    (("ps",), re.compile(rb" {0,8}\d+(?: {1,8}\d+){3} ")),
+    (("alltrace",), re.compile(rb"Tracing ")),
+    (("show alllocks",), re.compile(rb"Process ")),
+)
 _MOST_PAGES = 500
 _MOST_CHAINS, _MOST_LOCKS, _MOST_QUEUES, _MOST_TRACES = 64, 32, 16, 4096
 _UNKNOWN_COMMAND = re.compile(r"\A\s*No such command")
@@ -45,14 +53,25 @@ _VMM_CHANNELS = frozenset({"vmrndv", "vmstat", "vmidle", "vmhalt", "vmsusp", "de
 
 @dataclass(slots=True)
 class Transcript:
-    """Commands and answers, as a terminal would have logged them, and what had to be left out."""
+    """Commands and answers, as a terminal would have logged them, and what had to be left out.
+
+    ``left_out`` are the commands that list threads and did not come to their end.
+    """
 
     parts: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def add(self, command: str, answer: str) -> None:
         """Notes an answer below its command."""
         self.parts.append(f"db> {command}\n{answer}")
+
+    def add_part(self, command: str, answer: str) -> None:
+        """Notes what came of an answer that did not come to its end."""
+        if answer.strip():
+            self.add(command, answer)
+        if command.startswith(_LISTINGS):
+            self.left_out.append(command)
 
     @property
     def text(self) -> str:
@@ -91,9 +110,11 @@ def read_console(options: Options, progress: Progress) -> tuple[Capture, ...]:
 
 def _captures(transcript: Transcript, name: str) -> tuple[Capture, ...]:
     captures = _read(transcript.text, name)
-    if captures and transcript.skipped:
+    notes = [("skipped", note) for note in transcript.skipped]
+    notes += [(LEFT_OUT, f"{command} did not come to its end") for command in transcript.left_out[:1]]
+    if captures and notes:
         last = captures[-1]
-        facts = (*last.host.facts, *(("skipped", note) for note in transcript.skipped))
+        facts = (*last.host.facts, *notes)
         captures[-1] = replace(last, host=replace(last.host, facts=facts))
     return tuple(captures)
 
@@ -122,15 +143,27 @@ def _threads(transcript: Transcript) -> list[Thread]:
 
 
 def _ask(console: Console, transcript: Transcript, command: str) -> str:
-    pages = Pages(command.startswith(_CHAINS))
+    if command.startswith(_CHAINS) and not console.paged:
+        transcript.skipped.append(f"{command}: may never end, and ddb does not print by pages")
+        return ""
+    pages = Pages(command)
     try:
         answer = console.command(command, pages.bring_something)
-    except Silent as error:
-        transcript.skipped.append(f"{command}: {error}")
-        # If it does not wait for a command now, it is gone for good.
-        console.settle(console.timeout)
+    except DebuggerError as error:
+        try:
+            if not isinstance(error, Silent):
+                raise
+            transcript.skipped.append(f"{command}: {error}")
+            # If it does not wait for a command now, it is gone for good.
+            console.settle(console.timeout)
+        finally:
+            transcript.add_part(command, console.unfinished())
         return ""
-    transcript.add(command, answer)
+    if pages.broken_off:
+        transcript.skipped.append(f"{command}: {pages.broken_off}")
+        transcript.add_part(command, answer)
+    else:
+        transcript.add(command, answer)
     return answer
 
 
@@ -142,26 +175,32 @@ def _ask_all(console: Console, transcript: Transcript, progress: Progress, comma
 
 @dataclass(slots=True)
 class Pages:
-    """Tells whether a paged command still says anything new. Only those that follow chains (``circles``) may not."""
+    """Tells whether a paged ``command`` still says anything new; ``broken_off`` is why it does not, if that is not its nature."""
 
-    circles: bool
-    count: int = 0
-    chain: set[bytes] = field(default_factory=set)
+    command: str
+    broken_off: str = ""
+    _count: int = 0
+    _seen: set[bytes] = field(default_factory=set)
 
     def bring_something(self, page: bytes) -> bool:
-        """True if the command should go on after ``page``: it has not come around in the chain that it follows."""
-        self.count += 1
-        if not self.circles:
-            return True
+        """True if the command should go on after ``page``: it has not come around in the chain or list that it follows."""
+        once = next((once for names, once in _ONCE if self.command.startswith(names)), None)
+        if once is None or self.broken_off:
+            return not self.broken_off
+        self._count += 1
         repeated = False
         for line in re.split(rb"[\r\n]+", page):
             if line.startswith(b"chain "):
-                self.chain.clear()
+                self._seen.clear()
                 repeated = False
-            elif b"thread " in line:
-                repeated = repeated or line.strip() in self.chain
-                self.chain.add(line.strip())
-        return not repeated and self.count < _MOST_PAGES
+            elif once.match(line):
+                repeated = repeated or line.strip() in self._seen
+                self._seen.add(line.strip())
+        if not self.command.startswith(_CHAINS):
+            self.broken_off = "goes around in a list that is broken" if repeated else ""
+        elif not repeated and self._count == _MOST_PAGES:
+            self.broken_off = f"goes on behind its first {_MOST_PAGES} pages"
+        return not repeated and not self.broken_off
 
 
 def _traces(threads: Iterable[Thread]) -> list[str]:

@@ -1,9 +1,13 @@
 """A console that behaves as FreeBSD's ddb does (ddb/db_input.c, db_output.c, db_command.c).
 
 It edits lines as db_inputchar does, repeats the last command on an empty line, stops every ``$lines`` lines with
---More-- and a carriage return, knows only the pager's keys there, looks at no key while it prints, and follows a
-cycle of locks for ever. What was printed before somebody connected is gone. The line may be slow, lose every
-so-many-th letter that is typed, and have messages arrive in between.
+--More-- and a carriage return, knows only the pager's keys there, and follows a cycle of locks for ever. A command
+that is quit goes on until it looks at db_pager_quit. While it prints, FreeBSD 10 to 13 look at no key: those typed
+meanwhile are in the serial port's 16 bytes, or lost. FreeBSD 14 and 15 look for one behind each line, keep up to 512
+for the next that asks, and go back into kdb_trap, kdb.enter script and all, on ^C.
+
+What was printed before somebody connected is gone. The line may be slow, lose every so-many-th letter that is
+typed, end its lines in another way, and have messages arrive in between.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import select
 import socket
 import threading
 import time
@@ -52,6 +57,11 @@ CHAIN = (
 )
 HARMLESS = re.compile(r"print .*|set \$lines=.*|x/s .*|ps|show .*|alltrace|bt \d+")
 RETURN, KILL_LINE = "\r", "\x15"
+INTERRUPT, STOP_OUTPUT = b"\x03", b"\x13"
+# A 16550's receiver, and DB_RAW_SIZE.
+WAITING = {13: 16, 14: 512}
+# Commands look at db_pager_quit once for each thread, say.
+LINES_BEFORE_QUITTING = 3
 
 
 class Hangup(Exception):
@@ -73,12 +83,15 @@ class Console:
         loses: int = 0,
         dies_after: int | None = None,
         falls_silent_after: int | None = None,
+        line_end: str = "\r\n",
     ):
         self.place = f"unix:{path}"
         self._baud = baud
         self._loses = loses
         self._dies_after = dies_after
         self._falls_silent_after = falls_silent_after
+        self._line_end = line_end
+        self._typed = bytearray()
         self._received = 0
         self._printed = 0
         self._listener = socket.socket(socket.AF_UNIX)
@@ -106,14 +119,25 @@ class Console:
             with self._wire, contextlib.suppress(OSError, ConnectionError, Hangup):
                 self.converse()
 
+    def type(self, keys: bytes) -> None:
+        """Types ``keys`` as somebody else at the same console would: they come before what is on the wire."""
+        self._typed += keys
+
     def _key(self) -> str:
-        while True:
-            data = self._wire.recv(1)
-            if not data:
-                raise ConnectionError
+        while not self._typed:
+            if select.select([self._wire], [], [], 0.05)[0]:
+                self._take(1)
+        return chr(self._typed.pop(0))
+
+    def _take(self, most: int) -> None:
+        """Moves what has come over the wire to the keys that were typed."""
+        data = self._wire.recv(most)
+        if not data:
+            raise ConnectionError
+        for key in data:
             self._received += 1
             if not self._loses or self._received % self._loses:
-                return data.decode("latin-1")
+                self._typed.append(key)
 
     def _print(self, text: str) -> None:
         self._printed += text.count("\n")
@@ -121,7 +145,7 @@ class Console:
             raise Hangup
         if self._falls_silent_after is not None and self._printed > self._falls_silent_after:
             Console.converse(self)
-        data = text.encode("latin-1")
+        data = text.replace("\r\n", self._line_end).encode("latin-1")
         if not self._baud:
             self._wire.sendall(data)
             return
@@ -133,10 +157,13 @@ class Console:
 
 class FakeDdb(Console):
     """ddb. ``found`` is the state somebody left it in: at its ``prompt``, in the ``pager`` of an endless command, with ``half`` a
-    command typed, ``paging`` a long one without having looked at the pager, or ``printing`` one.
+    command typed, ``paging`` a long one without having looked at the pager, ``printing`` one, or in a ``script``.
 
-    ``unknown`` are commands that this kernel does not know, ``noise`` messages that arrive, each behind the
-    command whose number is its key. A ``stubborn`` one does not quit its endless commands.
+    ``release`` is 13 for FreeBSD 10 to 13, 14 for 14 and later. ``unknown`` are commands that this kernel does not
+    know, ``answers`` what it prints for others, ``noise`` messages that arrive, each behind the command whose number
+    is its key, ``keys`` what somebody else types then, as soon as the line is empty. A ``stubborn`` one does not quit
+    its endless commands.
+    Somebody makes the kernel go on behind ``leaves_after`` commands; a login prompt takes over then.
     """
 
     def __init__(
@@ -144,18 +171,30 @@ class FakeDdb(Console):
         path: Path,
         found: str = "prompt",
         lines: int = 20,
+        release: int = 13,
         unknown: tuple[str, ...] = (),
+        answers: dict[str, Iterable[str]] | None = None,
         noise: dict[int, str] | None = None,
+        keys: dict[int, bytes] | None = None,
+        leaves_after: int | None = None,
         torn_pager: bool = False,
         stubborn: bool = False,
-        **line: int,
+        **line: int | str,
     ):
         self.lines = lines
         self.commands: list[str] = []
         self.violations: list[str] = []
         self.at_prompt = True
         self._found = found
+        self._release = release
         self._unknown = unknown
+        self._answers = dict(answers or {})
+        self._keys = dict(keys or {})
+        self._leaves_after = leaves_after
+        self.entered: list[str] = []
+        self._maxlines = 0
+        self._newlines = 0
+        self._quit = False
         self._noise = dict(noise or {})
         self._torn_pager = torn_pager
         self._stubborn = stubborn
@@ -175,15 +214,21 @@ class FakeDdb(Console):
         elif found == "paging":
             self._output(f"old {number}" for number in range(100))
             self._prompt()
-        elif found == "printing":
-            self._output((f"old {number}" for number in range(3000)), paged=False)
+        elif found in ("printing", "script"):
+            script = (f"db:0:kdb.enter.default>  bt {number}" for number in range(110))
+            old = (f"old {number}" for number in range(3000))
+            self._output(script if found == "script" else old, paged=False)
             self._prompt()
         while True:
+            if self._leaves_after is not None and len(self.commands) >= self._leaves_after:
+                self._print("\r\nlogin: ")
+                terminal(self, "login: ", "Password:", self.entered)
             self.at_prompt = not line
             key = self._key()
-            if key == KILL_LINE:
+            if key == KILL_LINE or (key == "\x03" and self._release >= 14):
                 self._print("\b" * len(line) + " " * len(line) + "\b" * len(line))
                 line = ""
+                self.type(self._keys.pop(len(self.commands), b""))
             elif key in "\r\n":
                 self.at_prompt = False
                 self._print("\r\n")
@@ -218,6 +263,8 @@ class FakeDdb(Console):
     def _answer(self, command: str) -> Iterator[str]:
         if command.split()[0] in self._unknown or command in self._unknown:
             yield 'No such command; use "help" to list available commands'
+        elif command in self._answers:
+            yield from self._answers[command]
         elif command == "print $lines":
             yield f"{self.lines:8x}"
         elif command.startswith("print "):
@@ -253,29 +300,64 @@ class FakeDdb(Console):
             yield 'No such command; use "help" to list available commands'
 
     def _output(self, lines: Iterable[str], paged: bool = True) -> None:
-        left = self.lines if paged else 0
+        """A command that prints ``lines``, as db_command runs it: with the pager, or without for a script."""
+        self._maxlines = self.lines if paged else 0
+        self._newlines = 0
+        self._quit = False
+        behind = 0
         for line in lines:
+            behind += self._quit
+            if behind > LINES_BEFORE_QUITTING and not self._stubborn:
+                break
             self._print(line + "\r\n")
-            if left:
-                left -= 1
-                if not left:
-                    left = self._pager()
-                    if not left and not self._stubborn:
-                        return
+            self._look_for_keys()
+            if self._maxlines:
+                self._newlines += 1
+                if self._newlines >= self._maxlines:
+                    self._pager()
+        self._maxlines = 0
 
-    def _pager(self) -> int:
-        """How many lines may follow; 0 once it was quit."""
+    def _look_for_keys(self) -> None:
+        """What becomes of keys that are typed while a line is printed (db_check_interrupt)."""
+        while select.select([self._wire], [], [], 0)[0]:
+            self._take(1 << 10)
+        if self._release >= 14 and (INTERRUPT in self._typed or STOP_OUTPUT in self._typed):
+            self.violations.append("^C or ^S while it prints")
+        if len(self._typed) > WAITING[self._release]:
+            del self._typed[WAITING[self._release] :]
+
+    def _pager(self) -> None:
+        """Asks whether to go on (db_pager)."""
         self._print("--Mo" if self._torn_pager else "--More--\r")
-        answers = {"e": 1, "j": 1, "\n": 1, "d": self.lines // 2, "f": self.lines, " ": self.lines}
-        answers |= dict.fromkeys("qQxX", 0)
-        while (key := self._key()) not in answers:
+        lines = {"e": 1, "j": 1, "\n": 1, "\r": 1, "d": self.lines // 2, "f": self.lines, " ": self.lines}
+        while (key := self._key()) not in {*lines, *"qQxX"}:
             pass
+        # Without lines it does not page any more.
+        self._maxlines = lines.get(key, 0)
+        self._quit = key in "qQxX"
         self._print("        \r")
-        return answers[key]
+        self._newlines = 0
+
+
+def terminal(console: Console, prompt: str, answer: str, entered: list[str]) -> None:
+    """A terminal's line editing on ``console``, and what it answers to a line; ``entered`` are the lines."""
+    line = ""
+    while True:
+        key = console._key()
+        if key == KILL_LINE:
+            console._print("\b \b" * len(line))
+            line = ""
+        elif key == RETURN:
+            entered.append(line)
+            console._print(f"\r\n{answer}{prompt}")
+            line = ""
+        else:
+            line += key
+            console._print(key)
 
 
 class FakeTerminal(Console):
-    """What a console shows where no ddb is: a terminal's line editing, and what it answers to a line."""
+    """What a console shows where no ddb is."""
 
     def __init__(self, path: Path, prompt: str, answer: str = "", **line: int):
         self.entered: list[str] = []
@@ -284,16 +366,4 @@ class FakeTerminal(Console):
         super().__init__(path, **line)  # type: ignore[arg-type]
 
     def converse(self) -> None:
-        line = ""
-        while True:
-            key = self._key()
-            if key == KILL_LINE:
-                self._print("\b \b" * len(line))
-                line = ""
-            elif key == RETURN:
-                self.entered.append(line)
-                self._print(f"\r\n{self._reply}{self._text}")
-                line = ""
-            else:
-                line += key
-                self._print(key)
+        terminal(self, self._text, self._reply, self.entered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import select
 import signal
 import socket
 import threading
+import time
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from hangdiag.errors import DebuggerError, UsageError
+from hangdiag.live import ddb_console
 from hangdiag.live.attach import CutShort, Interrupted, attach
 from hangdiag.live.ddb_channel import open_channel
 from hangdiag.live.ddb_console import Console
@@ -24,8 +27,8 @@ from hangdiag.model import Thread
 from hangdiag.savefile import load
 
 from .conftest import command_line, start_command_line, wait_until
+from .fake_ddb import PS, TRACE, WAITING, FakeDdb, FakeTerminal
 from .fake_ddb import Console as Silence
-from .fake_ddb import FakeDdb, FakeTerminal
 
 pytestmark = pytest.mark.live
 
@@ -40,9 +43,23 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["prompt", "pager", "paging", "half", "printing"])
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Listens for a countdown no longer than it takes here; commands that are programs of their own listen in full.
+    monkeypatch.setattr(ddb_console, "_LISTENING", 0.05)
+
+
+@pytest.fixture(
+    params=[
+        *(("prompt", release) for release in WAITING),
+        *(("paging", release) for release in WAITING),
+        *(("printing", release) for release in WAITING),
+        *(("pager", 13), ("half", 13), ("script", 14)),
+    ]
+)
 def console(request: pytest.FixtureRequest, folder: Path) -> Iterator[FakeDdb]:
-    fake = FakeDdb(folder / "ddb", found=request.param)
+    found, release = request.param
+    fake = FakeDdb(folder / "ddb", found=found, release=release)
     yield fake
     fake.close()
 
@@ -354,3 +371,129 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(data)
         except OSError:
             return
+
+
+@pytest.mark.parametrize("release", WAITING)
+def test_what_follows_a_cycle_is_quit_in_every_release(folder: Path, release: int) -> None:
+    fake = FakeDdb(folder / "ddb", release=release, unknown=("show allchains",))
+    read(fake)
+    assert "show lockchain 100051" in fake.commands
+    fake.close()
+
+
+@pytest.mark.parametrize(("command", "text"), [("ps", PS), ("alltrace", TRACE)])
+def test_lists_that_go_around_are_quit_and_said_to_be_broken(folder: Path, command: str, text: str) -> None:
+    fake = FakeDdb(folder / "ddb", answers={command: itertools.cycle(text.splitlines())})
+    captures = attach(Options("ddb", fake.place, timeout=20), lambda line: None, quiet)
+    assert is_read({thread.tid: thread for capture in captures for thread in capture.threads})
+    assert captures[-1].host.skipped == (f"{command}: goes around in a list that is broken",)
+    assert captures[-1].is_abridged
+    assert fake.violations == []
+    fake.close()
+
+
+def test_where_the_page_length_cannot_be_told_nothing_endless_is_asked(folder: Path) -> None:
+    fake = FakeDdb(folder / "ddb", answers={"print $lines": ["hmm"]})
+    captures = attach(Options("ddb", fake.place, timeout=20), lambda line: None, quiet)
+    assert not any("chain" in command for command in fake.commands)
+    assert any("may never end" in note for note in captures[-1].host.skipped)
+    fake.close()
+
+
+@pytest.mark.parametrize("after", [3, 5, 9])
+def test_a_kernel_that_goes_on_is_left_alone(folder: Path, after: int) -> None:
+    fake = FakeDdb(folder / "ddb", leaves_after=after)
+    begin = time.monotonic()
+    with pytest.raises(DebuggerError, match=r"left ddb|login prompt"):
+        attach(Options("ddb", fake.place, timeout=60), lambda line: None, quiet)
+    # No line was entered at the login prompt, and its answer tells at once.
+    assert fake.entered == []
+    assert time.monotonic() - begin < 20
+    fake.close()
+
+
+@pytest.mark.parametrize("keys", [b"c", b"reset", b"x" * 30, b"q", b" "])
+def test_what_somebody_else_types_is_not_entered(folder: Path, keys: bytes) -> None:
+    # Before the fourth and the eighth command: ps and show alllocks, or so.
+    fake = FakeDdb(folder / "ddb", keys={4: keys, 8: keys})
+    assert is_read(read(fake))
+    fake.close()
+
+
+@pytest.mark.parametrize("line_end", ["\r", "\n", "\r\r\n", "\r\x00\n"])
+def test_line_ends_that_a_line_made_up(folder: Path, line_end: str) -> None:
+    fake = FakeDdb(folder / "ddb", line_end=line_end)
+    assert is_read(read(fake))
+    fake.close()
+
+
+def test_nothing_is_cut_off_while_a_slow_line_speaks(folder: Path) -> None:
+    # 960 bytes a second: a page takes longer than the time limit.
+    fake = FakeDdb(folder / "ddb", baud=9600, found="script")
+    assert is_read(read(fake, timeout=0.3))
+    fake.close()
+
+
+@pytest.mark.parametrize("way", ["dies_after", "falls_silent_after"])
+def test_what_an_answer_had_brought_before_the_console_went_is_kept(folder: Path, way: str) -> None:
+    # In the middle of alltrace: behind the first thread's stack, within the second's.
+    begin = PS.count("\n") + TRACE.partition("tid 100045")[0].count("\n") + 8
+    fake = FakeDdb(folder / "ddb", **{way: begin + 4})  # type: ignore[arg-type]
+    with pytest.raises(CutShort) as caught:
+        attach(Options("ddb", fake.place, timeout=2), lambda line: None, quiet)
+    capture = caught.value.captures[-1]
+    threads = {thread.tid: thread for thread in capture.threads}
+    assert [frame.function for frame in threads[100043].frames][4] == "vm_handle_rendezvous"
+    # The others may be missing, so nothing that needs all of them is proven.
+    assert capture.is_abridged
+    fake.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\rAutoboot in 7 seconds. [Space] to pause ",
+        "Autoboot in 9 seconds, hit [Enter] to boot or any other key to stop",
+        "Hit [Enter] to boot immediately, or any other key for command prompt.\r\nBooting [/boot/kernel/kernel] in 9 seconds... ",
+        "Automatic reboot in 15 seconds - press a key on the console to abort\r\n",
+        "The operating system has halted.\r\nPlease press any key to reboot.\r\n",
+    ],
+)
+def test_nothing_is_typed_where_any_key_counts(folder: Path, text: str) -> None:
+    typed: list[str] = []
+
+    class Waiting(Silence):
+        def converse(self) -> None:
+            self._print(text)
+            while True:
+                typed.append(self._key())
+
+    fake = Waiting(folder / "loader")
+    with pytest.raises(DebuggerError, match="nothing was typed"):
+        attach(Options("ddb", fake.place, timeout=2), lambda line: None, quiet)
+    assert typed == []
+    fake.close()
+
+
+def test_no_key_that_is_typed_means_anything_elsewhere(folder: Path) -> None:
+    """What is typed and never taken back is only what the gate lets pass."""
+    sent: list[bytes] = []
+
+    class Wire:
+        def send(self, data: bytes) -> None:
+            sent.append(data)
+
+        def receive(self, seconds: float) -> bytes:
+            time.sleep(min(seconds, 0.01))
+            return b""
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(DebuggerError):
+        Console(Wire(), 3).greet()
+    keys = set(b"".join(sent))
+    # The pager's and the boot menu's own keys (db_pager; stand/lua/menu.lua, stand/forth/menu.rc), the ways into
+    # the debugger (CR ~ ^B, ^P, ^R; sys/kern/subr_kdb.c), and what ends or stops a program at a terminal.
+    assert not keys & set(b"ejd fxX\r\n" + b"bBsSrRkKoOaAmMvVdDcCeElLzZ0123456789\x1b" + b"~\x02\x10\x12" + b"\x03\x04\x1a\x1c\x13")
+    assert keys <= set(b"q\x15gwht")
