@@ -114,7 +114,8 @@ def _on_turnstiles(
     memory: KernelMemory, layouts: dict[str, Layout], threads: Sequence[LockedThread], notes: list[str]
 ) -> dict[int, list[LockedThread]]:
     waiters: dict[int, list[LockedThread]] = {}
-    # td_wantedlock (FreeBSD 15.1) also tells the lock that a running thread spins for.
+    # td_wantedlock (FreeBSD 15.1) tells the mutex, rwlock or sx lock that a thread spins for, is blocked on or
+    # sleeps on, until it has it (THREAD_CONTENDS_ON_LOCK(), sys/sys/lock.h).
     blocked: list[tuple[LockedThread, int]] = []
     for thread in threads:
         wanted = thread.view.unsigned("td_wantedlock")
@@ -142,6 +143,9 @@ def _asleep_candidates(threads: Sequence[LockedThread]) -> dict[int, list[Locked
     found: dict[int, list[LockedThread]] = {}
     for thread in threads:
         channel = thread.view.unsigned("td_wchan")
+        if channel and channel == thread.view.unsigned("td_wantedlock"):
+            # It is known to wait for this lock.
+            continue
         if channel and thread.state in ("sleeping", None) and _may_sleep_on_lock(thread):
             found.setdefault(channel, []).append(thread)
     return found

@@ -72,19 +72,24 @@ def find_stopped(memory: KernelMemory, layouts: dict[str, Layout], symbols: dict
 
 
 def read_pcbs(
-    memory: KernelMemory, layouts: dict[str, Layout], addresses: Sequence[int]
+    memory: KernelMemory, layouts: dict[str, Layout], addresses: Sequence[int], trapped: int | None = None
 ) -> list[Registers | None]:
-    """The registers saved in each ``struct pcb`` of ``addresses`` (amd64 and arm64)."""
+    """The registers saved in each ``struct pcb`` of ``addresses`` (amd64 and arm64).
+
+    The one at ``trapped`` was made of a trap frame (makectx(), sys/arm64/arm64/machdep.c): until FreeBSD 13 arm64's
+    has the program counter besides, and in its link register what the interrupted function had there.
+    """
     layout = layouts.get("pcb")
     if layout is None or not addresses:
         return [None] * len(addresses)
     members = [name for name in _PCB_MEMBERS if name in layout.fields]
     return [
-        None if view is None else _from_pcb(view) for view in read_views(memory, layout, addresses, members)
+        None if view is None else _from_pcb(view, view.address == trapped)
+        for view in read_views(memory, layout, addresses, members)
     ]
 
 
-def _from_pcb(view: View) -> Registers | None:
+def _from_pcb(view: View, trapped: bool) -> Registers | None:
     if view.layout.has("pcb_rip"):
         pc, sp, fp = (view.unsigned(name) for name in ("pcb_rip", "pcb_rsp", "pcb_rbp"))
     else:
@@ -98,6 +103,8 @@ def _from_pcb(view: View) -> Registers | None:
         else:
             fp = registers[29]
             pc = view.unsigned("pcb_lr") or (registers[30] if count > 30 else None)
+            if trapped:
+                pc = view.unsigned("pcb_pc") or pc
         sp = view.unsigned("pcb_sp")
     if pc is None or fp is None:
         return None
@@ -140,7 +147,8 @@ def thread_registers(
             places[index] = stopped.pcbs[cpu]
         elif stopped.entered is not None:
             places[index] = stopped.entered
-    for index, registers in zip(places, read_pcbs(memory, layouts, list(places.values())), strict=True):
+    saved = read_pcbs(memory, layouts, list(places.values()), stopped.entered)
+    for index, registers in zip(places, saved, strict=True):
         found[index] = registers
     return found
 

@@ -22,6 +22,7 @@ VARIANTS = {
     "split": ("-DVCPU_POINTERS", "-DSPLIT"),
     "no-vmm": ("-Dvm=engine", "-Dhead=elsewhere"),
     "arm64": ("-DARM64",),
+    "arm64-15": ("-DARM64", "-DVCPU_POINTERS", "-DARM_VMM"),
     "anywhere": ("-DVCPU_POINTERS", "-fPIE", "-pie"),
     # The same version text, but not the same build.
     "other-build": ("-Dlab_worker=another_worker",),

@@ -80,7 +80,7 @@ def test_deadlock(build: Callable[[str], Path], variant: str) -> None:
     assert skipped(capture) == []
 
 
-@pytest.mark.parametrize("variant", ["array", "pointers"])
+@pytest.mark.parametrize("variant", ["array", "pointers", "split"])
 def test_locks_and_their_owners(build: Callable[[str], Path], variant: str) -> None:
     capture = read(build(variant), "lockcycle")
     tids = {thread.name: thread.tid for thread in capture.threads}
@@ -112,7 +112,7 @@ def test_locks_and_their_owners(build: Callable[[str], Path], variant: str) -> N
     assert (blocked.state, blocked.lock, blocked.wmesg) == ("lock", "lab mtx", None)
 
 
-@pytest.mark.parametrize("variant", ["array", "pointers"])
+@pytest.mark.parametrize("variant", ["array", "pointers", "split"])
 def test_healthy_guest_and_stopped_cpus(build: Callable[[str], Path], variant: str) -> None:
     capture = read(build(variant), "healthy")
     threads = {thread.name: thread for thread in capture.threads}
@@ -129,6 +129,30 @@ def test_healthy_guest_and_stopped_cpus(build: Callable[[str], Path], variant: s
     assert (threads["idle: cpu0"].state, threads["idle: cpu0"].cpu) == ("running", 0)
     assert threads["idle: cpu1"].frames[0].function == "kdb_enter"
     assert threads["idle: cpu1"].stack_of_debugger
+
+
+@pytest.mark.parametrize("variant", ["arm64", "arm64-15"])
+def test_healthy_guest_on_arm64(build: Callable[[str], Path], variant: str) -> None:
+    capture = read(build(variant), "healthy")
+    threads = {thread.name: thread for thread in capture.threads}
+    (vm,) = capture.vms
+    assert (vm.name, vm.active, vm.suspended, vm.debugged) == ("idlevm", {0, 1}, frozenset(), frozenset())
+    assert [(vcpu.id, vcpu.state, vcpu.hostcpu) for vcpu in vm.vcpus] == [
+        (0, "SLEEPING", None),
+        (1, "SLEEPING", None),
+    ]
+    # 15's vmm for arm64 has neither.
+    knows = variant == "arm64"
+    assert (vm.requested, vm.rendezvous_function) == ((frozenset(), "") if knows else (None, None))
+    assert {vcpu.reqidle for vcpu in vm.vcpus} == {False if knows else None}
+    assert [frame.function for frame in threads["vcpu 0"].frames] == [
+        *("sched_switch", "mi_switch", "sleepq_timedwait", "msleep_spin_sbt", "vm_run", *SYSCALL),
+    ]
+    # The thread that entered the debugger, by the program counter that was saved then.
+    assert [frame.function for frame in threads["idle: cpu0"].frames] == [
+        *("kdb_enter", "uart_intr", "fork_exit", "fork_trampoline"),
+    ]
+    assert skipped(capture) == []
 
 
 @pytest.mark.parametrize("variant", ["array", "pointers"])

@@ -118,8 +118,8 @@ save_stack(struct pcb *pcb, char *low, fn *chain)
 		inner = record;
 	}
 #ifdef ARM64
-	pcb->pcb_lr = (uintptr_t)chain[0] + 16;
-	pcb->pcb_x[29] = (uintptr_t)inner;
+	pcb->pcb_x[PCB_LR] = (uintptr_t)chain[0] + 16;
+	pcb->pcb_x[PCB_FP] = (uintptr_t)inner;
 	pcb->pcb_sp = (uintptr_t)inner - 32;
 #else
 	pcb->pcb_rip = (uintptr_t)chain[0] + (chain[0] == (fn)fork_trampoline ? 0 : 16);
@@ -150,7 +150,7 @@ thread(struct proc *p, const char *name, const char *wmesg, const void *wchan, i
 	td->td_wmesg = wmesg;
 	td->td_wchan = wchan;
 	td->td_swvoltick = ticks - 2500;
-	td->td_kstack = (uintptr_t)take(KSTACK_PAGES * PAGE);
+	td->td_kstack = (__typeof__(td->td_kstack))take(KSTACK_PAGES * PAGE);
 	td->td_kstack_pages = KSTACK_PAGES;
 	td->td_pcb = &td->td_model_pcb;
 	save_stack(td->td_pcb, (char *)td->td_kstack, chain);
@@ -162,6 +162,15 @@ thread(struct proc *p, const char *name, const char *wmesg, const void *wchan, i
 	tidhashtbl[td->td_tid & tidhash].lh_first = td;
 #endif
 	return (td);
+}
+
+/* Until it has the lock, in the kernels that know this. */
+static void
+contends(struct thread *td, struct lock_object *lock)
+{
+#ifdef SPLIT
+	td->td_wantedlock = lock;
+#endif
 }
 
 static void
@@ -176,6 +185,7 @@ block(struct thread *td, struct lock_object *lock, struct thread *owner)
 	td->td_inhibitors = TDI_LOCK;
 	td->td_wchan = NULL;
 	td->td_wmesg = NULL;
+	contends(td, lock);
 }
 
 #define SYSCALL vmmdev_ioctl, devfs_ioctl, kern_ioctl, sys_ioctl, amd64_syscall, fast_syscall_common, LAST
@@ -250,6 +260,13 @@ base(void)
 	thread(p, "init", "wait", p, TDF_SINTR, event);
 }
 
+#ifdef ARM_VMM
+static void
+deadlock(void)
+{
+	errx(2, "no rendezvous");
+}
+#else
 /* The first report: initiator, an ioctl that wants vCPU 0 idle, and two that joined. */
 static void
 deadlock(void)
@@ -279,6 +296,7 @@ deadlock(void)
 	p = process(17, "bhyvectl", "bhyvectl --vm=win11 --get-all");
 	thread(p, "bhyvectl", "vmstat", &vcpu_of(vm, 0)->state, 0, wants_idle);
 }
+#endif
 
 /* Two sx locks taken in opposite orders, and one thread behind each kind of lock. */
 static void
@@ -303,7 +321,10 @@ lockcycle(void)
 	block(td, &m.lock_object, ab);
 	thread(p, "behind lk", k.lock_object.lo_name, &k, 0, on_lockmgr);
 	thread(p, "behind buf", "getblk", &kp, 0, on_lockmgr);
-	thread(p, "behind shared", shared.lock_object.lo_name, &shared, 0, on_sx);
+	td = thread(p, "behind shared", shared.lock_object.lo_name, &shared, 0, on_sx);
+	contends(td, &shared.lock_object);
+	contends(ab, &b.lock_object);
+	contends(ba, &a.lock_object);
 
 	/* A read-mostly lock: its writer has the inner mutex and waits for two readers. */
 	static struct rmlock rm = { { "lab rm", CLASS(RM), 0, 0 } };
@@ -354,7 +375,7 @@ leavers(void)
 #ifndef ARM64
 	/* The assembler has left the user's frame pointer where it was. */
 	*(uint64_t *)(td->td_kstack + KSTACK_PAGES * PAGE - 14 * 8) = 0x7fffffffe000;
-	td->td_pcb->pcb_rsp = td->td_kstack + KSTACK_PAGES * PAGE - 64 * 8;
+	td->td_pcb->pcb_rsp = (uintptr_t)td->td_kstack + KSTACK_PAGES * PAGE - 64 * 8;
 #endif
 }
 
@@ -403,6 +424,15 @@ healthy(void)
 	td->td_oncpu = 1;
 	static fn in_debugger[] = { kdb_enter, uart_intr, fork_exit, fork_trampoline, LAST };
 	save_stack(&kdb_pcb, (char *)td->td_kstack, in_debugger);
+#else
+	/* makectx() saves the program counter besides x30; since 14 in its place. */
+	static fn in_debugger[] = { kdb_enter, uart_intr, fork_exit, fork_trampoline, LAST };
+	kdb_active = 1;
+	save_stack(&kdb_pcb, (char *)td->td_kstack, in_debugger);
+#ifndef VCPU_POINTERS
+	kdb_pcb.pcb_pc = kdb_pcb.pcb_x[PCB_LR];
+	kdb_pcb.pcb_x[PCB_LR] = (uintptr_t)lab_worker + 16;
+#endif
 #endif
 }
 

@@ -4,8 +4,10 @@
  * so that only layouts asked from the debug information can be right.
  *
  * VCPU_POINTERS   vCPUs behind an array of pointers and 1024-CPU sets (13.2 and later), else inline
- * SPLIT           with VCPU_POINTERS: struct vm as in 15, memory in a structure of its own
- * ARM64           an arm64 pcb and trap frame
+ * SPLIT           with VCPU_POINTERS: as in 15.1 and later: struct vm with memory in a structure of its own, a softc
+ *                 with more links, td_wantedlock, td_kstack_pages as half an int
+ * ARM64           an arm64 pcb (of 12 and 13; with VCPU_POINTERS, of 14 and later) and trap frame
+ * ARM_VMM         with ARM64 and VCPU_POINTERS: arm64's vmm of 15, which knows no rendezvous
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -45,7 +47,16 @@ struct rm_priotracker {
 enum { SPIN_MUTEX, SLEEP_MUTEX, SX, RM, RM_SLEEPABLE, RW, LOCKMGR };
 
 #ifdef ARM64
-struct pcb { uint64_t pcb_x[30]; uint64_t pcb_lr; uint64_t pcb_sp; };
+#ifdef VCPU_POINTERS
+/* It begins with x19. */
+struct pcb { uint64_t pcb_x[12]; uint64_t pcb_sp, pcb_tpidr_el0; };
+#define PCB_FP 10
+#define PCB_LR 11
+#else
+struct pcb { uint64_t pcb_x[31]; uint64_t pcb_pc, pcb_sp, pcb_tpidr_el0; };
+#define PCB_FP 29
+#define PCB_LR 30
+#endif
 struct trapframe { uint64_t tf_sp, tf_lr, tf_elr, tf_spsr, tf_x[30]; };
 #else
 struct pcb { int64_t pcb_r15, pcb_r14, pcb_r13, pcb_r12, pcb_rbp, pcb_rsp, pcb_rbx, pcb_rip; char pcb_rest[64]; };
@@ -86,11 +97,15 @@ struct thread {
 	char td_name[20];
 	int td_swvoltick, td_swinvoltick;
 	struct pcb *td_pcb;
+#ifdef SPLIT
+	enum td_states td_state;
+	char *td_kstack;
+	unsigned short td_kstack_pages, td_kstack_domain;
+	struct lock_object *td_wantedlock;
+#else
 	union { enum td_states td_state; long td_filler; };
 	uintptr_t td_kstack;
 	int td_kstack_pages;
-#ifdef VCPU_POINTERS
-	struct lock_object *td_wantedlock;
 #endif
 	struct pcb td_model_pcb;
 };
@@ -114,6 +129,19 @@ struct linker_file { int refs; struct { struct linker_file *tqe_next, **tqe_prev
 	char *address; size_t size; };
 
 enum vcpu_state { VCPU_IDLE, VCPU_FROZEN, VCPU_RUNNING, VCPU_SLEEPING };
+#ifdef ARM_VMM
+struct vcpu { int flags; enum vcpu_state state; struct mtx mtx; int hostcpu, vcpuid; void *stats; };
+struct vm {
+	void *cookie;
+	volatile cpuset_t active_cpus, debug_cpus;
+	int suspend;
+	_Bool dying;
+	volatile cpuset_t suspended_cpus, halted_cpus;
+	char name[128];
+	struct vcpu **vcpu;
+	uint16_t sockets, cores, threads, maxcpus;
+};
+#else
 struct vcpu {
 	struct mtx mtx;
 	enum vcpu_state state;
@@ -160,11 +188,16 @@ struct vm {
 	uint16_t maxcpus;
 #endif
 };
+#endif
 
 struct vmmdev_softc { struct vm *vm; void *cdev;
 #ifdef SPLIT
 	void *ucred;
 #endif
-	struct { struct vmmdev_softc *sle_next; } link; int flags; };
+	struct { struct vmmdev_softc *sle_next; } link;
+#ifdef SPLIT
+	struct { struct vmmdev_softc *le_next, **le_prev; } priv_link;
+#endif
+	int flags; };
 
 void vm_list_insert(struct vm *vm, void *cdev);
