@@ -169,14 +169,15 @@ def _reasons(scene: Scene, needs: Mapping[int, Need], indices: Iterable[int]) ->
 def _others(scene: Scene, needs: Mapping[int, Need], explained: set[int]) -> list[Finding]:
     """What waits for others without being deadlocked, grouped by the threads at the root of it."""
     groups: dict[tuple[str, frozenset[int]], list[int]] = {}
+    ends = _ends(needs, explained)
     for index, need in needs.items():
         if index in explained:
             continue
-        roots, unknown = _roots(needs, index, explained)
+        roots, unknown = ends[index]
         if not roots and not unknown and not need.holders:
             continue
         verdict = _verdict(scene, roots, unknown, explained)
-        groups.setdefault((verdict, frozenset(roots)), []).append(index)
+        groups.setdefault((verdict, roots), []).append(index)
     findings = [
         _blocked(scene, needs, _of_storage(scene, verdict, roots, members), sorted(roots), members)
         for (verdict, roots), members in groups.items()
@@ -187,28 +188,25 @@ def _others(scene: Scene, needs: Mapping[int, Need], explained: set[int]) -> lis
     return findings + _suspicious(scene, explained, causes) + _stalled_guests(scene, told)
 
 
-def _roots(needs: Mapping[int, Need], start: int, explained: set[int]) -> tuple[set[int], bool]:
-    """The threads that ``start`` ends up waiting for, and whether some holder on the way is unknown."""
-    roots: set[int] = set()
-    unknown = False
-    seen = {start}
-    pending = [start]
-    while pending:
-        index = pending.pop()
-        need = needs.get(index)
-        if need is None or index in explained:
-            roots.add(index)
-            continue
-        if not need.holders:
-            unknown = True
-        for holder in need.holders:
-            if holder.thread not in seen:
-                seen.add(holder.thread)
-                pending.append(holder.thread)
-    return roots, unknown
+def _ends(needs: Mapping[int, Need], explained: set[int]) -> dict[int, tuple[frozenset[int], bool]]:
+    """For each thread that waits: those that it ends up waiting for, and whether some holder on the way is unknown."""
+    edges = {
+        index: [holder.thread for holder in need.holders]
+        for index, need in needs.items()
+        if index not in explained
+    }
+    ends: dict[int, tuple[frozenset[int], bool]] = {}
+    for part in graph.components(edges, edges):
+        targets = {target for index in part for target in edges[index]}.difference(part)
+        # a crowd waits for the same few: their roots are one set, not a set each
+        beyond = {ends[target] for target in targets if target in edges}
+        roots = frozenset(target for target in targets if target not in edges).union(*[roots for roots, _ in beyond])
+        unknown = any(not edges[index] for index in part) or any(unknown for _, unknown in beyond)
+        ends.update(dict.fromkeys(part, (roots, unknown)))
+    return ends
 
 
-def _verdict(scene: Scene, roots: set[int], unknown: bool, explained: set[int]) -> str:
+def _verdict(scene: Scene, roots: frozenset[int], unknown: bool, explained: set[int]) -> str:
     if any(root in explained for root in roots):
         return "blocked"
     kinds = {scene.waits[root].kind for root in roots}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -650,6 +651,27 @@ def test_thousands_of_waiters_for_one_lock_are_no_trouble():
     assert finding.verdict == "contention"
     assert len(finding.threads) == 3000
     assert tids(diagnosis, finding.causes) == [100102]
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        "lock one",
+        "lock all",
+        "mem_segs",
+        "destroy, sysctl",
+        "mi_switch sleepq_wait _cv_wait txg_wait_synced dmu_tx_wait zfs_write VOP_WRITE_APV vn_write amd64_syscall",
+    ],
+)
+def test_a_crowd_in_one_vm_costs_what_its_threads_cost(stack):
+    # a monitor that runs bhyvectl every minute leaves one behind each time
+    crowd = [T(200000 + number, "-", stack, 5000 + number, "bhyvectl") for number in range(1500)]
+    (capture,) = read_text(procstat(vcpus("joined", "joined", "lock one", "lock all") + crowd))
+    begin = time.process_time()
+    diagnosis = diagnose(capture, KNOWLEDGE, MATCHER)
+    # it was 40 s where each waiter looked at the stacks of all others
+    assert time.process_time() - begin < 2
+    assert any(len(finding.threads) + len(finding.victims) >= 1500 for finding in diagnosis.findings)
 
 
 PS = "UID  PID PPID C PRI NI     VSZ    RSS MWCHAN STAT TT     TIME COMMAND\n"

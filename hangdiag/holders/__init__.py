@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from hangdiag.holders import locks, others, vmm, workers
-from hangdiag.holders.machines import find_machines
+from hangdiag.holders.machines import LOCKS_ALL, find_machines, in_device, in_vm_run
 from hangdiag.holders.need import CUT_NAME, Holder, Machine, Need, Resource, Scene
 from hangdiag.model import Capture, LockFact
 from hangdiag.waits import Wait
@@ -63,7 +63,37 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
         for fact in facts:
             if fact.name is not None and fact.lock_class in _TURNSTILE_CLASSES:
                 by_name[fact.name[:CUT_NAME]].append(fact)
-    return Scene(capture, waits, machines, machine_of, by_tid, by_address, facts_of_waiter, at, by_name, vnodes)
+    by_pid: dict[int, list[int]] = defaultdict(list)
+    by_function: dict[str, set[int]] = defaultdict(set)
+    for index, thread in enumerate(capture.threads):
+        if thread.pid is not None:
+            by_pid[thread.pid].append(index)
+        for frame in thread.frames:
+            by_function[frame.function].add(index)
+    in_run, inside = (
+        frozenset([index for index, thread in enumerate(capture.threads) if is_there(thread)])
+        for is_there in (in_vm_run, in_device)
+    )
+    want_all = frozenset[int]().union(*[by_function.get(name, ()) for name in LOCKS_ALL])
+    past_lock = {index for index in inside if waits[index].kind != "vcpu-state"}
+    return Scene(
+        capture=capture,
+        waits=waits,
+        in_run=in_run,
+        in_device=inside,
+        locks_all=want_all,
+        may_lock_vcpu=in_run | want_all | past_lock,
+        machines=machines,
+        machine_of=machine_of,
+        by_tid=by_tid,
+        by_pid=by_pid,
+        by_address=by_address,
+        by_function=by_function,
+        facts_of_waiter=facts_of_waiter,
+        facts_at=at,
+        turnstile_facts=by_name,
+        vnode_facts=vnodes,
+    )
 
 
 def find_needs(scene: Scene) -> dict[int, Need]:

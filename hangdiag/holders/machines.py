@@ -37,6 +37,8 @@ _HOLDS_VCPU = frozenset(
         "vm_handle_inst_emul", "vm_smp_rendezvous", "vioapic_mmio_write", "vioapic_mmio_rw",
     }
 )  # fmt: skip
+#: Who is in one of these wants every vCPU, and keeps those that it has passed (vmm_write_lock: illumos).
+LOCKS_ALL = frozenset({"vcpu_lock_all", "vcpu_set_state_all", "vmm_write_lock"})
 #: Who sleeps with one of these wait messages is inside VM_RUN too (sys/amd64/vmm/vmm.c), its stack shown or not.
 _WMESG_IN_RUN = frozenset({"vmrndv", "vmidle", "vmhalt", "vmsusp"})
 #: vm_handle_hlt() and vm_handle_suspend() sleep on the struct vcpu of the vCPU that runs (msleep_spin(vcpu, ...)).

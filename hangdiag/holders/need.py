@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from hangdiag.graph import Condition
@@ -100,6 +100,11 @@ class Machine:
     complete: bool
 
     @property
+    def threads(self) -> frozenset[int]:
+        """Its process' threads and the visitors."""
+        return self.members.union(self.visitors)
+
+    @property
     def nameless(self) -> bool:
         """Is the process known, but not which of its threads runs which vCPU (a stack without names)?"""
         return self.pid is not None and not self.vcpus
@@ -111,10 +116,19 @@ class Scene:
 
     capture: Capture
     waits: tuple[Wait, ...]
+    #: The threads inside VM_RUN, inside a VM's device, and those that want all vCPUs of one.
+    in_run: frozenset[int]
+    in_device: frozenset[int]
+    locks_all: frozenset[int]
+    #: Those that can have a vCPU locked: inside VM_RUN, wanting all, or past the lock.
+    may_lock_vcpu: frozenset[int]
     machines: tuple[Machine, ...]
     machine_of: dict[int, Machine]
     by_tid: dict[int, int]
+    by_pid: Mapping[int, Sequence[int]]
     by_address: dict[int, int]
+    #: The threads that have a function on their stack.
+    by_function: Mapping[str, Set[int]]
     facts_of_waiter: dict[int, list[LockFact]]
     facts_at: dict[int, list[LockFact]]
     turnstile_facts: dict[str, list[LockFact]]

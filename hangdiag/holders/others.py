@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hangdiag.holders.machines import in_device
 from hangdiag.holders.need import Machine, Need, Resource, Scene, holders_of
 
 _VMM_TEARDOWN = (
@@ -23,11 +22,7 @@ def device_drain(scene: Scene, index: int) -> Need | None:
         if len(scene.machines) > 1:
             why += ": it may be that of any of the VMs"
         return Need(resource, "any", (), open=True, basis="rule", why=why)
-    inside = [
-        other
-        for other in sorted({*machine.members, *machine.visitors} - {index})
-        if in_device(scene.capture.threads[other])
-    ]
+    inside = sorted((machine.threads & scene.in_device) - {index})
     return Need(
         Resource("device", f"no thread inside /dev/vmm/{machine.label}", ("device", machine.number)),
         "all",
@@ -67,8 +62,8 @@ def single_threading(scene: Scene, index: int) -> Need | None:
         return None
     others = [
         other
-        for other, candidate in enumerate(scene.capture.threads)
-        if candidate.pid == thread.pid and other != index and scene.waits[other].kind != "stopped"
+        for other in scene.by_pid.get(thread.pid, ())
+        if other != index and scene.waits[other].kind != "stopped"
     ]
     return Need(
         Resource("process", f"the other threads of pid {thread.pid}", ("single-threading", thread.pid)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hangdiag.holders.machines import functions_of, in_device, in_vm_run, own_vcpu, vcpu_of
+from hangdiag.holders.machines import functions_of, own_vcpu, vcpu_of
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
 from hangdiag.model import Thread, release_numbers
 
@@ -19,8 +19,6 @@ _STATE_OFFSET = 0x20
 _TELLS_RUN = 5
 #: No release before has the fix, whichever branches got it.
 _FIRST_FIXED = (14, 3)
-#: Who is in one of these wants every vCPU, and keeps those that it has passed (vmm_write_lock: illumos).
-LOCKS_ALL = frozenset({"vcpu_lock_all", "vcpu_set_state_all", "vmm_write_lock"})
 #: Rendezvous started from here ask every active vCPU (sys/amd64/vmm/io/vioapic.c, vioapic_write).
 _ASKS_ALL = frozenset({"vioapic_write", "vioapic_mmio_rw", "vioapic_mmio_write"})
 
@@ -64,7 +62,7 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
     helped = _is_helped(scene, machine)
     if helped:
         # vcpu_set_state_all() runs the function for every vCPU that it found idle
-        absent = [vcpu for vcpu in absent if in_vm_run(scene.capture.threads[machine.vcpus[vcpu]])]
+        absent = [vcpu for vcpu in absent if machine.vcpus[vcpu] in scene.in_run]
     if not answering.issuperset(absent):
         absent = [vcpu for vcpu in absent if vcpu not in answering]
     threads = [machine.vcpus[vcpu] for vcpu in absent]
@@ -131,20 +129,13 @@ def _answering(scene: Scene, machine: Machine) -> set[int]:
 
 def _nameless(scene: Scene, machine: Machine) -> list[int]:
     """Threads of the VM inside its device whose vCPU is not known: bhyve's ioctls come from vCPU threads mostly."""
-    known = set(machine.vcpus.values())
-    return [
-        index
-        for index in sorted(machine.members)
-        if index not in known
-        and in_device(scene.capture.threads[index])
-        and not in_vm_run(scene.capture.threads[index])
-    ]
+    return sorted((machine.members & scene.in_device) - scene.in_run - set(machine.vcpus.values()))
 
 
 def _is_helped(scene: Scene, machine: Machine) -> bool:
     return any(
         "vcpu_set_state_all" in functions_of(scene.capture.threads[index])
-        for index in (*machine.members, *machine.visitors)
+        for index in machine.threads & scene.locks_all
     )
 
 
@@ -176,7 +167,7 @@ def _may_be_fixed(release: str | None) -> bool:
 def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
     thread = scene.capture.threads[index]
     target, how = _target(scene, machine, index)
-    if not LOCKS_ALL.isdisjoint(functions_of(thread)):
+    if index in scene.locks_all:
         return _all_vcpus(scene, machine, index)
     label = (
         f"vcpu {target} of {machine.label} idle" if target is not None else f"a vCPU of {machine.label} idle"
@@ -189,7 +180,7 @@ def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
     if owner is not None and owner != index:
         if target is None:
             how = "the struct vcpu that it wants is that of a thread's own vm_run()"
-        if in_vm_run(scene.capture.threads[owner]):
+        if owner in scene.in_run:
             return Need(
                 resource,
                 "all",
@@ -244,11 +235,7 @@ def _of_some_vm(scene: Scene, index: int) -> Need:
 def _all_vcpus(scene: Scene, machine: Machine, index: int) -> Need:
     """vcpu_lock_all() needs every vCPU, one after the other: it is stuck if any one of them stays locked."""
     # who is inside VM_RUN has some vCPU locked, whether its id is known or not
-    inside = [
-        thread
-        for thread in sorted(machine.members)
-        if thread != index and in_vm_run(scene.capture.threads[thread])
-    ]
+    inside = sorted((machine.members & scene.in_run) - {index})
     tied = machine.visitors.get(index, "observed")
     if machine.pid is None and not machine.vcpus:
         tied = "inferred"  # that these threads are of one VM is not shown
@@ -295,7 +282,9 @@ def _wanted(thread: Thread) -> Iterator[tuple[int, str]]:
 def _runner(scene: Scene, machine: Machine, index: int) -> int | None:
     """The thread that runs the vCPU that thread ``index`` waits for, where the vCPUs' numbers are not known."""
     addresses = {value for value, _ in _wanted(scene.capture.threads[index])}
-    found = [other for other in sorted(machine.members) if own_vcpu(scene.capture.threads[other]) in addresses]
+    found = [
+        other for other in machine.members & scene.in_run if own_vcpu(scene.capture.threads[other]) in addresses
+    ]
     return found[0] if len(found) == 1 else None
 
 
@@ -316,16 +305,12 @@ def _vcpu_at(scene: Scene, machine: Machine, address: int) -> int | None:
 
 def _lockers(scene: Scene, machine: Machine, index: int, target: int | None) -> list[int]:
     """The threads that can have the wanted vCPU locked: inside VM_RUN, in vcpu_lock_all(), or past the lock."""
-    found = []
-    for other in sorted({*machine.members, *machine.visitors} - {index}):
-        thread = scene.capture.threads[other]
-        kind = scene.waits[other].kind
-        if in_vm_run(thread):
-            if target is None or vcpu_of(thread) in (None, target):
-                found.append(other)
-        elif not LOCKS_ALL.isdisjoint(functions_of(thread)) or (in_device(thread) and kind != "vcpu-state"):
-            found.append(other)
-    return found
+    others = (machine.threads & scene.may_lock_vcpu) - {index}
+    return sorted(
+        other
+        for other in others
+        if target is None or other not in scene.in_run or vcpu_of(scene.capture.threads[other]) in (None, target)
+    )
 
 
 def _has_unknown(scene: Scene, machine: Machine) -> bool:

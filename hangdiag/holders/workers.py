@@ -6,8 +6,6 @@ proven with them, but the chain is followed, and where it ends in hardware or me
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from hangdiag.holders.machines import functions_of
 from hangdiag.holders.need import Need, Resource, Scene, holders_of
 
@@ -17,18 +15,10 @@ _CALLOUTS = frozenset({"softclock_call_cc", "softclock_thread", "softclock"})
 _PAGERS = frozenset({"vm_pageout_worker", "vm_pageout_laundry_worker", "vm_pageout", "uma_reclaim_worker"})
 
 
-def _workers(
-    scene: Scene, index: int, functions: frozenset[str], accept: Callable[[int], bool] = lambda index: True
-) -> list[int]:
+def _workers(scene: Scene, index: int, functions: frozenset[str]) -> list[int]:
     """Threads at work in one of ``functions``: those that rest there have nothing to finish."""
-    return [
-        other
-        for other, thread in enumerate(scene.capture.threads)
-        if other != index
-        and not scene.waits[other].idle
-        and accept(other)
-        and not functions.isdisjoint(functions_of(thread))
-    ]
+    there = {other for function in functions for other in scene.by_function.get(function, ())}
+    return sorted(other for other in there if other != index and not scene.waits[other].idle)
 
 
 def _candidates(resource: Resource, scene: Scene, members: list[int], why: str, nobody: str) -> Need:
