@@ -94,6 +94,19 @@ class _Evidence:
         return folds >= _ENOUGH_FOLDS and folds >= (folds + others) * _SHARE_OF_FOLDS
 
 
+def begins_anew(line: str) -> bool:
+    """Does ``line`` look like one that stands for itself, in whatever format?"""
+    return _TERMINAL_BEGIN.match(line) is not None
+
+
+def is_like(line: str, after: str) -> bool:
+    """Do both lines begin with the same, digits aside? A prefix does that, the rest of a broken line does not."""
+    if line[:1] == after[:1] == "+":  # a diff's
+        return True
+    begin = line[:_PREFIX].translate(_DIGITS)
+    return begin == after[:_PREFIX].translate(_DIGITS) and not begin.isidentifier()
+
+
 def mend_breaks(
     lines: list[str],
     first: Sequence[int],
@@ -129,11 +142,11 @@ def mend_breaks(
             while index + 1 < stop and len(parts) < _MOST_PARTS:
                 line, after = lines[index], lines[index + 1][indent:]
                 if wrap:
-                    if len(line) != wrap or terminal.match(after) is not None or _is_like(line[indent:], after):
+                    if len(line) != wrap or terminal.match(after) is not None or is_like(line[indent:], after):
                         break
                     parts.append(after)
                 elif fold:
-                    if mail.match(after) is not None or begins(after):
+                    if mail.match(after) is not None or is_like(line[indent:], after) or begins(after):
                         break
                     # what has no prefix behind a line that has one is a rest too: it had many blanks before it
                     full = _is_full(line, after, fold)
@@ -233,7 +246,7 @@ def _look_at(
             # a table, or a log of lines that are alike
             evidence.whole[widest] += parts
             parts = 0
-        if terminal.match(after) is not None or _is_like(line, after):
+        if terminal.match(after) is not None or is_like(line, after):
             evidence.whole[widest] += full
             continue
         evidence.broken[widest] += full
@@ -244,12 +257,6 @@ def _look_at(
             evidence.short[widest] += not full
         else:
             evidence.others[widest] += 1
-
-
-def _is_like(line: str, after: str) -> bool:
-    """Do both lines begin with the same, digits aside? A prefix does that, the rest of a broken line does not."""
-    begin = line[:_PREFIX].translate(_DIGITS)
-    return begin == after[:_PREFIX].translate(_DIGITS) and not begin.isidentifier()
 
 
 def _is_full(line: str, after: str, width: int) -> bool:

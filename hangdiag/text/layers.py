@@ -142,12 +142,14 @@ class Peeler:
         pattern = compiled()[layer]
         if layer != "quote":
             return self._take(layer, pattern, index)
-        # one level after the other: lines of a level may have been folded into a lower one
-        levels = pattern.match(self.page.lines[index])
-        end = index + 1
-        for _ in range(min(levels.group().count(">"), _LEVELS) - 1 if levels is not None else 0):
+        # one level after the other: lines of a level may have been folded into a lower one, and a text has ">" of its own
+        found = pattern.match(self.page.lines[index])
+        levels = min(found.group().count(">"), _LEVELS) if found is not None else 0
+        if not levels:
+            return self._take(layer, pattern, index)
+        for _ in range(levels - 1):
             self._mend(index, self._take(layer, _QUOTE, index))
-        return self._take(layer, pattern, index) if pattern.match(self.page.lines[index]) else end
+        return self._take(layer, _QUOTE, index)
 
     def _take(self, layer: str, pattern: re.Pattern[str], index: int) -> int:
         lines = self.page.lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hangdiag.text import html, mail, noise, spacing, terminal
+from hangdiag.text import html, mail, noise, soft, spacing, terminal
 from hangdiag.text.breaks import Lines, mend_breaks
 from hangdiag.text.literal import split_lines, split_literal
 
@@ -69,6 +69,14 @@ def mend(
         runs = mail.quoted_printable(lines)
         if runs:
             whole = lines, first, last = mail.decode_lines(lines, first, last, runs)
+    if " \n" in text:
+        flowed = soft.flowed(lines, begins)
+        if flowed:
+            whole = lines, first, last = soft.join_lines(lines, first, last, flowed)
+    if "\\\n" in text:
+        continued, cover = soft.continued(lines)
+        if continued:
+            whole = lines, first, last = soft.join_lines(lines, first, last, continued, "\\", cover)
     if "\\" in text and "\\n" in text:
         split = split_lines(lines, first, last, begins)
         if split is not None:

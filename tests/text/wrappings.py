@@ -78,6 +78,34 @@ def _quoted_printable(rows: list[Row]) -> list[Row]:
     return _cut(lambda line: quopri.encodestring(line.encode()).decode().split("\n"))(rows)
 
 
+def _flowed(rows: list[Row]) -> list[Row]:
+    """``format=flowed`` (RFC 3676): broken behind a blank, which stays; a blank before what begins with one or with a quote."""
+
+    def cut(line: str) -> list[str]:
+        line = line.rstrip()
+        parts = []
+        while len(line) > 72:
+            end = line.rfind(" ", 0, 72) + 1
+            if not line[:end].strip():
+                end = line.find(" ", 72) + 1 or len(line)
+            parts.append(line[:end])
+            line = line[end:]
+        parts.append(line)
+        return [" " * part.startswith((" ", ">", "From ")) + part for part in parts]
+
+    return _cut(cut)(rows)
+
+
+def _continued(rows: list[Row]) -> list[Row]:
+    """Broken behind a backslash, as Emacs does at its edge."""
+
+    def cut(line: str) -> list[str]:
+        parts = [line[begin : begin + 78] for begin in range(0, max(len(line), 1), 78)]
+        return [*(part + "\\" for part in parts[:-1]), parts[-1]]
+
+    return _cut(cut)(rows)
+
+
 def _lost_newlines(rows: list[Row]) -> list[Row]:
     """Every second line end between two ddb frames is lost."""
     made: list[Row] = []
@@ -143,6 +171,16 @@ LAYERS: dict[str, Layer] = {
         _each(lambda line: "&gt;<i> " + html.escape(line)),
     ),
     "quoted-printable": _quoted_printable,
+    "quoted-printable in a quote": lambda rows: _each(lambda line: "> " + line)(_quoted_printable(rows)),
+    "quoted-printable, indented": lambda rows: _each(lambda line: "    " + line)(_quoted_printable(rows)),
+    "flowed": _flowed,
+    "flowed in a quote": lambda rows: _each(lambda line: ">" + " " * (line[:1] != ">") + line)(_flowed(rows)),
+    "backslashes": _continued,
+    "backslashes in a quote": lambda rows: _each(lambda line: "> " + line)(_continued(rows)),
+    "diff": _between("--- /dev/null\n+++ b/hang.txt\n@@ -0,0 +1,400 @@\n", "", _each(lambda line: "+" + line)),
+    "chat": _each(lambda line: "[04:42] <some_body> " + line),
+    "chat without a time": _each(lambda line: "<@some_body> " + line),
+    "weechat": _each(lambda line: "04:42:01 some_body | " + line),
     "grep of files": _each(lambda line: "host1/core.txt.3:" + line),
     "cat -n": _numbered(lambda number, line: f"{number:6d}\t{line}"),
     "grep -n": _numbered(lambda number, line: f"{number}:{line}"),
@@ -163,6 +201,7 @@ LAYERS: dict[str, Layer] = {
     "short clock": _each(lambda line: "[04:42:01] " + line),
     "bare clock": _each(lambda line: "04:42:01.123 " + line),
     "ts": _each(lambda line: "Nov 23 04:42:01 " + line),
+    "ts -s": _numbered(lambda number, line: f"{number * 0.013:.6f} {line}"),
     "ISO clock": _each(lambda line: "2026-11-23T04:42:01.1234567Z " + line),
     "capture tag": _each(lambda line: "[cap 15:03:21] " + line),
     "marks of a console server": _now_and_then("[-- MARK -- Mon Nov 23 04:42:01 2026]", 40),
