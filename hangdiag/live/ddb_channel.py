@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import select
 import socket
@@ -14,6 +15,9 @@ from hangdiag.errors import DebuggerError, UsageError
 #: The speed of a serial line that none is given for.
 DEFAULT_BAUD = 115200
 _MOST_AT_ONCE = 1 << 16
+_SPEEDS = range(50, 10_000_001)
+# How pyserial passes on what a system call says.
+_SYSTEM_SAYS = re.compile(r"\(\d+, '(.+)'\)")
 _NETWORK = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]*):\d{1,5}", re.ASCII)
 # For ports that cannot be waited for.
 _POLL_INTERVAL = 0.01
@@ -125,23 +129,30 @@ def _open_serial(place: str, timeout: float) -> Channel:
     except ImportError as error:
         raise DebuggerError("pyserial is not installed; install it: pkg install py311-pyserial") from error
     address, _, baud = place.partition("@") if place.startswith("/") else (place, "", "")
-    if baud and not baud.isdigit():
-        raise UsageError(f"{place}: the speed after @ must be a number, as in /dev/ttyU0@115200")
-    settings: dict[str, Any] = {"baudrate": int(baud or DEFAULT_BAUD), "timeout": 0}
+    baud = baud or str(DEFAULT_BAUD)
+    # No speed at all hangs the line up.
+    if not re.fullmatch(r"\d{2,8}", baud, re.ASCII) or int(baud) not in _SPEEDS:
+        raise UsageError(f"{place}: the speed after @ must be one of a line, as in /dev/ttyU0@115200")
+    settings: dict[str, Any] = {"baudrate": int(baud), "timeout": 0}
     if place.startswith("/"):
         # exclusive: two programs on one console would read each other's output.
         settings.update(write_timeout=timeout, exclusive=True)
     try:
         return SerialChannel(serial.serial_for_url(address, **settings), place)
-    except (OSError, ValueError) as error:
-        raise _unopened(place, str(error).split(": ")[-1]) from error
+    except (OSError, ValueError, LookupError, ImportError) as error:  # the last ones from URLs it cannot read
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error).rpartition(": ")[2]
+        said = _SYSTEM_SAYS.fullmatch(reason)
+        raise _unopened(place, said[1] if said else reason) from error
 
 
 def _open_tcp(place: str, timeout: float) -> Channel:
     host, _, port = place.rpartition(":")
+    if not 0 < int(port) < 1 << 16:
+        raise UsageError(f"{place}: a port is 1 to 65535")
     try:
         connection = socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout=timeout)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _unopened(place, getattr(error, "strerror", None) or str(error)) from error
     # Single letters are typed, and each waited for.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

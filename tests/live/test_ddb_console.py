@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -279,7 +280,13 @@ def test_no_prompt_answers(folder: Path) -> None:
     fake.close()
 
 
-@pytest.mark.parametrize("place", ["nowhere", "unix", "/dev/ttyU0@fast", "x:y"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("nowhere", "unix", "/dev/ttyU0@fast", "x:y", "", "x:0", "127.0.0.1:99999"),
+        *("/dev/ttyU0@0", "/dev/ttyU0@²", "/dev/ttyU0@9600@9600", "/dev/ttyU0@" + "9" * 30),
+    ],
+)
 def test_odd_places(place: str) -> None:
     with pytest.raises(UsageError):
         attach(Options("ddb", place, timeout=2), lambda line: None, quiet)
@@ -288,6 +295,23 @@ def test_odd_places(place: str) -> None:
 def test_nobody_listens(folder: Path) -> None:
     with pytest.raises(DebuggerError, match="cannot be opened"):
         attach(Options("ddb", f"unix:{folder}/absent", timeout=2), lambda line: None, quiet)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("/dev/absent@9600", "No such file or directory"),
+        ("/dev/null", "Inappropriate ioctl for device"),
+        ("foo://x", "protocol 'foo' not known"),
+        ("loop://?x=1", "cannot be opened"),
+        ("socket://127.0.0.1:1", "Connection refused"),
+    ],
+)
+def test_what_pyserial_cannot_open_is_said_in_its_systems_words(place: str, reason: str) -> None:
+    pytest.importorskip("serial")
+    with pytest.raises(DebuggerError, match=re.escape(reason)) as caught:
+        attach(Options("ddb", place, timeout=2), lambda line: None, quiet)
+    assert "((" not in str(caught.value)
 
 
 def test_a_console_that_hangs_up(folder: Path) -> None:
