@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import re
 import shutil
@@ -11,8 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -63,17 +65,27 @@ class Machine:
         log = (self.folder / "packets").read_text(errors="replace")
         return re.findall(r"gdbstub_io_command Received: (.*)", log)
 
-    def runs(self) -> bool:
-        """What QEMU says of itself: not stopped by a debugger."""
+    def ask(self, *commands: dict[str, object]) -> list[dict[str, object]]:
+        """What QEMU itself answers (QMP)."""
         with socket.socket(socket.AF_UNIX) as control:
             control.connect(str(self.folder / "qmp"))
             with control.makefile("rw") as lines:
-                for command in ("qmp_capabilities", "query-status"):
-                    lines.write(json.dumps({"execute": command}) + "\n")
+                for command in ({"execute": "qmp_capabilities"}, *commands):
+                    lines.write(json.dumps(command) + "\n")
                 lines.flush()
                 # Between the answers it tells events.
-                answers = (json.loads(line) for line in lines)
-                return next(a["return"]["running"] for a in answers if "running" in a.get("return", {})) is True
+                answers = (answer for line in lines if "return" in (answer := json.loads(line)))
+                return [next(answers)["return"] for _ in range(len(commands) + 1)][1:]
+
+    def runs(self) -> bool:
+        """What QEMU says of itself: not stopped by a debugger."""
+        return self.ask({"execute": "query-status"})[0]["running"] is True
+
+    def move_stub_to_pty(self) -> str:
+        """Has the stub listen on a pty; returns that."""
+        pty = {"id": "wire", "backend": {"type": "pty", "data": {}}}
+        gdbserver = {"execute": "human-monitor-command", "arguments": {"command-line": "gdbserver chardev:wire"}}
+        return str(self.ask({"execute": "chardev-add", "arguments": pty}, gdbserver)[0]["pty"])
 
 
 def _run(*command: str) -> None:
@@ -215,3 +227,61 @@ def test_no_cpu_shows_the_kernel(boot: Callable[..., contextlib.AbstractContextM
         with pytest.raises(DebuggerError, match="no CPU shows the kernel"):
             read(machine.options(stop=True))
         assert machine.runs()
+
+
+def killed_debugger(machine: Machine, packets: int) -> threading.Thread:
+    """The debugger of this very process dies when the stub has been asked so much."""
+    before = len(machine.packets())
+
+    def kill() -> None:
+        wait_until(lambda: len(machine.packets()) >= before + packets, 20)
+        for line in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            if "--interpreter" in Path(f"/proc/{line}/cmdline").read_text():
+                os.kill(int(line), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("on_a_pty", [False, True])
+def test_the_debugger_dies(
+    boot: Callable[..., contextlib.AbstractContextManager[Machine]], on_a_pty: bool
+) -> None:
+    with boot() as machine:
+        place = machine.stub
+        if on_a_pty:
+            pytest.importorskip("serial")
+            place = machine.move_stub_to_pty()
+        # While gdb connects, and while memory is read.
+        for packets in (4, 30):
+            killer = killed_debugger(machine, packets)
+            options = replace(machine.options(stop=True, samples=2, interval=60), place=place)
+            with pytest.raises(DebuggerError, match="gone away"):
+                read(options)
+            killer.join()
+            assert wait_until(machine.runs)
+        assert not [packet for packet in machine.packets() if _CHANGES.match(packet)]
+        # And so it can be read once more.
+        assert read(replace(machine.options(stop=True), place=place)).threads
+        assert machine.runs()
+
+
+def test_what_the_documentation_warns_of(
+    boot: Callable[..., contextlib.AbstractContextManager[Machine]],
+) -> None:
+    with boot() as machine:
+        # A stub does not tell that its machine was paused before.
+        machine.ask({"execute": "stop"})
+        assert read(machine.options(stop=True)).threads
+        assert machine.runs()
+        # Nobody is left to let go but gdb.
+        before = len(machine.packets())
+        command = start_command_line(
+            *("attach", "--remote", machine.stub, "--symbols", machine.symbols, "--stop")
+        )
+        assert wait_until(lambda: len(machine.packets()) >= before + 30, 20)
+        command.kill()
+        command.communicate(timeout=30)
+        assert wait_until(machine.runs)
+        assert not [packet for packet in machine.packets() if _CHANGES.match(packet)]
