@@ -155,7 +155,7 @@ def _load_modules(target: Target, options: Options, say: Say, progress: Progress
             say(f"{path}: is larger than the {module.name} that is loaded; its symbols were not loaded")
             continue
         places = "".join(f" -s {name} {place:#x}" for name, place in list(sections.items())[:60])
-        command = f'-interpreter-exec console "add-symbol-file {path.resolve()} {text:#x}{places}"'
+        command = f'-interpreter-exec console "add-symbol-file \'{path.resolve()}\' {text:#x}{places}"'
         try:
             problem = target.session.ask(command, max(options.timeout, 120.0)).message
         except RefusedCommand as error:

@@ -25,9 +25,10 @@ _MEMBER = rf"{_WORD}(?:\.{_WORD}){{0,4}}"
 _SYMBOL = rf"(?:'[\w.-]{{1,64}}\.c'::)?{_WORD}"
 _TYPE = rf"(?:struct {_WORD}|{_WORD})"
 # A C string of MI or a path of the command line: no quote, backslash or control character inside.
-_PATH = r"""[^"'\\\x00-\x1f\x7f|;`$<>*?\s-][^"'\\\x00-\x1f\x7f|;`$<>*?]{0,1023}"""
-# Outside of quotes a path ends at the first blank.
-_FILE = r"/[\w./+,:@%=~-]{1,1023}"
+_IN_PATH = r"""[^"'\\\x00-\x1f\x7f|;`$<>*?]{1,1023}"""
+_PATH = rf"(?![\s-]){_IN_PATH}"
+# Where gdb takes several words, one with blanks stands in quotes.
+_FILE = rf"'/{_IN_PATH}'"
 # The kernel's linker sets have sections without a dot: set_sysinit_set.
 _SECTION = r"[\w.][\w.$-]{0,60}"
 # A stub's host and port; a serial device or a Unix socket (in whose path a colon would make it a host).

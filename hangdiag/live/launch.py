@@ -48,13 +48,14 @@ def start(debugger: str, arguments: Sequence[str], timeout: float) -> Session:
 def start_kgdb(debugger: str, arguments: Sequence[str], timeout: float) -> Session:
     """Starts kgdb, which takes no ``--interpreter``, and has it speak MI on a pty (``new-ui``).
 
-    ``arguments`` should name a kernel: without one kgdb opens the running system by itself.
+    ``arguments`` should name a kernel: without one kgdb opens the running system by itself. It takes no ``-nx``
+    either (kgdb-main.c of FreeBSD's port of gdb), so it is started where it finds no script of the user's.
     """
     session, path = open_pty(timeout)
     # A file, not a pipe: nobody reads it while kgdb runs, and a full pipe would stop it.
     session.printed = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the session)
     try:
-        session.process = _run([debugger, "-q", *arguments], debugger, session.printed)
+        session.process = _run([debugger, "-q", *arguments], debugger, session.printed, at_home=False)
         assert session.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             session.process.stdin.write(gate.check_typed(f"new-ui mi3 {path}").encode() + b"\n")
@@ -67,9 +68,11 @@ def start_kgdb(debugger: str, arguments: Sequence[str], timeout: float) -> Sessi
 
 
 def _run(
-    command: Sequence[str], debugger: str, output: IO[bytes] | int = subprocess.PIPE
+    command: Sequence[str], debugger: str, output: IO[bytes] | int = subprocess.PIPE, at_home: bool = True
 ) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "LC_ALL": "C", "TERM": "dumb", "DEBUGINFOD_URLS": ""}
+    if not at_home:
+        environment |= {"HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}
     try:
         return subprocess.Popen(
             command,
@@ -77,6 +80,7 @@ def _run(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd=None if at_home else "/",
             env=environment,
             bufsize=0,
         )

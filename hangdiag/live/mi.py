@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from hangdiag.errors import DebuggerError
@@ -26,6 +26,7 @@ from hangdiag.live import gate
 _WINDOW = 64
 _CHUNK = 1 << 16
 _LAST_WORDS_TIMEOUT = 1.0
+_CONSOLE = '-interpreter-exec console "'
 _RESULT = re.compile(rb"(\d+)\^(done|running|connected|error|exit)")
 _MEMORY = re.compile(
     rb'\d+\^done,memory=\[\{begin="0x[0-9a-f]+",offset="0x[0-9a-f]+",end="0x[0-9a-f]+",contents="([0-9a-f]*)"\}\]'
@@ -138,7 +139,7 @@ class Session:
             for line in self._lines():
                 answer = self._take(line, first + len(answers), console)
                 if answer is not None:
-                    answers.append(answer)
+                    answers.append(_without_trace(answer, commands[len(answers)]))
                     console = []
                     deadline = time.monotonic() + limit
                     if len(answers) == len(commands):
@@ -194,7 +195,9 @@ class Session:
             with contextlib.suppress(DebuggerError):
                 self._note(line, [])
         self._buffer = b""
-        return DebuggerError(f"the debugger has gone away{self._heard()}")
+        return DebuggerError(
+            f"the debugger has gone away{self._heard()}; attach again, or with another debugger (--gdb)"
+        )
 
     def _remember(self, outgoing: bytes, written: int) -> None:
         # Ctrl-C may end the call at any time: what was begun must be finished before the next command.
@@ -287,6 +290,14 @@ class Session:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._owned.clear()
+
+
+def _without_trace(answer: Answer, command: str) -> Answer:
+    """``answer`` without the command itself, which an open session shows first after ``set trace-commands on``."""
+    if not answer.console.startswith("+"):
+        return answer
+    shown = command.removeprefix(_CONSOLE).removesuffix('"')
+    return replace(answer, console=answer.console.removeprefix(f"+{shown}\n"))
 
 
 def _stream_text(line: bytes) -> str:

@@ -239,12 +239,12 @@ def _is_relocatable(path: str) -> bool:
 def _open_memory(target: Target) -> None:
     """Opens the memory of the running kernel, or of a dump."""
     options, session = target.options, target.session
-    core = "/dev/mem" if options.way == "kernel" else options.place
+    core = "/dev/mem" if options.way == "kernel" else os.path.abspath(options.place)
     if options.way == "core":
         _check_dump(core)
     has_vmcore = session.ask('-interpreter-exec console "help target vmcore"').status != "error"
     if has_vmcore:
-        answer = session.ask(f'-interpreter-exec console "target vmcore {gate.quoted(core)}"')
+        answer = session.ask(f'-interpreter-exec console "target vmcore \'{gate.quoted(core)}\'"')
     elif options.way == "core":
         answer = session.ask(f"-target-select core {gate.quoted(core)}")
     else:

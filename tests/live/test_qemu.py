@@ -174,7 +174,10 @@ def test_a_machine_at_real_addresses(
         with pytest.raises(DebuggerError, match="--stop"):
             read(machine.options())
         assert machine.runs()
-        capture = read(machine.options(stop=True, kld_path=(str(machine.folder),)), heard)
+        modules = machine.folder / "its modules"
+        modules.mkdir()
+        shutil.copy(machine.folder / "vmm.ko", modules)
+        capture = read(machine.options(stop=True, kld_path=(str(modules),)), heard)
         assert machine.runs()
         without_module = read(machine.options(stop=True))
         assert not [packet for packet in machine.packets() if _CHANGES.match(packet)]

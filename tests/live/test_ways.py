@@ -53,10 +53,11 @@ def stub(pid: int, **settings: object) -> Iterator[Stub]:
         server.close()
 
 
-def test_core(build: Callable[[str], Path], tmp_path: Path) -> None:
-    need("gdb")
+def test_core(build: Callable[[str], Path], kgdb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = build("pointers")
-    core = tmp_path / "vmcore.0"
+    (tmp_path / "the dumps").mkdir()
+    core = tmp_path / "the dumps" / "vmcore.0"
+    monkeypatch.chdir(core.parent)
     with running(program, "deadlock") as process:
         subprocess.run(
             ["gdb", "-nx", "-batch", "-p", str(process.pid), "-ex", f"generate-core-file {core}"],
@@ -66,8 +67,9 @@ def test_core(build: Callable[[str], Path], tmp_path: Path) -> None:
         )
     if not core.exists():
         pytest.skip("gdb cannot take a core here")
-    (capture,) = read(Options("core", str(core), symbols=str(program), gdb="gdb", timeout=20))
-    assert is_the_deadlock(capture)
+    for gdb, place in (("gdb", str(core)), (kgdb, str(core)), (kgdb, core.name)):
+        (capture,) = read(Options("core", place, symbols=str(program), gdb=gdb, timeout=20))
+        assert is_the_deadlock(capture)
 
 
 @contextlib.contextmanager
@@ -115,6 +117,7 @@ def typed(descriptor: int, line: str, seconds: float = 20) -> str:
 SETTINGS = (
     *("width 77", "height 22", "pagination on", "language fortran", "print pretty on", "output-radix 16"),
     *("confirm on", "backtrace limit 9", "osabi none", "may-call-functions on", "print elements 3"),
+    "trace-commands on",
 )
 
 
@@ -133,6 +136,9 @@ def test_ui_joins_an_open_session_and_leaves_it_alone(build: Callable[[str], Pat
 
         (capture,) = attach(Options("ui", timeout=20), say, quiet)
         assert is_the_deadlock(capture)
+        assert {"vm_handle_rendezvous", "fork_trampoline"} <= {
+            frame.function for thread in capture.threads for frame in thread.frames
+        }
         typed(screen, "echo")
         # The user's session goes on where it was: same history, same target, same frame, same settings.
         assert found_in(screen) == before
@@ -379,14 +385,15 @@ class TargetVmcore(gdb.Command):
     def __init__(self):
         super().__init__("target vmcore", gdb.COMMAND_DATA)
     def invoke(self, argument, from_tty):
-        gdb.execute("attach " + os.environ["MODEL_PID"] if argument == "/dev/mem" else "target core " + argument)
+        (path,) = gdb.string_to_argv(argument)
+        gdb.execute("attach " + os.environ["MODEL_PID"] if path == "/dev/mem" else "target core " + path)
 TargetVmcore()
 """
 
 
 @pytest.fixture
 def kgdb(tmp_path: Path) -> str:
-    """A stand-in for FreeBSD's kgdb: takes no --interpreter, and has ``target vmcore``."""
+    """A stand-in for FreeBSD's kgdb: takes few options (kgdb-main.c of its port), and has ``target vmcore``."""
     need("gdb")
     if (
         subprocess.run(
@@ -398,7 +405,10 @@ def kgdb(tmp_path: Path) -> str:
     (tmp_path / "vmcore.py").write_text(VMCORE_COMMAND)
     script = tmp_path / "kgdb"
     script.write_text(
-        f'#!/bin/sh\ncase "$*" in *--interpreter*) exit 1;; esac\nexec gdb -nx -x {tmp_path}/vmcore.py "$@"\n'
+        "#!/bin/sh\n"
+        'while getopts ab:c:d:fn:qr:vw option; do case "$option" in n|\\?) exit 1;; esac; done\n'
+        "shift $((OPTIND - 1))\n"
+        f'exec gdb -q -x {tmp_path}/vmcore.py "$@"\n'
     )
     script.chmod(0o755)
     return str(script)
@@ -413,6 +423,23 @@ def test_kernel_by_kgdb(build: Callable[[str], Path], kgdb: str, monkeypatch: py
         assert dict(captures[-1].host.facts)["moved"] == ""
         assert process.poll() is None
         assert wait_until(lambda: state_of(process.pid) == "S")
+
+
+def test_kgdb_runs_no_script_of_the_users(
+    build: Callable[[str], Path], kgdb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config" / "gdb").mkdir(parents=True)
+    for name in (".gdbinit", ".gdbearlyinit", "config/gdb/gdbinit", "config/gdb/gdbearlyinit"):
+        (tmp_path / name).write_text(f"set auto-load safe-path /\nshell touch {tmp_path}/ran\n")
+    program = build("pointers")
+    with running(program, "deadlock") as process:
+        monkeypatch.setenv("MODEL_PID", str(process.pid))
+        (capture,) = read(Options("kernel", str(program), gdb=kgdb, timeout=20))
+    assert is_the_deadlock(capture)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_kgdb_to_saved_capture_and_back(
