@@ -85,7 +85,7 @@ _COMMANDS = (
 _ALLOWED = re.compile("|".join(f"(?:{command})" for command in _COMMANDS), re.ASCII)
 
 # What is typed to a kgdb that speaks no MI on its standard input.
-_TYPED = re.compile(r"new-ui mi3 /dev/(?:pts/\d{1,6}|tty\w{1,12})", re.ASCII)
+_TYPED = re.compile(r"new-ui mi2 /dev/(?:pts/\d{1,6}|tty\w{1,12})", re.ASCII)
 
 _DDB_COMMANDS = (
     r"ps",

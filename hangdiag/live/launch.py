@@ -17,6 +17,10 @@ from hangdiag.errors import DebuggerError
 from hangdiag.live import gate
 from hangdiag.live.mi import Session
 
+# Every gdb since 6.0 has it, mi3 only those since 9.1; they differ in what they tell of breakpoints (gdb's manual, GDB/MI
+# Development and Front Ends).
+_MI = "mi2"
+
 
 def find_debugger(name: str | None, wanted: Sequence[str]) -> str:
     """The path of the debugger: ``name`` if given, else the first of ``wanted`` that is installed."""
@@ -39,7 +43,7 @@ def start(debugger: str, arguments: Sequence[str], timeout: float) -> Session:
     It gets a session of its own, so that a Ctrl-C on the terminal reaches only hangdiag: gdb would take
     it as an order to stop the target.
     """
-    process = _run([debugger, "-nx", "-q", "--interpreter=mi3", *arguments], debugger)
+    process = _run([debugger, "-nx", "-q", f"--interpreter={_MI}", *arguments], debugger)
     assert process.stdin is not None
     assert process.stdout is not None
     return Session(process.stdout.fileno(), process.stdin.fileno(), timeout, process)
@@ -58,7 +62,7 @@ def start_kgdb(debugger: str, arguments: Sequence[str], timeout: float) -> Sessi
         session.process = _run([debugger, "-q", *arguments], debugger, session.printed, at_home=False)
         assert session.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            session.process.stdin.write(gate.check_typed(f"new-ui mi3 {path}").encode() + b"\n")
+            session.process.stdin.write(gate.check_typed(f"new-ui {_MI} {path}").encode() + b"\n")
         # Symbols of a whole kernel are loaded before the first prompt.
         session.wait_for_prompt(max(timeout, 120.0))
     except BaseException:
@@ -91,7 +95,7 @@ def _run(
 
 
 def open_pty(timeout: float) -> tuple[Session, str]:
-    """A session on a new pty, and the pty's path for ``new-ui mi3 PATH``."""
+    """A session on a new pty, and the pty's path for ``new-ui``."""
     master, slave = pty.openpty()
     # Raw: no echo, no translation of line ends, no line length limit.
     tty.setraw(slave, termios.TCSANOW)

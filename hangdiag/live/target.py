@@ -168,6 +168,7 @@ def _join(options: Options, say: Say) -> Target:
         except DebuggerError as error:
             raise DebuggerError(
                 f"nothing came from the kgdb session: type  new-ui mi3 {path}  there while hangdiag waits"
+                " (mi2 in a gdb before 9)"
             ) from error
         check_pointers(session)
     except BaseException:

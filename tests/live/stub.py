@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class Stub:
     """Listens at ``place`` until closed. ``silent`` never answers; ``dies_after`` hangs up after so many packets.
 
     ``stalls_after`` so many packets it is silent, but for detaching. With ``recovers`` that is silent too, and
-    a new connection is answered again.
+    a new connection is answered again. Every answer takes ``delay`` seconds, as on a long line; one in ``garbles``
+    comes with a wrong checksum, and rightly when asked for again (``garbles`` of 1: never rightly).
     """
 
     pid: int
@@ -31,6 +33,8 @@ class Stub:
     dies_after: int | None = None
     stalls_after: int | None = None
     recovers: bool = False
+    delay: float = 0.0
+    garbles: int = 0
     #: A Unix socket to listen on, instead of a port.
     path: Path | None = None
     #: rip, rsp and rbp by gdb's thread id (1 is CPU 0).
@@ -76,7 +80,7 @@ class Stub:
                 self._converse(connection)
 
     def _converse(self, connection: socket.socket) -> None:
-        pending = b""
+        pending = answer = b""
         while not self._closing.is_set():
             connection.settimeout(0.2)
             try:
@@ -88,6 +92,8 @@ class Stub:
             if self.silent:
                 continue
             pending += data
+            if pending.startswith(b"-"):
+                connection.sendall(answer if self.garbles > 1 else b"$#01")
             while True:
                 begin = pending.find(b"$")
                 end = pending.find(b"#", begin)
@@ -100,9 +106,11 @@ class Stub:
                     return
                 if self._stalls(packet):
                     continue
-                answer = self._answer(packet)
-                checksum = sum(answer.encode("latin-1")) & 0xFF
-                connection.sendall(b"+$" + answer.encode("latin-1") + f"#{checksum:02x}".encode())
+                time.sleep(self.delay)
+                text = self._answer(packet).encode("latin-1")
+                answer = b"$%s#%02x" % (text, sum(text) & 0xFF)
+                garbled = self.garbles and len(self.packets) % self.garbles == 0
+                connection.sendall(b"+" + (b"$%s#%02x" % (text, (sum(text) + 1) & 0xFF) if garbled else answer))
 
     def _stalls(self, packet: str) -> bool:
         if self.stalls_after is None or len(self.packets) <= self.stalls_after:

@@ -241,7 +241,7 @@ def test_ddb_refuses_everything_else(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["new-ui mi3 /dev/pts/1\nc", "new-ui mi3 /tmp/x", "continue", "new-ui console /dev/pts/1"]
+    "command", ["new-ui mi2 /dev/pts/1\nc", "new-ui mi2 /tmp/x", "continue", "new-ui console /dev/pts/1"]
 )
 def test_only_the_second_interface_is_typed(command: str) -> None:
     with pytest.raises(gate.RefusedCommand):

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from hangdiag.errors import DebuggerError
-from hangdiag.live.attach import Interrupted
+from hangdiag.live.attach import Interrupted, attach
 from hangdiag.live.options import Options
 from hangdiag.live.release import release
 
-from .conftest import running, state_of, wait_until
+from .conftest import gdbserver, running, state_of, wait_until
 from .stub import Stub
 from .test_ways import read, stub
 
@@ -79,8 +80,9 @@ def test_a_machine_runs_on_when_the_debugger_gives_up_connecting(build: Callable
 @pytest.mark.parametrize("recovers", [False, True])
 @pytest.mark.parametrize("answered", [1, 11])
 def test_a_kernel_stays_in_its_debugger_after_an_early_silence(
-    build: Callable[[str], Path], answered: int, recovers: bool
+    build: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, answered: int, recovers: bool
 ) -> None:
+    monkeypatch.setattr("hangdiag.live.release._PATIENCE", 0.5)
     program = build("array")
     heard: list[str] = []
     with (
@@ -97,6 +99,93 @@ def test_a_kernel_stays_in_its_debugger_after_an_early_silence(
     assert len(heard) == 1
     assert server.place in heard[0]
     assert "detach" in heard[0]
+
+
+def signal_debugger(number: int) -> None:
+    """Sends a signal to the debugger that this very process runs."""
+    for child in Path(f"/proc/self/task/{threading.main_thread().native_id}/children").read_text().split():
+        if "--interpreter" in Path(f"/proc/{child}/cmdline").read_text():
+            os.kill(int(child), number)
+
+
+def once(action: Callable[[], None]) -> Callable[[str, int, int], None]:
+    """Does ``action`` in mid-read: when the stacks are to be read."""
+    done: list[str] = []
+
+    def progress(step: str, count: int, total: int) -> None:
+        if step == "stacks" and not done:
+            done.append(step)
+            action()
+
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("number", "message", "delay"),
+    [(signal.SIGKILL, "gone away", 0.05), (signal.SIGSTOP, "no answer in time", 0.0)],
+)
+def test_a_debugger_that_dies_or_hangs_in_mid_read(
+    build: Callable[[str], Path], number: signal.Signals, message: str, delay: float
+) -> None:
+    program = build("array")
+    heard: list[str] = []
+    with running(program, "deadlock") as process, stub(process.pid, delay=delay) as server:
+        options = Options("remote", server.place, symbols=str(program), timeout=1, stop=True)
+        with pytest.raises(DebuggerError, match=message):
+            attach(options, heard.append, once(lambda: signal_debugger(number)))
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.packets[-1] == "D"
+        assert server.connections == 2
+        assert server.changes == []
+    assert len(heard) == 1
+    assert "is stopped while it is read" in heard[0]
+
+
+def test_a_gdbserver_that_dies_in_mid_read(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, gdbserver(process.pid) as place:
+
+        def kill_server() -> None:
+            tracer = re.search(r"TracerPid:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+            assert tracer is not None
+            os.kill(int(tracer.group(1)), signal.SIGKILL)
+
+        begin = time.monotonic()
+        with pytest.raises(DebuggerError, match="gone away") as caught:
+            attach(
+                Options("remote", place, symbols=str(program), timeout=5), [].append, once(kill_server)
+            )
+        assert "\n" not in str(caught.value)
+        assert time.monotonic() - begin < 20
+        assert wait_until(lambda: state_of(process.pid) == "S")
+
+
+def test_wrong_checksums_now_and_then(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process:
+        with stub(process.pid) as server:
+            (expected,) = read(Options("remote", server.place, symbols=str(program), timeout=10, stop=True))
+        with stub(process.pid, garbles=5) as server:
+            (capture,) = read(Options("remote", server.place, symbols=str(program), timeout=10, stop=True))
+            assert capture.threads == expected.threads
+            assert wait_until(lambda: state_of(process.pid) == "S")
+        with stub(process.pid, garbles=3) as server:
+            assert release(server.place, is_machine=False)
+            assert wait_until(lambda: state_of(process.pid) == "S")
+
+
+def test_wrong_checksums_only(build: Callable[[str], Path]) -> None:
+    program = build("array")
+    heard: list[str] = []
+    with running(program, "deadlock") as process, stub(process.pid, garbles=1) as server:
+        options = Options("remote", server.place, symbols=str(program), timeout=10, stop=True)
+        with interrupted_after(server, 2), pytest.raises(Interrupted):
+            read(options, heard)
+        assert server.packets[-1] == "qfThreadInfo"
+        assert "D" not in server.packets
+    # The machine does stand still: that is said.
+    assert len(heard) == 1
+    assert "runs again" in heard[0]
 
 
 class Line:

@@ -309,7 +309,7 @@ def test_a_debugger_that_dies_leaves_the_machine_running(build: Callable[[str], 
                 check=False,
             )
             for line in found.stdout.splitlines():
-                if "--interpreter=mi3" in line:
+                if "--interpreter=" in line:
                     os.kill(int(line.split()[0]), signal.SIGKILL)
 
         killer = threading.Thread(target=kill_debugger)
