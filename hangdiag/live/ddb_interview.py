@@ -131,6 +131,8 @@ def interview(console: Console, transcript: Transcript, progress: Progress) -> N
         progress(command, step, len(_FIRST))
         answer = _ask(console, transcript, command)
         if command == "alltrace" and _UNKNOWN_COMMAND.match(answer):
+            # For single-threaded processes ps does not tell it.
+            _ask(console, transcript, "show threads")
             _ask_all(console, transcript, progress, _traces(_threads(transcript)))
     threads = _threads(transcript)
     _ask_all(console, transcript, progress, _locks(transcript.text, threads))

@@ -110,8 +110,11 @@ def test_chains_are_followed_where_all_of_them_cannot_be_shown(folder: Path) -> 
 
 
 def test_stacks_one_by_one_where_alltrace_is_not_known(folder: Path) -> None:
-    fake = FakeDdb(folder / "ddb", unknown=("alltrace",))
+    # ps does not tell the tid of a process with one thread.
+    threads = ["  100002 (0xfffff80002411000) (stack 0xfffffe0011fdd000)  sched_switch() at sched_switch+0x492"]
+    fake = FakeDdb(folder / "ddb", unknown=("alltrace",), answers={"show threads": threads})
     assert is_read(read(fake))
+    assert "bt 100002" in fake.commands
     assert fake.commands.index("bt 100043") < fake.commands.index("bt 100051")
     fake.close()
 
