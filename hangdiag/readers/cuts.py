@@ -36,7 +36,11 @@ def _lacks_threads(draft: Draft, source: int, last: int) -> bool:
 
 
 def is_cut(draft: Draft, source: int, last: int) -> bool:
-    """Does the text of ``source`` end, in line ``last``, inside a stack? Its last function then lacks the others' offset."""
+    """Does the text of ``source`` end, in line ``last``, inside a stack? Its last function then lacks the others' offset.
+
+    A line that nobody could read has its place in the log itself, also where several hosts share that.
+    """
+    log = source if source >= 0 else draft.parts[-1 - source].source
     return any(
         len(thread.frames) > _STUB
         and thread.stack_where is not None
@@ -44,7 +48,7 @@ def is_cut(draft: Draft, source: int, last: int) -> bool:
         and thread.frames[-1].offset is None
         and all(frame.offset is not None for frame in thread.frames[:-1])
         for thread in draft.now.threads.values()
-    ) or any(item.trace_like and (item.where.source, item.where.last) == (source, last) for item in draft.unread[-1:])
+    ) or any(item.trace_like and (item.where.source, item.where.last) == (log, last) for item in draft.unread[-1:])
 
 
 def lacks_end(draft: Draft, source: int, last: int) -> bool:

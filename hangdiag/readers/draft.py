@@ -22,8 +22,10 @@ from hangdiag.readers.merging import (
     merge_threads,
     merge_told,
 )
+from hangdiag.readers.parts import Part, in_source, unread_in_source
 from hangdiag.readers.rows import are_another_look, note_rows
 from hangdiag.readers.vms import join_vms
+from hangdiag.text.hosts import host_label
 
 if TYPE_CHECKING:
     from hangdiag.readers.prose.release import Mention
@@ -48,6 +50,8 @@ class Draft:
         self.unread: list[Unread] = []
         self.now = Instant()  #: the instant that is being read
         self.instants: list[Instant] = [self.now]
+        self.host: str | None = None  #: the one of several hosts in a source whose lines are being read
+        self.parts: list[Part] = []  #: the lines of each of those
         self._hosts: dict[str, Instant] = {}
         self._origins: dict[str, Instant] = {}
         self._names: dict[str, str] = {}
@@ -84,8 +88,10 @@ class Draft:
 
     def see_host(self, name: str) -> None:
         """What follows is of the host ``name``: of its instant, if another one was read before."""
-        label = instants.host_label(name)
+        label = host_label(name)
         now = self.now
+        if label is not None and self.host is not None and label != self.host.partition(".")[0]:
+            label = f"{self.host} {label}"  # as it is called there: no name makes one host of two
         if label is None or label == now.label:
             return
         if now.label is None or now.is_empty():
@@ -97,6 +103,14 @@ class Draft:
             self.now = known
         else:
             self._begin_instant(label)
+
+    def enter_host(self, host: str) -> None:
+        """What follows are lines of ``host``, one of several in a source: they are of no other's instant."""
+        known = self._hosts.get(host)
+        if known is None:
+            known = self._hosts[host] = Instant()
+            self.instants.append(known)
+        self.now = known
 
     def _begin_instant(self, label: str | None) -> None:
         """Begin another instant, of the host ``label``."""
@@ -291,6 +305,9 @@ class Draft:
                     vms=join_vms(instant.vms.values()),
                 )
             )
+        if self.parts:
+            made = [in_source(capture, self.parts) for capture in made]
+            unread = unread_in_source(unread, self.parts)
         made[0] = replace(made[0], unread=settle(unread, made))
         return tuple(made)
 

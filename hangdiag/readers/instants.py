@@ -22,8 +22,6 @@ _SAME_TABLE = 0.8
 _DUMP = re.compile(r"(?P<stem>core\.txt|info|vmcore|textdump\.tar)\.(?P<number>\d{1,6})(?:\.(?:gz|zst|xz))?\Z")
 #: Parts of a mail that have no name of their own.
 _NAMELESS = re.compile(r"(?:mail \d+, )?(?:headers|text|part \d+ \(.*\))\Z")
-#: Names that many hosts have.
-_NO_NAMES = frozenset({"localhost", "amnesiac", "freebsd", "kernel", "login"})
 
 
 def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | None) -> bool:
@@ -54,12 +52,6 @@ def _has_changed(before: Thread, after: Thread) -> bool:
     if not before.frames or not after.frames:
         return False
     return [frame.function for frame in before.frames] != [frame.function for frame in after.frames]
-
-
-def host_label(name: str) -> str | None:
-    """The part of a host's name that tells it from others, None for a name that says nothing."""
-    label = name.partition(".")[0].lower()
-    return None if not label or label in _NO_NAMES or label.isdecimal() else label
 
 
 def origin(path: str, container: str | None) -> tuple[str, str] | None:

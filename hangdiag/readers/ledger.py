@@ -13,6 +13,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from hangdiag.model import Capture, Unread, Where
 
 
+def join_unread(items: Iterable[Unread], apart: bool = True) -> list[Unread]:
+    """Neighbouring lines that were not read for the same reason, as one; for whatever reason, if not ``apart``."""
+    joined: list[Unread] = []
+    for item in items:
+        before = joined[-1] if joined else None
+        if (
+            before is not None
+            and (before.why == item.why or not apart)
+            and before.where.source == item.where.source
+            and before.where.last + 1 >= item.where.first
+        ):
+            where = Where(item.where.source, before.where.first, item.where.last)
+            why = before if before.trace_like else item
+            joined[-1] = Unread(where, why.why, why.trace_like)
+        else:
+            joined.append(item)
+    return joined
+
+
 def settle(unread: Iterable[Unread], captures: Sequence[Capture]) -> tuple[Unread, ...]:
     """``unread`` in the order of its lines, each line once, and none that something in ``captures`` was read from."""
     apart = _each_once(unread)

@@ -7,6 +7,7 @@ Lines that nobody takes are listed as unread; those that look like part of a tra
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 
 from hangdiag.model import LEFT_OUT, Source
@@ -14,10 +15,15 @@ from hangdiag.readers import ddb, gdb, host, procstat, procstat_threads, ps, rar
 from hangdiag.readers.cuts import is_cut, lacks_end
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.gdb.stacks import lacks_threads
+from hangdiag.readers.ledger import join_unread
+from hangdiag.readers.merging import Instant
+from hangdiag.readers.parts import Part, unread_in_source
 from hangdiag.readers.section import Opener, Opening, Section
+from hangdiag.text.hosts import Share
 from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
 from hangdiag.text.page import Page, make_page
+from hangdiag.text.prefixes import OF_HOSTS, TAGS
 
 #: In the order in which they are asked. The first part is what most captures are made of: the
 #: expressions of the second are compiled only when a line does not begin any of the first.
@@ -42,6 +48,8 @@ OPENERS = _COMMON + _OTHERS
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
 #: Openers of lines that may as well be the rest of a folded one.
 _RESTS = frozenset({"bare-stack", "ddb-cdev", "ddb-registers", "gdb-noise", "gdb-remark", "gdb-stopped"})
+#: Who says in words how a stack goes may put anything before a colon.
+_AROUND_ANYTHING = OF_HOSTS - TAGS
 
 
 @cache
@@ -101,31 +109,34 @@ def read_source(
     draft: Draft, text: str, path: str, container: str | None = None, replaced: int = 0
 ) -> Source:
     """Read one source into ``draft``; returns its description."""
-    scanner = Scanner(draft, len(draft.sources))
+    number = len(draft.sources)
+    scanner = Scanner(draft, number)
     scanner.read(text)
     end = "\n" if "\n" in text else "\r"  # the CRs of an old Macintosh
     lines = text.count(end) + (0 if text.endswith(end) or not text else 1)
-    number = len(draft.sources)
-    if text and not text.endswith(end) and is_cut(draft, number, lines):
-        draft.set_host(fact=(LEFT_OUT, "the last line is cut"))
-    elif lacks_end(draft, number, lines - text[-200:].count(f"{end}{end}")) or lacks_threads(scanner.context):
-        draft.set_host(fact=(LEFT_OUT, "the end is cut off"))
+    scanner.finish(lines, text.endswith(end) or not text)
     source = Source(path, scanner.format(), lines, replaced, container)
     draft.sources.append(source)
     return source
+
+
+@dataclass(slots=True)
+class _Host:
+    """One of several hosts in a source: what is known of its lines so far, and the instant that they are of."""
+
+    section: Section
+    now: Instant
 
 
 class Scanner:
     """Reads the text of one source, whole or part by part."""
 
     def __init__(self, draft: Draft, number: int) -> None:
-        self._section = Section(Page([], range(0), range(0)), number, draft, opens=find_opener)
+        self._draft = draft
+        self._number = number
+        self._section = _section(draft, number)
+        self._hosts: dict[str, _Host] = {}
         self._formats: list[str] = []
-
-    @property
-    def context(self) -> dict[str, object]:
-        """What readers left for later lines."""
-        return self._section.context
 
     def format(self) -> str | None:
         """The format that most stacks came in, else that of the first lines that were read."""
@@ -136,19 +147,46 @@ class Scanner:
 
     def read(self, text: str, first_line: int = 1) -> None:
         """Read ``text``, whose first line is the source's line ``first_line``."""
-        section = self._section
-        section.page = make_page(text, first_line, _begins)
-        lines = section.lines = section.page.lines
-        peeler = section.peeler = Peeler(section.page, _opens, _begins)
+        self._read_page(self._section, make_page(text, first_line, _begins))
+
+    def finish(self, lines: int, whole: bool) -> None:
+        """All ``lines`` were read, the last one ``whole`` or not: note where a host's lines end too early."""
+        draft = self._draft
+        now = draft.now
+        for owner in (_Host(self._section, now), *self._hosts.values()):
+            section = owner.section
+            draft.now = owner.now
+            if not whole and section.last == lines and is_cut(draft, section.source, lines):
+                draft.set_host(fact=(LEFT_OUT, "the last line is cut"))
+            elif lacks_end(draft, section.source, section.last) or lacks_threads(section.context):
+                draft.set_host(fact=(LEFT_OUT, "the end is cut off"))
+        draft.now = now
+
+    def _read_page(self, section: Section, page: Page) -> None:
+        peeler = Peeler(page, _opens, _begins)
+        section.turn_to(page, peeler)
+        lines = page.lines
         formats = self._formats
         index = 0
         unread = -1
         while index < len(lines):
             line = lines[index]
             found = find_opener(line)
-            if found is None and line and peeler.uncover(index):
+            while line and (
+                peeler.uncover(index)
+                if found is None
+                else found[0].needles and peeler.uncover(index, _AROUND_ANYTHING if found[0].name == "arrows" else OF_HOSTS)
+            ):
                 line = lines[index]
                 found = find_opener(line)
+            if peeler.shares:
+                if unread >= 0:
+                    section.note_unread(unread, index)
+                    unread = -1
+                self._read_shares(peeler.shares)
+                peeler.shares = []
+                index = peeler.shared_end
+                continue
             if found is not None:
                 opener, match = found
                 section.loose = unread if unread >= 0 else index
@@ -177,3 +215,30 @@ class Scanner:
             index += 1
         if unread >= 0:
             section.note_unread(unread, len(lines))
+        section.last = next(
+            (page.last[index] for index in range(len(lines) - 1, -1, -1) if lines[index].strip()), section.last
+        )
+
+    def _read_shares(self, shares: list[Share]) -> None:
+        """Read the lines of each of several hosts, as if they were a text of its own."""
+        draft = self._draft
+        now, around, mark = draft.now, draft.host, len(draft.unread)
+        for share in shares:
+            draft.host = share.host if around is None else f"{around} {share.host}"
+            owner = self._hosts.get(draft.host)
+            if owner is None:
+                draft.parts.append(Part(self._number))
+                draft.enter_host(draft.host)
+                section = _section(draft, -len(draft.parts), self._section.stacks)
+                owner = self._hosts[draft.host] = _Host(section, draft.now)
+            draft.now = owner.now
+            draft.parts[-1 - owner.section.source].add(share.numbers)
+            self._read_page(owner.section, share.page)
+            owner.now = draft.now
+        draft.now, draft.host = now, around
+        left = unread_in_source(draft.unread[mark:], draft.parts)
+        draft.unread[mark:] = join_unread(sorted(left, key=lambda item: item.where))
+
+
+def _section(draft: Draft, source: int, stacks: dict[str, int] | None = None) -> Section:
+    return Section(Page([], (), ()), source, draft, stacks={} if stacks is None else stacks, opens=find_opener)

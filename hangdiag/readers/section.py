@@ -26,6 +26,8 @@ _TRACE_LIKE = lazy(
 _TRACE_WORDS = ("+0x", "_switch", "sleepq_", "turnstile_wait", "msleep_", "() at ", "#", "wchan")
 #: So many lines of something else in the middle of a table are passed over.
 _MOST_FOREIGN = 3
+#: What of the context names lines by their place on the page.
+_OF_PAGE = ("ddb open stack", "kdb open stack", "ddb holder")
 #: The reader whose lines say nothing by themselves, and are passed over too.
 _PASSING = "trap"
 
@@ -65,9 +67,17 @@ class Section:
     loose: int = 0
     #: a reader that takes some of those as well says here from which on
     loose_end: int | None = None
+    #: the original number of the last line that is not blank
+    last: int = 0
 
     def __post_init__(self) -> None:
         self.lines = self.page.lines
+
+    def turn_to(self, page: Page, peeler: Peeler) -> None:
+        """Go on with ``page``, which is behind the one that was read."""
+        self.page, self.lines, self.peeler = page, page.lines, peeler
+        for name in _OF_PAGE:
+            self.context.pop(name, None)
 
     def where(self, first: int, end: int) -> Where:
         """The original lines of the page's lines ``first`` up to, not including, ``end``."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hangdiag.containers.decode import decode
 from hangdiag.model import Source, Unread, Where
 from hangdiag.readers.draft import Draft
+from hangdiag.readers.ledger import join_unread
 from hangdiag.readers.scan import Scanner
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ def read_large(draft: Draft, chunks: Iterable[bytes], path: str, container: str 
     unread = len(draft.unread)
     lines = 0
     replaced = 0
+    whole = True
     for island in _islands(_with_line_ends(_hashed(chunks, digest))):
         lines = island.first + island.lines - 1
+        whole = not island.data or island.data.endswith(b"\n")
         if not island.data:
             draft.unread.append(Unread(Where(number, island.first, lines), "prose"))
             continue
@@ -64,8 +67,9 @@ def read_large(draft: Draft, chunks: Iterable[bytes], path: str, container: str 
         replaced += damaged
         scanner.read(text, island.first)
         if len(draft.unread) - unread > MOST_UNREAD:
-            draft.unread[unread:] = _join_unread(draft.unread[unread:], apart=False)
-    draft.unread[unread:] = _join_unread(draft.unread[unread:])
+            draft.unread[unread:] = join_unread(draft.unread[unread:], apart=False)
+    scanner.finish(lines, whole)
+    draft.unread[unread:] = join_unread(draft.unread[unread:])
     source = Source(path, scanner.format(), lines, replaced, container, digest.hexdigest())
     draft.sources.append(source)
     return source
@@ -84,25 +88,6 @@ def _with_line_ends(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if old is None:
             old = b"\n" not in chunk and b"\r" in chunk
         yield chunk.replace(b"\r", b"\n") if old else chunk
-
-
-def _join_unread(items: list[Unread], apart: bool = True) -> list[Unread]:
-    """Neighbouring lines that were not read for the same reason, as one; for whatever reason, if not ``apart``."""
-    joined: list[Unread] = []
-    for item in items:
-        before = joined[-1] if joined else None
-        if (
-            before is not None
-            and (before.why == item.why or not apart)
-            and before.where.source == item.where.source
-            and before.where.last + 1 >= item.where.first
-        ):
-            where = Where(item.where.source, before.where.first, item.where.last)
-            why = before if before.trace_like else item
-            joined[-1] = Unread(where, why.why, why.trace_like)
-        else:
-            joined.append(item)
-    return joined
 
 
 def has_marks(block: bytes) -> bool:

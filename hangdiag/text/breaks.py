@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from hangdiag.text.lazy import lazy
+from hangdiag.text.prefixes import PREFIXES
 
 #: Widths that a terminal may have, and a mailer.
 _NARROWEST, _WIDEST, _WIDEST_FOLD = 60, 250, 100
@@ -57,6 +58,9 @@ _TERMINAL_BEGIN = lazy(_BEGIN)
 _MAIL_BEGIN = lazy(
     rf"{_BEGIN}|\s|\*? +\d+ +(?:Thread|LWP)|[A-Z][\w ]{{2,30}}:|[a-z][\w ]{{2,16}} = |\S+\(\) at |\(expected: "
 )
+#: Into so many parts a line with a host's name may be broken, mostly.
+_MOST_BROKEN = 8
+_TAG, _BRACKET = lazy(PREFIXES["tag"]), lazy(PREFIXES["bracket"])
 
 Lines = tuple[list[str], list[int], list[int]]
 
@@ -128,7 +132,9 @@ def mend_breaks(
     end_numbers: list[int] = []
     end = 0
     for start, stop, widest, indent in _paragraphs(lines, 0, len(lines)):
-        if end < start:  # blank lines, and those that are too long
+        if prefix is None and _are_tagged(lines[start:stop]):
+            continue  # those without a tag are joined where the tags are taken off
+        if end < start:  # blank lines, and those that are left as they are
             joined += lines[end:start]
             begin_numbers += first[end:start]
             end_numbers += last[end:start]
@@ -257,6 +263,18 @@ def _look_at(
             evidence.short[widest] += not full
         else:
             evidence.others[widest] += 1
+
+
+def _are_tagged(lines: list[str]) -> bool:
+    """Does a host's name stand before the lines, some of which may be broken? Those of several hosts may be of one width."""
+    if _tag(lines[0]) is None:
+        return False
+    names = [found.group("host") for line in lines if (found := _tag(line)) is not None]
+    return len(names) * _MOST_BROKEN > len(lines) and len(set(names)) * 2 <= len(names)
+
+
+def _tag(line: str) -> re.Match[str] | None:
+    return _TAG.match(line) or _BRACKET.match(line)
 
 
 def _is_full(line: str, after: str, width: int) -> bool:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hangdiag.text.breaks import Lines, mend_breaks
+from hangdiag.text.hosts import Share, share_out
 from hangdiag.text.lazy import lazy
 from hangdiag.text.literal import split_literal
+from hangdiag.text.marks import form_of, marks_in, may_have_layer
 from hangdiag.text.page import Page, mend
-from hangdiag.text.prefixes import PREFIXES, compiled
+from hangdiag.text.prefixes import OF_HOSTS, PREFIXES, TAGS, compiled
 
 _ROW = lazy(r"[ \t]*\|(.*)\|[ \t]*\Z")
 _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
@@ -28,14 +30,6 @@ _LOST = lazy(
     r"|(?<=---)(?=[A-Za-z_][\w.$@]*\(\) at )|(?<=[\w)]) +(?=[A-Za-z_][\w.$@]*\(\) at [A-Za-z_][\w.$@]*\+0x)"
     r"|(?<=[^ ]) +(?=#\d{1,3} 0x[0-9a-f]{6,16} at [A-Za-z_])"
 )
-#: A line that opens something has one of these: all others are left as they are.
-_MARKS = (
-    "0x", "() at ", "KSTACK", "db>", "gdb)", "lldb)", "mi_switch", "(pid ", "pid ", "tid ", "Thread ", "thread #", "#0 ",
-    "db:", "panic: ", "KDB: ", "load: ", "FreeBSD ", "BOOT>>", "->", "→", "<-", "COMMAND", "WCHAN", "```", "~~~", "locks:",
-    " at ", "\\n", "$1 = ", "Id ", " = ", "LWP", "STATE", "frame #", "mutex", "`", "<running>", "lock order", "cpuid",
-    " D", "0:00", " state D", " state R", " state S", " state T", " state L", " state I", " state W", " state Z",
-    '"procstat"', '"process-', "<proc",
-)  # fmt: skip
 #: How long a line is that a mailer folds.
 _FOLDED = range(50, 100)
 #: One level of a quote, and so many levels that are looked at one by one.
@@ -47,7 +41,12 @@ _DEPTH = 5
 _WORK = 12
 #: So many lines in a row may lack a prefix: behind them its block has ended.
 _GAP = 20
-_DIGITS = str.maketrans("023456789", "111111111")
+#: Into so many parts the last line of a block may be broken.
+_MOST_RESTS = 9
+#: So many of those that a word before a colon, or in brackets, is taken off: it may be no host's.
+_GAP_OF_TAGS = 8
+#: So many lines are looked at whether such words are hosts.
+_SHOWN = 8
 #: So many forms of lines are remembered at most.
 _MOST_FORMS = 20_000
 #: Lines longer than this have no prefix that is worth a search; they may hold a whole text.
@@ -71,52 +70,79 @@ class Peeler:
     marks: tuple[str, ...] | None = None
     #: the forms of lines below whose layers nothing was found: logs repeat them by the million
     bare: set[str] = field(default_factory=set)
+    #: the lines of a block that several hosts share, and the block's end: none of them is left on the page
+    shares: list[Share] = field(default_factory=list)
+    shared_end: int = 0
 
     def host_of(self, index: int) -> str | None:
         """The host that wrote line ``index`` into a log, None if it was none that several may share."""
         place = bisect_right(self.hosts, (self.page.first[index], "\U0010ffff"))
         return self.hosts[place - 1][1] if place else None
 
-    def uncover(self, index: int) -> bool:
-        """Can line ``index``, which cannot be read as it stands, be read now?"""
+    def uncover(self, index: int, among: frozenset[str] | None = None) -> bool:
+        """Can line ``index``, which cannot be read as it stands, be read now?
+
+        With ``among`` it can be read, but should not as long as one of these layers is around it.
+        """
         lines = self.page.lines
         line = lines[index]
-        if not line or not _may_have_layer(line):
+        if not line or not may_have_layer(line):
             return False
         if self.marks is None:
-            self.marks = _marks_in("\n".join(lines))
+            self.marks = marks_in("\n".join(lines))
         for mark in self.marks:
             if mark in line:
                 break
         else:
             return False
-        form = _form(line)
+        form = form_of(line)
         if form in self.bare:
             return False
         after = lines[index + 1] if index + 1 < len(lines) else ""
-        chain = self._find(line, after, _DEPTH, set())
-        if not chain and not _counts_on(line, after) and len(self.bare) < _MOST_FORMS:
+        chain = self._find(line, after, _DEPTH, set(), among)
+        if not chain and among is None and not _counts_on(line, after) and len(self.bare) < _MOST_FORMS:
             self.bare.add(form)
-        if not chain or self.work > _WORK * (len(lines) + 100):
+        if not chain or self.work > _WORK * (len(lines) + 100) or not self._shows_hosts(chain, index):
             return False
         for layer in chain:
             self._apply(layer, index)
+            if self.shares:
+                break
         return True
 
-    def _find(self, line: str, after: str, depth: int, seen: set[str]) -> list[str]:
+    def _shows_hosts(self, chain: list[str], index: int) -> bool:
+        """Is a tag that ``chain`` takes off line ``index`` a host's? Most lines then have one, and few hosts come often."""
+        place = next((place for place, layer in enumerate(chain) if layer in TAGS), None)
+        if place is None:
+            return True
+        lines = [line for line in self.page.lines[index : index + _SHOWN] if line.strip()]
+        for layer in chain[:place]:
+            lines = [_without(layer, line).lstrip() for line in lines]
+        pattern = compiled()[chain[place]]
+        found = [match for match in map(pattern.match, lines) if match is not None]
+        if len(found) < 2 or len(found) * 2 < len(lines):
+            return False
+        return len({match.group("host") for match in found}) * 2 <= len(found) or all(
+            self.begins(match.string[match.end() :].lstrip()) for match in found
+        )
+
+    def _find(self, line: str, after: str, depth: int, seen: set[str], among: frozenset[str] | None) -> list[str]:
         """Names of the layers, outermost first, without which ``line`` can be read; empty if there are none.
 
-        ``seen`` is what was looked at: layers can be taken off in more than one order.
+        ``seen`` is what was looked at: layers can be taken off in more than one order. The innermost is ``among`` those.
         """
         for layer, rest in _peelings(line, after):
             if len(rest) == 1:
                 if rest[0] in seen:
                     continue
                 seen.add(rest[0])
-            if any(self.opens(part) for part in rest) or (len(rest) == 1 and self._opens_folded(rest[0], _without(layer, after))):
+            reads = self.begins if layer in TAGS else self.opens
+            if (among is None or layer in among) and (
+                any(map(reads, rest)) or (len(rest) == 1 and self._opens_folded(rest[0], _without(layer, after)))
+            ):
                 return [layer]
             if depth > 1 and len(rest) == 1 and rest[0] != line:
-                deeper = self._find(rest[0], _without(layer, after), depth - 1, seen)
+                deeper = self._find(rest[0], _without(layer, after), depth - 1, seen, among)
                 if deeper:
                     return [layer, *deeper]
         return []
@@ -127,7 +153,9 @@ class Peeler:
 
     def _apply(self, layer: str, index: int) -> None:
         if layer in PREFIXES:
-            self._mend(index, self._take_prefix(layer, index))
+            end = self._take_prefix(layer, index)
+            if not self.shares:
+                self._mend(index, end)
         elif layer == "indent":
             self._mend(index, self._dedent(index))
         elif layer == "lost":
@@ -153,38 +181,58 @@ class Peeler:
 
     def _take(self, layer: str, pattern: re.Pattern[str], index: int) -> int:
         lines = self.page.lines
-        end = self._end_of_block(pattern, index)
+        end = self._end_of_block(pattern, index, _GAP_OF_TAGS if layer in TAGS else _GAP)
         if layer != "code":
             end = self._unbreak(pattern, index, end)
         changed = []
         blank = True
-        host: str | None = None
+        hosts: list[tuple[int, str]] = []
+        tells_host = layer in OF_HOSTS
         self.strangers = set()
         for place in range(index, end):
             line = lines[place]
             found = pattern.match(line)
             if found is None:
                 self.strangers.add(line)
+                if tells_host and self.begins(line):
+                    hosts.append((place, ""))  # written by nobody knows whom
             else:
                 rest = line[found.end() :]
                 lines[place] = rest.rstrip("`") if layer == "code" else rest
-                if layer == "syslog" and found.group("host") != host:
-                    host = found.group("host")
-                    insort(self.hosts, (self.page.first[place], host))
+                if tells_host and (not hosts or found.group("host") != hosts[-1][1]):
+                    hosts.append((place, found.group("host")))
                 changed.append(place)
                 if rest and rest[0] not in " \t":
                     blank = False
         if blank:
             for place in changed:
                 lines[place] = lines[place][1:]
+        if hosts:
+            self._note_hosts(hosts, end)
         return end
 
-    def _end_of_block(self, pattern: re.Pattern[str], index: int) -> int:
+    def _note_hosts(self, hosts: list[tuple[int, str]], end: int) -> None:
+        """Take the lines of a block that several hosts share off the page, those of each host for themselves."""
+        page = self.page
+        shares = share_out(page, hosts, end) if len(hosts) > 1 else []
+        for share in shares:
+            own = share.page
+            mended = mend(own.lines, own.first, own.last, self._begins, "\n".join(own.lines))
+            self.shares.append(share if mended is None else replace(share, page=Page(*mended)))
+        if shares:
+            begin = hosts[0][0]
+            page.lines[begin:end] = [""] * (end - begin)
+            self.shared_end = end
+        else:
+            for place, host in hosts:
+                insort(self.hosts, (page.first[place], host))
+
+    def _end_of_block(self, pattern: re.Pattern[str], index: int, longest_gap: int) -> int:
         """The line behind the last of those that have a prefix, a few without it left aside."""
         lines = self.page.lines
         last = index
         place = index
-        while place < len(lines) and place - last <= _GAP:
+        while place < len(lines) and place - last <= longest_gap:
             if pattern.match(lines[place]) is not None:
                 last = place
             place += 1
@@ -194,16 +242,21 @@ class Peeler:
     def _unbreak(self, prefix: re.Pattern[str], start: int, end: int) -> int:
         """Join lines that were broken when they had the prefix, so that their rests have none; returns the block's end."""
         page = self.page
-        if end < len(page.lines):
-            end += 1  # the rest of the last one
-        lines = page.lines[start:end]
-        if all(prefix.match(line) for line in lines[:-1] if line):
-            return end - 1 if end > start + 1 and prefix.match(page.lines[end - 1]) is None else end
-        mended = mend_breaks(lines, page.first[start:end], page.last[start:end], self.begins, prefix)
+        if all(prefix.match(line) for line in page.lines[start:end] if line):
+            return end
+        stop = end  # the rests of the last one
+        while stop < min(end + _MOST_RESTS, len(page.lines)) and page.lines[stop]:
+            stop += 1
+        mended = mend_breaks(
+            page.lines[start:stop], page.first[start:stop], page.last[start:stop], self.begins, prefix
+        )
         if mended is None:
             return end
-        self._replace(start, end, mended)
-        return start + len(mended[0])
+        self._replace(start, stop, mended)
+        stop = start + len(mended[0])
+        while prefix.match(page.lines[stop - 1]) is None:
+            stop -= 1
+        return stop
 
     def _mend(self, start: int, end: int) -> None:
         """Mend what was broken, spaced or encoded before the layer was put around it."""
@@ -284,42 +337,10 @@ class Peeler:
         return place
 
 
-def _form(line: str) -> str:
-    """``line`` with all digits alike: no reader asks which one it is, but for the 0 of 0x."""
-    return line.replace("0x", "\x00").translate(_DIGITS)
-
-
-def _marks_in(text: str) -> tuple[str, ...]:
-    if "&" in text or "=3D" in text or "=\n" in text:
-        return _MARKS  # what is decoded below a layer may have marks that do not show yet
-    return tuple([mark for mark in _MARKS if mark in text])
-
-
 def _without(layer: str, line: str) -> str:
     """``line`` without a prefix or its indentation, as far as it has one."""
     found = compiled()[layer].match(line) if layer in PREFIXES else _INDENT.match(line)
     return line[found.end() :] if found is not None else line
-
-
-def _may_have_layer(line: str) -> bool:
-    """A quick look: most lines of prose begin with a word."""
-    first = line[0]
-    if first.isalpha():
-        return (
-            "() at " in line
-            or "\\n" in line
-            or " 0x" in line
-            or (len(line) > 15 and (line[3] == " " and line[6:7] == " "))
-            or "> " in line[:32]
-            or "# " in line[:32]
-            or line.startswith(("login: ", "dnl ", "REM ", "L"))
-            or "$ " in line[:32]
-            or "% " in line[:32]
-            or "console: " in line[:40]
-            or ".txt" in line[:80]
-            or ".log:" in line[:80]
-        )
-    return True
 
 
 def _peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
@@ -328,12 +349,16 @@ def _peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
         if "\\n" in line:
             yield "literal", split_literal(line)
         return
+    tagged: list[tuple[str, list[str]]] = []
     for name, pattern in compiled().items():
         found = pattern.match(line)
         if found is not None and found.end() and found.end() < len(line):
             if name == "count" and not _counts_on(line, after):
                 continue
             rest = line[found.end() :]
+            if name in TAGS:
+                tagged += [(name, [rest[1:]]), (name, [rest])]
+                continue
             if name == "code":
                 rest = rest.rstrip("`")
             elif rest[0] in " \t":
@@ -352,6 +377,7 @@ def _peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
         parts = split_row(line)
         if parts:
             yield "row", parts
+    yield from tagged
 
 
 def _counts_on(line: str, after: str) -> bool:

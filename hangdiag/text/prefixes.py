@@ -8,6 +8,14 @@ from functools import cache
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d"
 _SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: (?:19|20)\d\d(?!\d))?|{_DATE}[T ]{_TIME}(?: ?Z| ?[+-]\d\d:?\d\d)?)"
+# of a VM, a thread or a CPU, a program's messages: no host
+_NO_HOST = r"(?i:(?:v?cpu|td|tid|p?pid|proc(?:ess)?|thread|vm|panic|k?g?db|lldb|chain|frame|lock|curthread)[\d.-]{0,8}(?:[:\]]))"
+_NAME = rf"(?!{_NO_HOST})(?P<host>[A-Za-z][\w-]{{0,62}}(?:\.[\w-]{{1,62}}){{0,6}}|\d{{1,3}}(?:\.\d{{1,3}}){{3}})"
+# of a host and its domain, or its address; a file's ends otherwise
+_FULL_NAME = (
+    r"(?:\d{1,3}(?:\.\d{1,3}){3}|[\w-]{1,62}(?:\.[\w-]{1,62}){0,5}"
+    r"\.(?:com|edu|example|gov|home|info|internal|lan|local|net|org|test|(?!gz|md|py|rc|sh|xz)[a-z]{2}))"
+)
 #: What may stand before a line, by name. A blank behind it is the text's own, unless all lines have one.
 PREFIXES: dict[str, str] = {
     "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
@@ -27,13 +35,21 @@ PREFIXES: dict[str, str] = {
     "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM)(?=\s|\Z)",
     "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|\Z|-(?=[#A-Za-z ]))|L\d+:",
     # grep's, of several files
-    "file": r"(?:[\w.@+~-]{0,60}/){0,12}[\w@+~-]{1,60}(?:\.[\w-]{1,20}){1,4}(?::(?:\d{1,7}:)?|-\d{1,7}-)",
+    "file": rf"(?!{_FULL_NAME}:[ \t])(?:[\w.@+~-]{{0,60}}/){{0,12}}[\w@+~-]{{1,60}}(?:\.[\w-]{{1,20}}){{1,4}}"
+    r"(?::(?:\d{1,7}:)?|-\d{1,7}-)",
     "count": r" {0,8}\d{1,7}(?= |\Z)",
     "bullet": r"[-•·‣](?=[ \t])|\+(?!0x|\+)|\d{1,3}\.(?= )",
     "code": r"`{1,2}(?!`)",
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
     "console": r"~|login: |(?!db> )[\w.-]{1,30}(?:> | ?# | console: )",
+    # what pdsh, clush and dsh put before the output of each host, and tools that show several consoles
+    "tag": rf"{_NAME}:(?=[ \t]|\Z)",
+    "bracket": rf"\[{_NAME}\]:?(?=[ \t]|\Z)",
 }
+#: Those that say which host wrote the line, and nothing else: any word before a colon looks like one.
+TAGS = frozenset({"tag", "bracket"})
+#: Those that say which host wrote the line.
+OF_HOSTS = TAGS | {"syslog"}
 
 
 @cache

@@ -1,0 +1,94 @@
+"""Lines of several hosts in one log: each host's lines are read by themselves, as if the others' were not there.
+
+A central syslogd, ``pdsh``, a console server or ``tail -f`` of several consoles writes them one between another, and
+a stack or a table of two hosts is none. What is no other host:
+
+- a name that says nothing (``localhost``, before rc(8) has set one), where only one host has a name;
+- a name with its domain and without.
+
+A host that got another name counts as another host from there on: syslogd(8) asks for the name when it is started
+and at SIGHUP (usr.sbin/syslogd/syslogd.c, init()), mostly when newsyslog(8) begins a new file, so no stack is torn by
+it, and two captures that are of one host say less than one, but nothing wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hangdiag.text.page import Page
+
+#: Names that many hosts have.
+_NO_NAMES = frozenset({"", "-", "localhost", "amnesiac", "freebsd", "kernel", "login"})
+_OF_ADDRESSES = frozenset("0123456789.:abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The lines of ``host`` in a log that several share. ``numbers`` are those of the original lines, as runs."""
+
+    host: str
+    page: Page
+    numbers: tuple[tuple[int, int], ...]
+
+
+def host_label(name: str) -> str | None:
+    """The part of a host's name that tells it from others (of an address all), None for a name that says nothing."""
+    name = name.lower()
+    if _is_address(name):
+        return name
+    label = name.partition(".")[0]
+    return None if label in _NO_NAMES or label.isdecimal() else label
+
+
+def _is_address(name: str) -> bool:
+    return _OF_ADDRESSES.issuperset(name) and (name.count(".") == 3 or name.count(":") > 1)
+
+
+def share_out(page: Page, hosts: Sequence[tuple[int, str]], end: int) -> list[Share]:
+    """The lines of each of ``hosts``, in the order in which they appear; empty if all are of one host.
+
+    From each of the lines in ``hosts`` on, up to the next one or ``end``, they are of the host named there.
+    """
+    keys = _keys({name for _, name in hosts})
+    if len({key for key in keys.values() if host_label(key) is not None}) < 2:
+        return []
+    stretches: dict[str, list[range]] = {}
+    for (begin, name), (stop, _) in pairwise([*hosts, (end, "")]):
+        stretches.setdefault(keys[name], []).append(range(begin, stop))
+    return [_share(page, host, own) for host, own in stretches.items()]
+
+
+def _keys(names: set[str]) -> dict[str, str]:
+    """By what the hosts with these names are told apart: their labels, unless two in different domains share one."""
+    full: dict[str, set[str]] = {}
+    for name in names:
+        if "." in name:
+            full.setdefault(host_label(name) or name, set()).add(name.lower())
+    keys = {}
+    for name in names:
+        label = host_label(name) or name.lower()
+        keys[name] = name.lower() if "." in name and len(full[label]) > 1 else label
+    return keys
+
+
+def _share(page: Page, host: str, stretches: list[range]) -> Share:
+    lines: list[str] = []
+    first: list[int] = []
+    last: list[int] = []
+    for stretch in stretches:
+        lines += page.lines[stretch.start : stretch.stop]
+        first += page.first[stretch.start : stretch.stop]
+        last += page.last[stretch.start : stretch.stop]
+    return Share(host, Page(lines, first, last), tuple(_runs(first, last)))
+
+
+def _runs(first: Sequence[int], last: Sequence[int]) -> Iterator[tuple[int, int]]:
+    begin, end = first[0], last[0]
+    for low, high in zip(first, last, strict=True):
+        if low > end + 1:
+            yield begin, end
+            begin = low
+        end = max(end, high)
+    yield begin, end

@@ -1,0 +1,325 @@
+"""Lines of several hosts that alternate in one log: each host's are read as if the others' were not there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hangdiag.diagnosis import diagnose
+from hangdiag.model import LEFT_OUT, Capture, Thread
+from hangdiag.readers import files, read_text
+from hangdiag.readers.files import read_paths
+from tests.readers.accounts import check_lines
+from tests.readers.essence import covered, essence
+from tests.traces import KNOWLEDGE, MATCHER, T, alltrace, kgdb, procstat, vcpus
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+DEADLOCK = [*vcpus("joined", "lock one", "started", "joined"), T(100900, "mevent", "kqueue")]
+HALTED = [*vcpus("halted", "in guest", "halted", "halted"), T(100900, "mevent", "kqueue")]
+#: What tools put before the lines of each host.
+TAGS = {
+    "syslog": "Nov 25 21:50:01 {} kernel: {}",
+    "syslog with priority": "<118>Nov 25 21:50:01 {} kernel: {}",
+    "program": "Nov 25 21:50:01 {} hang[123]: {}",
+    "journal": "2026-11-25T21:50:01.123456+00:00 {} kernel: {}",
+    "RFC 5424": "<2>1 2026-11-25T21:50:01.123456+00:00 {} kernel - - - {}",
+    "forwarded": "Nov 25 21:50:01 loghost Forwarded from {}: kernel: {}",
+    "pdsh": "{}: {}",
+    "console": "[{}] {}",
+    "quoted pdsh": "> {}: {}",
+    "quoted syslog": "> Nov 25 21:50:01 {} kernel: {}",
+    "syslog of a console server": "Nov 25 21:50:01 loghost conserver[77]: [{}] {}",
+}
+HOSTS = ("hosta", "hostb")
+
+PS = """\
+  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd
+ 2210     1     0     0  D       (threaded)                  bhyve
+100860                   D       {}  0xfffffe0011111110  vcpu 0
+100861                   D       {}  0xfffffe0022222220  vcpu 1
+   11     0     0     0  RL      (threaded)                  [idle]
+100003                   Run     CPU 0                       [idle: cpu0]
+"""
+KDB = """\
+panic: deadlres_td_sleep_q: possible deadlock detected for 0xfffff80004c98000 ({}), blocked for 1800000 ticks
+
+cpuid = 1
+time = 1606051201
+KDB: stack backtrace:
+db_trace_self_wrapper() at db_trace_self_wrapper+0x2b/frame 0xfffffe00{}0
+vpanic() at vpanic+0x17b/frame 0xfffffe00{}4
+panic() at panic+0x43/frame 0xfffffe00{}8
+deadlkres() at deadlkres+0x2f6/frame 0xfffffe00{}c
+fork_exit() at fork_exit+0x72/frame 0xfffffe00{}f
+KDB: enter: panic
+[ thread pid 0 tid 100102 ]
+Stopped at      kdb_enter+0x37: movq    $0,0x1273c1e(%rip)
+"""
+
+
+def kdb(who: str, high: str) -> str:
+    return KDB.format(who, *[high] * 5)
+
+
+#: Two texts of each format, of which one is no deadlock.
+PAIRS = {
+    "procstat": (procstat(DEADLOCK), procstat(HALTED)),
+    "alltrace": (alltrace(DEADLOCK), alltrace(HALTED)),
+    "ddb ps": (PS.format("vmrndv ", "vmstat "), PS.format("vmhlt  ", "vmhlt  ")),
+    "KDB": (kdb("bhyve", "1122334"), kdb("vnlru", "5566778")),
+    "kgdb": (kgdb(DEADLOCK), kgdb(HALTED)),
+    "procstat and ps": (procstat(DEADLOCK), PS.format("vmhlt  ", "vmhlt  ")),
+}
+
+
+def tagged(form: str, order: Sequence[int], texts: Sequence[str], hosts: Sequence[str] = HOSTS) -> tuple[str, list[list[int]]]:
+    """The lines of ``texts`` with the tags of ``hosts``, taken in turns; and the numbers of each host's lines."""
+    rest = [text.splitlines() for text in texts]
+    lines: list[str] = []
+    numbers: list[list[int]] = [[] for _ in texts]
+    for turn in (*order, *(turn for turn, own in enumerate(rest) for _ in own)):
+        if rest[turn]:
+            lines.append(TAGS[form].format(hosts[turn], rest[turn].pop(0)))
+            numbers[turn].append(len(lines))
+    return "".join(line + "\n" for line in lines), numbers
+
+
+def findings(capture: Capture) -> list[tuple[object, ...]]:
+    """What is found, without the places of evidence."""
+    diagnosis = diagnose(capture, KNOWLEDGE, MATCHER)
+    return [
+        (found.verdict, found.certainty, found.summary, found.threads, found.cycle, found.victims, found.causes, found.reasons)
+        for found in diagnosis.findings
+    ]
+
+
+@cache
+def alone(text: str) -> tuple[Capture, ...]:
+    return read_text(text)
+
+
+def lines_of(thread: Thread) -> list[int]:
+    return sorted({number for where in thread.where for number in range(where.first, where.last + 1)})
+
+
+def check(text: str, numbers: Sequence[Sequence[int]], plain: Sequence[str]) -> None:
+    """Are the captures in ``text`` those of the ``plain`` texts, on their own lines?"""
+    captures = check_lines(text)
+    expected = [(capture, own) for own, one in zip(numbers, plain, strict=True) for capture in alone(one)]
+    # in the order in which the hosts come; one of which nothing is known is none
+    expected = sorted((pair for pair in expected if pair[0].threads or pair[0].locks or pair[0].vms), key=lambda pair: pair[1][0])
+    assert len(captures) == len(expected)
+    for capture, (before, own) in zip(captures, expected, strict=True):
+        assert essence(capture) == essence(before)
+        assert findings(capture) == findings(before)
+        assert covered(capture) <= {own[number - 1] for number in covered(before)}
+        # a lock has one place only
+        assert [lines_of(thread) for thread in capture.threads] == [
+            [own[number - 1] for number in lines_of(thread)] for thread in before.threads
+        ]
+    unread = {line for item in captures[0].unread for line in range(item.where.first, item.where.last + 1)}
+    assert unread == {
+        own[line - 1]
+        for own, one in zip(numbers, plain, strict=True)
+        for item in alone(one)[0].unread
+        for line in range(item.where.first, item.where.last + 1)
+    }
+
+
+ALTERNATING = [0, 1] * 400
+
+
+@pytest.mark.parametrize("form", TAGS)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_lines_of_two_hosts_alternate(pair, form):
+    texts = PAIRS[pair]
+    check(*tagged(form, ALTERNATING, texts), texts)
+
+
+@pytest.mark.parametrize("form", ["syslog", "pdsh"])
+def test_lines_of_three_hosts_alternate(form):
+    texts = [*PAIRS["procstat"], alltrace(DEADLOCK)]
+    order = [2, 0, 1, 1] * 300
+    check(*tagged(form, order, texts, ["hosta", "hostb", "10.0.0.7"]), texts)
+
+
+@pytest.mark.parametrize("form", TAGS)
+def test_threads_of_two_hosts_close_no_cycle(form):
+    # each host has half of what would be a deadlock, with the same process and thread ids
+    half = [T(100860, "vcpu 0", "joined"), T(100862, "vcpu 2", "started")]
+    other = [T(100861, "vcpu 1", "lock one"), T(100863, "vcpu 3", "joined")]
+    whole = procstat(sorted([*half, *other], key=lambda thread: thread.tid))
+    assert "deadlock" in {found[0] for found in findings(alone(whole)[0])}
+    texts = (procstat(half), procstat(other))
+    check(*tagged(form, ALTERNATING, texts), texts)
+
+
+def test_neighbouring_rows_of_two_hosts_with_the_same_thread_id():
+    rows = [procstat([T(100860, "vcpu 0", stack)]).splitlines() for stack in ("joined", "halted")]
+    text = f"hosta: {rows[0][0]}\nhosta: {rows[0][1]}\nhostb: {rows[1][1]}\n"
+    captures = check_lines(text)
+    assert [[thread.where[0].first for thread in capture.threads] for capture in captures] == [[2], [3]]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.integers(0, 1), max_size=200),
+    st.sampled_from(sorted(path.name for path in SAMPLES.glob("*.txt"))),
+    st.sampled_from(sorted(path.name for path in SAMPLES.glob("*.txt"))),
+    st.sampled_from(["syslog", "RFC 5424", "pdsh", "console"]),
+    st.integers(0, 1 << 16),
+)
+def test_any_interleaving_gives_the_same_two_diagnoses(order, first, second, form, seed):
+    draw = random.Random(seed)
+    texts = [part_of((SAMPLES / name).read_text(), draw) for name in (first, second)]
+    check(*tagged(form, order, texts), texts)
+
+
+def part_of(text: str, draw: random.Random) -> str:
+    """Some 150 lines of a capture, from its head and from where a thread begins."""
+    lines = text.splitlines()
+    begins = [number for number, line in enumerate(lines) if line.startswith(("db> ", "(gdb) ", "Tracing ", "Thread "))]
+    if len(lines) < 200 or len(begins) < 4:
+        return "".join(line + "\n" for line in lines[:200])
+    begin = draw.choice(begins[:-3])
+    end = min([number for number in begins if number > begin + 100] or [len(lines)])
+    return "".join(line + "\n" for line in lines[begin:end])
+
+
+def stacks(text: str) -> list[list[list[str]]]:
+    return [[[frame.function for frame in thread.frames] for thread in capture.threads] for capture in check_lines(text)]
+
+
+FRAMES = [line for line in alltrace(DEADLOCK[1:2]).splitlines() if line][1:]
+
+
+def log(*hosts: str) -> str:
+    """A stack of which each line is of the next of these hosts."""
+    return "".join(f"Nov 25 21:50:01 {host} kernel: {line}\n" for host, line in zip(hosts, FRAMES, strict=False))
+
+
+def test_a_host_whose_name_is_set_later_is_one():
+    (whole,) = stacks(log(*["hosta"] * 20))
+    assert stacks(log(*["localhost"] * 5, *["hosta"] * 20)) == [whole]
+    assert stacks(log(*["hosta.example.org", "hosta"] * 10)) == [whole]
+    assert stacks(log(*["Amnesiac", "hosta", "hosta"] * 10)) == [whole]
+
+
+def test_a_host_with_another_name_is_another_one():
+    assert [len(one[0]) for one in stacks(log(*["hosta"] * 5, *["hostb"] * 20))] == [4, len(FRAMES) - 5]
+    # where two share a log, nobody knows whose the nameless one's lines are
+    assert [len(one[0]) for one in stacks(log("hosta", "hostb", *["localhost"] * 4, *["hosta", "hostb"] * 20))] == [5, 6, 4]
+
+
+def test_two_hosts_of_one_name_in_two_domains():
+    names = ["node1.a.example.org", "node1.b.example.org"]
+    for form in ("syslog", "pdsh"):
+        check(*tagged(form, ALTERNATING, PAIRS["alltrace"], names), PAIRS["alltrace"])
+
+
+@pytest.mark.parametrize("names", [("10.0.0.1", "10.0.0.2"), ("fe80::1", "fe80::2"), ("a-1.example.org", "a-2.example.org")])
+def test_hosts_that_are_called_by_addresses_and_domains(names):
+    check(*tagged("syslog", ALTERNATING, PAIRS["procstat"], names), PAIRS["procstat"])
+
+
+@pytest.mark.parametrize("form", ["syslog", "pdsh", "console"])
+def test_lines_of_two_hosts_that_a_terminal_broke(form):
+    text, _ = tagged(form, ALTERNATING, PAIRS["procstat"])
+    broken = "".join(line[begin : begin + 80] + "\n" for line in text.splitlines() for begin in range(0, len(line), 80))
+    captures = check_lines(broken)
+    assert [essence(capture).threads for capture in captures] == [
+        essence(capture).threads for one in PAIRS["procstat"] for capture in alone(one)
+    ]
+
+
+@pytest.mark.parametrize("form", ["pdsh", "console"])
+def test_a_tag_of_one_host(form):
+    text = alltrace(DEADLOCK)
+    (capture,) = check_lines("".join(TAGS[form].format("hosta", line) + "\n" for line in text.splitlines()))
+    assert essence(capture) == essence(alone(text)[0])
+
+
+def test_words_before_a_colon_are_no_hosts():
+    mail = "Subject: panic: deadlres_td_sleep_q: possible deadlock\nFrom: Somebody\nDate: today\n\n"
+    (capture,) = check_lines(mail + procstat(DEADLOCK) + "\nNote: all of them\nThanks: you\n")
+    assert [thread.tid for thread in capture.threads if thread.tid] == [thread.tid for thread in DEADLOCK]
+    labels = "vcpu0: vm_run() -> vm_handle_rendezvous() -> _sleep()\nvcpu1: vcpu_lock_one() -> vcpu_set_state_locked() -> msleep_spin_sbt()\n"
+    assert len(check_lines(labels * 2)) == 1
+
+
+def test_what_stands_around_the_lines_of_several_hosts_is_of_none():
+    text, _ = tagged("pdsh", ALTERNATING, PAIRS["alltrace"])
+    around = procstat([T(100700, "vcpu 0", "halted", 77)])
+    prose = "We saw this on both, and nothing else.\n" * 12
+    captures = check_lines(around + prose + text + prose + around.replace("100700", "100701"))
+    assert [[thread.tid for thread in capture.threads] for capture in captures] == [
+        [100700, 100701], *([thread.tid for thread in threads] for threads in (DEADLOCK, HALTED)),
+    ]  # fmt: skip
+
+
+def test_a_table_between_the_lines_of_two_hosts_is_of_neither():
+    text, _ = tagged("pdsh", ALTERNATING, PAIRS["procstat"])
+    lines = text.splitlines()
+    between = procstat([T(100700, "vcpu 0", "halted", 77)])
+    captures = check_lines("\n".join([*lines[:6], *between.splitlines(), *lines[6:]]) + "\n")
+    assert [[thread.tid for thread in capture.threads] for capture in captures] == [
+        *([thread.tid for thread in threads] for threads in (DEADLOCK, HALTED)), [100700],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["syslog", "pdsh"])
+def test_a_host_whose_lines_end_in_the_middle_of_a_stack(form):
+    one, other = PAIRS["alltrace"]
+    cut = "".join(line + "\n" for line in one.splitlines()[:-3])
+    text, _ = tagged(form, ALTERNATING, (cut, other))
+    assert [dict(capture.host.facts).get(LEFT_OUT) for capture in read_text(text)] == ["the end is cut off", None]
+    text, _ = tagged(form, ALTERNATING, (one, other))
+    assert [dict(capture.host.facts).get(LEFT_OUT) for capture in read_text(text)] == [None, None]
+
+
+def test_hosts_in_a_large_log_are_read_as_a_stream(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGE", 1 << 18)
+    one, other = PAIRS["alltrace"]
+    text, numbers = tagged("syslog", ALTERNATING, (one, other))
+    chatter = [f"Nov 25 21:50:01 host{letter} sshd[{number}]: Accepted key" for number in range(2500) for letter in "ab"]
+    second = other.replace("100860", "200860")
+    later, _ = tagged("syslog", ALTERNATING, (one.replace("100860", "200860"), second))
+    path = tmp_path / "messages"
+    path.write_text("\n".join(chatter) + "\n" + text + "\n".join(chatter) + "\n" + later)
+    assert path.stat().st_size > files.LARGE
+    captures = read_paths([str(path)], None)
+    first = len(chatter)
+    assert [len(capture.threads) for capture in captures] == [len(DEADLOCK) + 1, len(HALTED) + 1]
+    for capture, own in zip(captures, numbers, strict=True):
+        thread = next(thread for thread in capture.threads if thread.tid == 100860)
+        assert set(lines_of(thread)) <= {first + number for number in own}
+    lines = path.read_text().count("\n")
+    read = {number for capture in captures for number in covered(capture)}
+    unread = [line for item in captures[0].unread for line in range(item.where.first, item.where.last + 1)]
+    assert len(unread) == len(set(unread))
+    assert read.isdisjoint(unread)
+    # what is left are the commands, blank lines and the lines of ps
+    assert lines - len(read) - len(unread) < 40
+    assert len(captures[0].unread) < 20
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_stream_that_ends_in_the_middle_of_a_stack_is_cut(tmp_path, monkeypatch, end):
+    monkeypatch.setattr(files, "LARGE", 1 << 16)
+    text = alltrace([T(100000 + number, f"vcpu {number}", "halted", 2210) for number in range(100)])
+    path = tmp_path / "console.log"
+    for keep, cut in ((0, False), (3, True)):
+        lines = text.splitlines()[: -keep or None]
+        path.write_text("\n".join(lines) + end)
+        assert path.stat().st_size > files.LARGE
+        (capture,) = read_paths([str(path)], None)
+        assert capture.is_abridged == cut
+    path.write_text("\n".join(lines)[:-30])
+    (capture,) = read_paths([str(path)], None)
+    assert dict(capture.host.facts)[LEFT_OUT] in ("the last line is cut", "the end is cut off")
