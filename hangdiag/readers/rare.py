@@ -160,4 +160,12 @@ ARROWS = (
         _later("prose.arrows", "read_arrows"),
         ("->", "=>", "<-", "<=", "─>", *"→←⟶⟵⇒⇐⟹⟸➔➜➡⬅↳⤷↪↰↓↑⇓⇑"),
     ),
+    Opener(
+        "arrow-words",
+        "console",
+        r".{0,2000}?\w(?:\(\))?[`*]{0,3}(?: [<>](?:\s*\Z| [`*]{0,3}\w{0,40}_)|,? (?:which (?:is |was )?)?"
+        r"(?:call(?:ed|s|ing)\s*\Z|(?:called (?:from|by)|calls|calling) [`*]{0,3}\w{0,40}_))",
+        _later("prose.arrows", "read_arrows"),
+        (" >", " <", " call"),
+    ),
 )

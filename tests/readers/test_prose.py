@@ -310,3 +310,97 @@ def test_no_stack_is_passed_over_for_its_words():
     ends = {name for name in patterns if chains._INNER.match(name) or chains._OUTER.match(name) or chains._CALL.match(name)}
     assert len(ends) > 30
     assert [name for name in ends if not chains.may_hold_stacks(f"{name} <- a_b")] == []
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        "vm_run > vm_handle_rendezvous > _sleep",
+        "_sleep < vm_handle_rendezvous < vm_run",
+        "`vm_run` > `vm_handle_rendezvous` > `_sleep`",
+        "vm_run() > vm_handle_rendezvous() > _sleep()",
+        "_sleep, called from vm_handle_rendezvous, called from vm_run",
+        "_sleep() called by vm_handle_rendezvous() called by vm_run()",
+        "_sleep, which was called from vm_handle_rendezvous, which was called from vm_run",
+        "vm_run() calls vm_handle_rendezvous() calls _sleep()",
+        "vm_run, calling vm_handle_rendezvous, calling _sleep",
+        "_sleep, called\nfrom vm_handle_rendezvous, called from vm_run",
+        "vm_run >\n  vm_handle_rendezvous > _sleep",
+        "_sleep < vm_handle_rendezvous\n< vm_run",
+    ],
+)
+@pytest.mark.parametrize("quote", ["", "> ", ">> "])
+def test_comparison_signs_and_words_for_arrows(chain, quote):
+    text = "".join(f"{quote}{line}\n" for line in f"Hi,\nvcpu 1 sits in {chain}.\nBye".split("\n"))
+    assert told(text) == [(None, None, "vcpu 1", "bhyve", VM_RUN)]
+    assert analysed(text).capture.threads[0].told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "If the load is > 4 and the queue length > sleepq_size, something is wrong.",
+        "> a > b in vm_run means the guest is > 2 ms late",
+        "The kernel has x > y > z somewhere. Use `foo_bar > /tmp/out` to redirect.",
+        "time in vm_run > time in _sleep > time in vm_handle_hlt",
+        "if (sys_read > sys_write && vm_run > 0) msleep_spin_sbt(x);",
+        "_sleep() is called from vm_handle_rendezvous().",
+        "vcpu_lock_all() is called by vmmdev_ioctl(), which calls _sleep() if it must.",
+        "procstat -kk 2210 > kern_ioctl > sys_open",
+        "> > vm_run text\n> > _sleep text",
+        "for (i_a < sys_read; sys_read < kern_ioctl; i_b++)",
+        "a_b < c_d < e_f and g_h > i_j > k_l",
+        "<vm_run> <_sleep> <sys_read>",
+        "sys_open() > sys_read() > kern_ioctl()",
+    ],
+)
+def test_comparison_signs_and_words_that_are_no_arrows(text):
+    assert not any(capture.threads for capture in read_text(f"Some words.\n{text}\nMore words.\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("The four left: {}", [None] * 4),
+        ("The remaining three sit in {}", [None] * 3),
+        ("the other three: {}", [None] * 3),
+        ("the other two are in {}", [None] * 2),
+        ("three others are in {}", [None] * 3),
+        ("the rest (3 vcpus) is in {}", [None] * 3),
+        ("vcpu 0 and three others: {}", ["vcpu 0", None, None, None]),
+        ("vcpu 1 and the other two: {}", ["vcpu 1", None, None]),
+        ("All remaining: {}", [None]),
+        ("the four left-over processes wait; one thread is in {}", [None]),
+        ("The other: {}", [None]),
+    ],
+)
+def test_how_many_are_left(text, names):
+    threads = read(text.format("vm_run() -> vm_handle_rendezvous() -> _sleep()") + "\n", indented=False).threads
+    assert [thread.name for thread in threads] == names
+
+
+def test_a_mail_with_comparison_signs_leads_to_its_diagnosis():
+    text = """\
+> I have the same on 13.1-RELEASE with 4 vCPUs and a passed-through NVMe:
+>
+> - one thread (vcpu 1): vm_run > vmm_emulate_instruction > vioapic_mmio_write > vm_smp_rendezvous > vm_handle_rendezvous > _sleep
+> - one thread (vcpu 0): vmmdev_ioctl > vcpu_lock_all > vcpu_set_state_locked > msleep_spin_sbt
+> - the other two vCPUs: vm_run > vm_handle_rendezvous > _sleep
+"""
+    diagnosis = analysed(text)
+    finding = diagnosis.findings[0]
+    assert [thread.name for thread in diagnosis.capture.threads] == ["vcpu 1", "vcpu 0", None, None]
+    assert (finding.verdict, finding.certainty, finding.initiator) == ("deadlock", "possible", 0)
+    assert finding.known_bug.rule.id == "vmm-rendezvous-vs-lock-all"
+    assert not any(item.trace_like for item in diagnosis.capture.unread)
+
+
+@pytest.mark.parametrize("line", ["a_b -> c_d it sleeps e_f and is g_h ->", "a_b < c_d it calls e_f, which calls", "it calls sys_read >"])
+def test_lines_that_seem_to_go_on_are_not_joined_again_and_again(monkeypatch, line):
+    looked_at = []
+    find = chains.find_chains
+    monkeypatch.setattr("hangdiag.readers.prose.arrows.find_chains", lambda text: looked_at.append(len(text)) or find(text))
+    text = f"{line}\n" * 1000
+    read(text, indented=False)
+    assert looked_at
+    assert sum(looked_at) < 4 * len(text)

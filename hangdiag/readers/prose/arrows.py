@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Thread
-from hangdiag.readers.prose.chains import ARROW, Chain, find_chains, may_hold_stacks, plain
+from hangdiag.readers.prose.chains import ARROW, WEAK, Chain, find_chains, may_hold_stacks, plain
 from hangdiag.readers.prose.subjects import Subject, find_subject, last_sentence
 from hangdiag.readers.section import Section
 from hangdiag.text.lazy import lazy
@@ -19,7 +19,12 @@ _LONGEST, _HIGHEST = 60, 4
 _WIDEST = 6000
 _QUOTE = lazy(r"[\s>|#*]{0,40}")
 _LEADING = lazy(rf"[\s>|#*+`\\─├└╰│-]{{0,40}}?{ARROW}")
-_TRAILING = lazy(rf"{ARROW}[\s`*]{{0,20}}\Z")
+_TRAILING = lazy(rf"(?:{ARROW}|\s[<>]|{WEAK}|\s(?:called|calls|calling))[\s`*]{{0,20}}\Z")
+#: A line that goes on with one of the weaker signs, and a stack that may go on so.
+_LEADING_WEAK = lazy(
+    r"[\s>|#*]{0,40}(?:[<>]|,? ?(?:which (?:is |was )?)?(?:called (?:from|by)|calls|calling)) [`*]{0,2}\w{0,40}_"
+)
+_STACK_SO_FAR = lazy(r"\w_\w{1,40}(?:\(\))?[`*]{0,3},?\Z")
 _BARE = lazy(r"[\s>|#*`]{0,40}(?:at |in )?[A-Za-z_][\w.$]*(?:\+0x[0-9a-f]+)?(?:\([^()]{0,60}\))?[`*]{0,3}\s*\Z")
 _BEHIND = lazy(
     r"[`*\s]{0,6}(?:,?\s?\((?P<brackets>[^()]{1,80})\)|(?:-{1,3}|–|—|:|\|)\s(?P<rest>[^.;]{1,80})|(?P<times>[x×]\s?\d{1,2})\b"
@@ -36,7 +41,8 @@ _NO_STACKS = lazy(r"lock order |\bdef \w+\(|\bfn \w+\(|\btypedef\b|\)\s?->\s?\w+
 def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
     """Read the stacks of line ``start`` and of the lines in which they go on."""
     lines = section.lines
-    if len(lines[start]) > _WIDEST:
+    page, looked_at = section.context.get("prose without stacks", (None, 0))  # type: ignore[misc]
+    if len(lines[start]) > _WIDEST or (page is section.page and start < looked_at):
         return start
     begin = start
     text = lines[start]
@@ -47,11 +53,13 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
     while end < len(lines) and end - start < _LONGEST and len(text) < _WIDEST and _goes_on(text, lines[end]):
         text = f"{text.rstrip()} {_continuation(lines[end])}"
         end += 1
-    if not may_hold_stacks(text) or _NO_STACKS.search(lines[start]):
+    if _NO_STACKS.search(lines[start]):
         return start
-    text = plain(text)
+    text = plain(text) if may_hold_stacks(text) else ""
     chains = list(find_chains(text))
     if not chains:
+        # the lines that were joined hold none either: no need to join each of them with the others again
+        section.context["prose without stacks"] = (section.page, end - _LONGEST // 2)
         return start
     made: list[tuple[Chain, Subject]] = []
     position = 0
@@ -60,10 +68,14 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
         following = chains[number + 1].begin if number + 1 < len(chains) else len(text)
         subject = before.joined(_behind(chain, text[chain.end : following]))
         position = chain.end
+        if chain.doubtful and not subject.tells:
+            continue
         if number == 0:
             begin, above = _above(section, begin) if not before.tells else _heading(section, begin)
             subject = subject.joined(above)
         made.append((chain, subject))
+    if not made:
+        return start
     where = section.where(begin, end)
     for chain, subject in made:
         threads = [_thread(chain, one, subject, where) for one in _names(subject)]
@@ -78,7 +90,9 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
 def _goes_on(text: str, line: str) -> bool:
     if not line.strip():
         return False
-    return _LEADING.match(line) is not None or _TRAILING.search(text) is not None
+    if _LEADING.match(line) is not None or _TRAILING.search(text[-60:]) is not None:
+        return True
+    return _STACK_SO_FAR.search(text[-60:].rstrip()) is not None and _LEADING_WEAK.match(line) is not None
 
 
 def _continuation(line: str) -> str:
@@ -135,7 +149,7 @@ def _behind(chain: Chain, text: str) -> Subject:
 def _names(subject: Subject) -> list[str | None]:
     """The name of each thread that a subject is of."""
     if subject.vcpus:
-        return [f"vcpu {vcpu}" for vcpu in subject.vcpus]
+        return [*(f"vcpu {vcpu}" for vcpu in subject.vcpus), *[None] * subject.more]
     if subject.name is not None:
         return [subject.name]
     return [None] * (subject.count or 1)

@@ -17,6 +17,8 @@ from hangdiag.text.lazy import lazy
 
 #: What may stand between two functions.
 ARROW = r"(?:[-─]{1,3}>|={1,2}>|→|⟶|⇒|⟹|➔|➜|➡|↳|⤷|↪|↓|⇓|<-{1,3}|<={1,2}|←|⟵|⇐|⟸|⬅|↰|↑|⇑)"
+#: What people write for an arrow, and other things by: it counts only in a longer chain of functions.
+WEAK = r"(?:(?<=\s)[<>](?=\s)|,?\s(?:which (?:is |was )?)?(?:called (?:from|by)|calls|calling)(?=\s))"
 _NOTE = (
     r"(?:\s?\((?P<brackets>[^()\n<>→←⇒⇐⟶⟵⟹⟸↓↑↳]{0,80})\))?(?:\s?\[(?P<note>[^\[\].\n]{1,40})\])?"
     r"(?: at (?P<file>[\w./-]{1,100}):(?P<line>\d{1,7}))?"
@@ -25,9 +27,11 @@ _ELISION = r"\.{2,6}|…|\[(?:\.{3}|…)\]|\((?:\.{3}|…)\)|<(?:\.{3}|snip)>"
 _NAME = r"(?P<name>(?:[\w.-]{1,40}`)?[A-Za-z_][\w.$]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.)?)?"
 _ITEM = rf"{_NAME}{_NOTE}|{_ELISION}"
 _FIRST = lazy(rf"(?<![\w.$/@:-])(?:{_ITEM})")
-_LINK = lazy(rf"(?P<before>\s*){ARROW}(?:\s*{ARROW})?(?P<after>\s*)")
+_LINK = lazy(rf"(?P<before>\s*)(?:{ARROW}(?:\s*{ARROW})?|(?P<weak>{WEAK}))(?P<after>\s*)")
 _NEXT = lazy(rf"(?:{_ITEM})(?![\w/@])")
-_ANY_ARROW = lazy(ARROW)
+_ANY_ARROW = lazy(rf"{ARROW}|{WEAK}")
+#: A chain of so many functions is none by chance.
+_LONG = 3
 #: What is taken off: markup around a function's name, and the lines of a drawn tree.
 _MARKUP = lazy(r"[`*│├└╰]+|─+(?![─>])|(?<![\w.])[|+\\](?=\s*(?:-+>|=>|→|-- ))")
 _FILE = lazy(r"(?:at )?(?P<file>[\w./-]{1,100}\.[chS]):(?P<line>\d{1,7})\Z")
@@ -73,6 +77,8 @@ class Chain:
     notes: tuple[str, ...]
     #: is it told where the thread sleeps?
     asleep: bool
+    #: might it be something else, if nothing says whose stack it is?
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +113,25 @@ def find_chains(text: str) -> Iterator[Chain]:
             position = arrow.end()
             continue
         items = [_item(first)]
-        tight = False
+        tight = weak = False
         end = first.end()
         while link is not None and (after := _NEXT.match(text, link.end())) is not None:
-            tight = tight or not (link.group("before") and link.group("after"))
+            tight = tight or not (link.group("before") or link.group("weak")) or not link.group("after")
+            weak = weak or link.group("weak") is not None
             items.append(_item(after))
             end = after.end()
             link = _LINK.match(text, end)
         position = max(end, arrow.end())
         made = _chain(items, tight)
-        if made is not None:
+        if made is not None and not (weak and (not made[1] or any(_is_word(item) for item in items))):
             frames, asleep = made
-            yield Chain(frames, first.start(), end, tuple([item.note for item in items if item.note]), asleep)
+            notes = tuple([item.note for item in items if item.note])
+            yield Chain(frames, first.start(), end, notes, asleep, weak and len(frames) < _LONG)
+
+
+def _is_word(item: _Item) -> bool:
+    """May the name be one of any language?"""
+    return item.frame is not None and "_" not in item.frame.function and not item.called
 
 
 def _item(found: re.Match[str]) -> _Item:

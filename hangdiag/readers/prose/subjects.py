@@ -51,6 +51,12 @@ _COUNT = lazy(
 _TIMES = lazy(
     rf"\(?[x×][ ]?(?P<a>\d{{1,2}})\b|\b(?P<b>\d{{1,2}})[ ]?[x×](?![\w])|\((?P<c>{_NUMBER}) (?:times|of (?:them|these))\)", re.I
 )
+#: Threads that are counted without being called so: the four left, the other three, three others.
+_LEFT = lazy(
+    rf"\b(?:(?:other|remaining|last) (?P<a>{_NUMBER})"
+    rf"|(?P<b>{_NUMBER}) (?:left|others|more|remaining(?: ones)?|that remain))\b(?!-)",
+    re.I,
+)
 _ANOTHER = lazy(
     r"\b(?:another|a (?:second|third|fourth|different)|the (?:second|third|rest)|all|every|each|remaining|others?)\b", re.I
 )
@@ -72,6 +78,8 @@ class Subject:
     name: str | None = None
     command: str | None = None
     another: bool = False
+    #: so many more than those in ``vcpus``
+    more: int = 0
 
     @property
     def tells(self) -> bool:
@@ -88,6 +96,7 @@ class Subject:
             self.name or other.name,
             self.command or other.command,
             self.another or other.another,
+            self.more or other.more,
         )
 
 
@@ -118,14 +127,16 @@ def find_subject(text: str) -> Subject:
     rest = _VCPU.sub(" thread ", words)
     for expression in (_PID_TID, _TID, _PID, _OTHER_NUMBERS):
         rest = expression.sub(" ", rest)
+    count = _count(rest)
     return Subject(
-        _count(rest),
+        count,
         tuple(vcpus[:MOST]),
         pid,
         tid,
         next((value for value in named.groups() if value), None) if named is not None else None,
         command,
         _ANOTHER.search(words) is not None,
+        (_left(rest) or 0) if vcpus else 0,
     )
 
 
@@ -133,10 +144,21 @@ def _count(words: str) -> int | None:
     found = _COUNT.search(words)
     times = _TIMES.search(words)
     text = found.group("count") if found is not None else None
+    if text is None and times is None:
+        return _left(words)
     if text is None and times is not None:
         text = next(value for value in times.groups() if value)
     if text is None:
         return None
+    return _number(text)
+
+
+def _left(words: str) -> int | None:
+    found = _LEFT.search(words)
+    return _number(found.group("a") or found.group("b")) if found is not None else None
+
+
+def _number(text: str) -> int | None:
     number = _WORDS.get(text.lower())
     return min(number if number is not None else int(text), MOST) or None
 
