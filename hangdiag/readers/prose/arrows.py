@@ -41,8 +41,9 @@ _NO_STACKS = lazy(r"lock order |\bdef \w+\(|\bfn \w+\(|\btypedef\b|\)\s?->\s?\w+
 def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
     """Read the stacks of line ``start`` and of the lines in which they go on."""
     lines = section.lines
-    page, looked_at = section.context.get("prose without stacks", (None, 0))  # type: ignore[misc]
-    if len(lines[start]) > _WIDEST or (page is section.page and start < looked_at):
+    first_line = section.page.first[start]
+    known = section.context.get("prose without stacks")
+    if len(lines[start]) > _WIDEST or (isinstance(known, int) and first_line < known):
         return start
     begin = start
     text = lines[start]
@@ -59,7 +60,7 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
     chains = list(find_chains(text))
     if not chains:
         # the lines that were joined hold none either: no need to join each of them with the others again
-        section.context["prose without stacks"] = (section.page, end - _LONGEST // 2)
+        section.context["prose without stacks"] = section.page.first[max(end - _LONGEST // 2, start)]
         return start
     made: list[tuple[Chain, Subject]] = []
     position = 0
