@@ -72,7 +72,6 @@ _COMMANDS = (
     rf"-target-select remote {_PLACE}",
     rf"-target-select core {_PATH}",
     r"-target-detach",
-    r"-target-disconnect",
     r"-thread-info(?: \d{1,6})?",
     r"-thread-select \d{1,6}",
     rf"-data-read-memory-bytes {_NUMBER} \d{{1,7}}",

@@ -65,6 +65,8 @@ class Holds(enum.Enum):
     MACHINE = "machine"
     #: A kernel that sits in its debugger, and must stay there.
     KERNEL = "kernel"
+    #: What a stub of neither kind has: it is let stand, as a kernel is, and that is said.
+    OTHER = "other"
 
 
 @dataclass(slots=True)
@@ -84,16 +86,17 @@ class Target:
             # The session is the user's: gdb drops the second interface when its terminal goes away.
             self.session.close()
             return
-        command = {Holds.MACHINE: "-target-detach", Holds.KERNEL: "-target-disconnect"}.get(self.holds)
-        if command is not None:
+        if self.holds is Holds.MACHINE:
             with contextlib.suppress(DebuggerError):
-                if self.session.ask(command, _LEAVING_TIMEOUT).status != "error":
+                if self.session.ask("-target-detach", _LEAVING_TIMEOUT).status != "error":
                     self.holds = Holds.NOTHING
         # Not asked to quit: a gdb that still holds something would kill it.
         self.session.kill()
-        if self.holds in (Holds.MACHINE, Holds.UNKNOWN) and not release(
+        if self.holds in (Holds.MACHINE, Holds.UNKNOWN) and release(
             self.options.place, self.holds is Holds.MACHINE
         ):
+            self.holds = Holds.NOTHING
+        if self.holds not in (Holds.NOTHING, Holds.KERNEL):
             with contextlib.suppress(OSError):
                 say(
                     f"{self.options.place}: the stub did not tell whether its machine runs again; if it stands still,"
@@ -117,9 +120,9 @@ def stub_place(place: str) -> tuple[str, str]:
             mode = os.stat(address).st_mode
         except OSError as error:
             raise DebuggerError(f"{place}: {error.strerror}; is a gdb stub listening there?") from error
-        # Of any other file gdb would take the content for a stub's answers.
         if stat.S_ISCHR(mode):
             return address, baud or str(DEFAULT_BAUD)
+        # Of any other file gdb would take the content for a stub's answers.
         if not stat.S_ISSOCK(mode):
             raise UsageError(f"{place}: is neither a serial device nor a Unix socket")
     return address, baud
@@ -340,8 +343,10 @@ def _dial(target: Target, place: str) -> dict[int, int]:
     cpus = cpu_threads(session)
     if cpus:
         target.holds = Holds.MACHINE
-    elif lists_kernel_threads(session) or _answers(session):
+    elif lists_kernel_threads(session):
         target.holds = Holds.KERNEL
+    elif _answers(session):
+        target.holds = Holds.OTHER
     return cpus
 
 

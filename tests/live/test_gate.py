@@ -35,7 +35,6 @@ ALLOWED = [
     "-gdb-set osabi none",
     "-gdb-set may-write-memory off",
     "-target-detach",
-    "-target-disconnect",
     "-thread-info",
 ]
 

@@ -141,6 +141,24 @@ def test_a_debugger_that_dies_or_hangs_in_mid_read(
     assert "is stopped while it is read" in heard[0]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_kernel_stays_in_its_debugger_when_ours_dies_or_hangs(
+    build: Callable[[str], Path], number: signal.Signals
+) -> None:
+    program = build("array")
+    heard: list[str] = []
+    with (
+        running(program, "deadlock") as process,
+        stub(process.pid, kind="kernel", tids=_KERNEL_TIDS) as server,
+    ):
+        options = Options("remote", server.place, symbols=str(program), timeout=1, stop=True)
+        with pytest.raises(DebuggerError):
+            attach(options, heard.append, once(lambda: signal_debugger(number)))
+        assert not [packet for packet in server.packets if packet.startswith(_RESUMES)]
+        assert server.connections == 1
+    assert heard == []
+
+
 def test_a_gdbserver_that_dies_in_mid_read(build: Callable[[str], Path]) -> None:
     program = build("array")
     with running(program, "deadlock") as process, gdbserver(process.pid) as place:

@@ -267,7 +267,7 @@ def test_freebsds_own_stub_is_hung_up_on_not_continued(build: Callable[[str], Pa
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_leave_the_machine_running(build: Callable[[str], Path], number: signal.Signals) -> None:
     program = build("array")
-    with running(program, "deadlock") as process, stub(process.pid, stalls_after=44) as server:
+    with running(program, "deadlock") as process, stub(process.pid, stalls_after=44, recovers=True) as server:
         root = Path(__file__).resolve().parents[2]
         command = subprocess.Popen(
             [
@@ -355,7 +355,9 @@ def test_what_was_skipped_is_said(build: Callable[[str], Path]) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["findings"][0]["verdict"] == "deadlock"
     notes = done.stderr.splitlines()
-    assert all(line.startswith("hangdiag: skipped: ") for line in notes)
+    # gdbserver is none of the stubs whose ways are known: what it holds may stand still.
+    (other,) = (line for line in notes if not line.startswith("hangdiag: skipped: "))
+    assert "runs again" in other
     assert any("runs in a circle" in line for line in notes)
 
 
