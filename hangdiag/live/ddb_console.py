@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from hangdiag.errors import DebuggerError
 from hangdiag.live import gate
-from hangdiag.live.ddb_channel import Channel
+from hangdiag.live.channel import Channel
 from hangdiag.live.ddb_stream import Stream
 
 _KILL_LINE = b"\x15"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from hangdiag.errors import DebuggerError, InputError
 from hangdiag.live.attach import CutShort, Interrupted
-from hangdiag.live.ddb_channel import open_channel
+from hangdiag.live.channel import open_channel
 from hangdiag.live.ddb_console import Console, Silent
 from hangdiag.live.options import Options
 from hangdiag.live.walker import Progress

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from hangdiag.errors import DebuggerError
-from hangdiag.live.ddb_channel import Channel, open_channel
+from hangdiag.live.channel import Channel, open_channel
 from hangdiag.live.gdb_memory import is_cpu
 
 # Seconds to try for: the stub may need a moment to see that the debugger has gone.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live import gate, launch, mi
-from hangdiag.live.ddb_channel import DEFAULT_BAUD
+from hangdiag.live.channel import DEFAULT_BAUD
 from hangdiag.live.gdb_memory import EVALUATE, GdbMemory, check_pointers, cpu_threads, lists_kernel_threads
 from hangdiag.live.host import read_version
 from hangdiag.live.identity import Identity, compare, identity_of_file

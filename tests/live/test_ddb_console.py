@@ -21,7 +21,7 @@ import pytest
 from hangdiag.errors import DebuggerError, UsageError
 from hangdiag.live import ddb_console
 from hangdiag.live.attach import CutShort, Interrupted, attach
-from hangdiag.live.ddb_channel import open_channel
+from hangdiag.live.channel import open_channel
 from hangdiag.live.ddb_console import Console
 from hangdiag.live.options import Options
 from hangdiag.model import Thread

@@ -1,4 +1,4 @@
-"""The wire to a ``db>`` prompt: a serial port, a TCP or a Unix socket, as one small interface."""
+"""The wire to a ``db>`` prompt or a gdb stub: a serial port, a TCP or a Unix socket, as one small interface."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL_INTERVAL = 0.01
 
 
 class Channel(Protocol):
-    """Bytes to and from a console."""
+    """Bytes to and from a console, or a stub."""
 
     def send(self, data: bytes) -> None:
         """Writes ``data``; raises DebuggerError when the other side has gone."""
