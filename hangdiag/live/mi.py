@@ -7,6 +7,7 @@ an error: every wait has a deadline.
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import os
 import re
@@ -29,7 +30,7 @@ _LAST_WORDS_TIMEOUT = 1.0
 _CONSOLE = '-interpreter-exec console "'
 _RESULT = re.compile(rb"(\d+)\^(done|running|connected|error|exit)")
 _MEMORY = re.compile(
-    rb'\d+\^done,memory=\[\{begin="0x[0-9a-f]+",offset="0x[0-9a-f]+",end="0x[0-9a-f]+",contents="([0-9a-f]*)"\}\]'
+    rb'\d+\^done,memory=\[\{begin="0x[0-9a-f]+",offset="0x[0-9a-f]+",end="0x[0-9a-f]+",contents="'
 )
 # The records that come by the hundred, which pygdbmi's parser would read a character at a time.
 _VALUE = re.compile(rb'\d+\^done(?:,value="((?:[^"\\]|\\.)*)")?')
@@ -84,6 +85,8 @@ class Session:
         self.printed: IO[bytes] | None = None
         self._token = 0
         self._buffer = b""
+        #: How much of the buffer has been made lines of.
+        self._taken = 0
         self._unfinished = b""
         self._last_words: deque[str] = deque(maxlen=4)
         self._owned: list[int] = []
@@ -207,12 +210,11 @@ class Session:
             self._unfinished = outgoing[written : outgoing.find(b"\n", written) + 1]
 
     def _lines(self) -> Iterator[bytes]:
-        while True:
-            end = self._buffer.find(b"\n")
-            if end < 0:
-                return
-            line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+        while (end := self._buffer.find(b"\n", self._taken)) >= 0:
+            line = self._buffer[self._taken : end]
+            self._taken = end + 1
             yield line.rstrip(b"\r")
+        self._buffer, self._taken = self._buffer[self._taken :], 0
 
     def _take(self, line: bytes, expected: int, console: list[str]) -> Answer | None:
         """The answer that ``line`` completes; console output is added to ``console``."""
@@ -226,9 +228,11 @@ class Session:
         if token < expected:
             # Of a command that was given up.
             return None
-        memory = _MEMORY.fullmatch(line)
-        if memory is not None:
-            return Answer("done", contents=bytes.fromhex(memory.group(1).decode()))
+        memory = _MEMORY.match(line)
+        # One block, and that a long one.
+        if memory is not None and line.find(b'"', memory.end()) == len(line) - 3 and line.endswith(b'"}]'):
+            with contextlib.suppress(ValueError):
+                return Answer("done", contents=binascii.unhexlify(line[memory.end() : -3]))
         value = _VALUE.fullmatch(line)
         if value is not None:
             contents = {"value": _c_string(value.group(1))} if value.group(1) is not None else {}
