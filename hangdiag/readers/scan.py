@@ -47,7 +47,7 @@ OPENERS = _COMMON + _OTHERS
 #: A number of more than 4,300 digits cannot be read (sys.set_int_max_str_digits): its line is not either.
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
 #: Openers of lines that may as well be the rest of a folded one.
-_RESTS = frozenset({"bare-stack", "ddb-cdev", "ddb-registers", "gdb-noise", "gdb-remark", "gdb-stopped"})
+_RESTS = frozenset({"bare-stack", "stack-column", "ddb-cdev", "ddb-registers", "gdb-noise", "gdb-remark", "gdb-stopped"})
 #: Who says in words how a stack goes may put anything before a colon.
 _AROUND_ANYTHING = OF_HOSTS - TAGS
 

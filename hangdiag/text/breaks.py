@@ -27,6 +27,8 @@ _SHARE = 0.6
 _ENOUGH_FOLDS = 2
 _LIKE = 3
 _SHARE_OF_FOLDS = 0.5
+#: What is as wide as that between columns is an empty one.
+_GAP = " " * 8
 #: So many letters at the begin of two lines tell whether both have the same prefix.
 _PREFIX = 8
 _DIGITS = str.maketrans("123456789", "0" * 9)
@@ -44,7 +46,7 @@ _LOG_BEGIN = lazy(_LOGGED)
 _BEGIN = (
     r"[\s`]{0,24}(?:\Z|#\d+ |[\w.$@]+\([^()]*\) at |(?:Tracing|Thread|Process|chain)\b|KDB:|--- \w|\(k?gdb\)|db[:>]"
     r"|\d+ +\d{4,}|\d{6} {10}|\d+ +\d+ +\d+ +\d+ "
-    r"|\[(?:Switching| ?thread| *\d)| ?thread \d|\s{1,24}[a-z][a-z ]*: |\s{1,24}at /|\s{1,24}\d+ \(0x|\$\d+ = "
+    r"|\[(?:Switching| ?thread (?:pid )?\d| *\d)| ?thread \d|\s{1,24}[a-z][a-z ]*: |\s{1,24}at /|\s{1,24}\d+ \(0x|\$\d+ = "
     r"|(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
     r"|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Za-z_][\w.]*)[ `+(]|\S+`"
     r"|\s{1,24}PC: |\s{1,24}\[ |\[ [0-9a-f]{8}|stack pointer|<\d+>"
@@ -85,6 +87,8 @@ class _Evidence:
             broken >= enough
             and broken >= (broken + self.whole[width]) * _SHARE
             and broken >= self.short[width] * 2
+            # rows of one form are folded at the same place, others a little behind it
+            and (width in _USUAL or sum(self.short[width + more] for more in range(1, _LIKE + 1)) < _ENOUGH_FOLDS)
             # lines that only seem broken are as often a little longer or shorter
             and broken * 2 >= sum(self.broken[other] for other in range(width - _LIKE, width + _LIKE + 1))
         )
@@ -140,6 +144,8 @@ def mend_breaks(
             end_numbers += last[end:start]
         end = stop
         wrap = widest if widest - indent in wraps else 0
+        # a blank at a terminal's edge goes where blanks at lines' ends were taken off
+        stripped = 0 if wrap and any(line[wrap - 1 :] == " " for line in lines[start:stop]) else 1
         fold = 0 if wrap else indent + min((width for width in folds if width >= widest - indent), default=-indent)
         index = start
         while index < stop:
@@ -148,15 +154,18 @@ def mend_breaks(
             while index + 1 < stop and len(parts) < _MOST_PARTS:
                 line, after = lines[index], lines[index + 1][indent:]
                 if wrap:
-                    if len(line) != wrap or terminal.match(after) is not None or is_like(line[indent:], after):
+                    short = wrap - len(line)
+                    if (short and short != stripped) or terminal.match(after) is not None or is_like(line[indent:], after):
                         break
-                    parts.append(after)
+                    if short and begins(after):
+                        break
+                    parts.append(" " * short + after)
                 elif fold:
-                    if mail.match(after) is not None or is_like(line[indent:], after) or begins(after):
+                    if mail.match(after) is not None or is_like(parts[0][indent:], after) or begins(after):
                         break
-                    # what has no prefix behind a line that has one is a rest too: it had many blanks before it
+                    # what has no prefix behind a line that has one, or a row, is a rest too: it had many blanks before it
                     full = _is_full(line, after, fold)
-                    if not (full or prefix or _LOG_BEGIN.match(parts[0][indent:])):
+                    if not (full or prefix or _is_row(parts[0]) or _LOG_BEGIN.match(parts[0][indent:])):
                         break
                     parts.append((" " if full else "  ") + after.strip())
                 else:
@@ -275,6 +284,11 @@ def _are_tagged(lines: list[str]) -> bool:
 
 def _tag(line: str) -> re.Match[str] | None:
     return _TAG.match(line) or _BRACKET.match(line)
+
+
+def _is_row(line: str) -> bool:
+    """Has ``line`` three columns, two blanks apart, or an empty one between two?"""
+    return "  " in line and (sum(map(bool, line.strip().split("  "))) > 2 or _GAP in line.strip())
 
 
 def _is_full(line: str, after: str, width: int) -> bool:

@@ -19,6 +19,9 @@ _FULL_NAME = (
 #: What may stand before a line, by name. A blank behind it is the text's own, unless all lines have one.
 PREFIXES: dict[str, str] = {
     "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
+    # irssi, ZNC, weechat: who said it, and when
+    "chat": r"(?:\[?\d\d:\d\d(?::\d\d)?\]? {1,4})?"
+    r"(?:<[ @+%~&!]?(?!\d{1,3}>|running>|swapped>)[\w\[\]^{}`-]{1,30}>|[@+%]?[\w\[\]^{}`-]{1,30} [|│])(?= |\Z)",
     "priority": r"<\d{1,3}>(?:\d (?=\d{4}-))?",
     # fprintlog_rfc3164 (usr.sbin/syslogd/syslogd.c): -v has the priority before the host; a forwarder names whose line it is
     "syslog": rf"{_SYSLOG_DATE} (?:<[\w.]{{1,24}}> )?(?:\S+ Forwarded from (?=\S+: ))?(?P<host>\S+?):? "
@@ -29,9 +32,6 @@ PREFIXES: dict[str, str] = {
     "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t]))?",
     # seconds since 1970, or since ts -s began
     "epoch": r"\d{10}\.\d{1,9}:?|\d{1,9}\.\d{6}(?= |\Z)",
-    # irssi, ZNC, weechat: who said it, and when
-    "chat": r"(?:\[?\d\d:\d\d(?::\d\d)?\]? {1,4})?"
-    r"(?:<[ @+%~&!]?(?!\d{1,3}>|running>|swapped>)[\w\[\]^{}`-]{1,30}>|[@+%]?[\w\[\]^{}`-]{1,30} [|│])(?= |\Z)",
     "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM)(?=\s|\Z)",
     "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|\Z|-(?=[#A-Za-z ]))|L\d+:",
     # grep's, of several files

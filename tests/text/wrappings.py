@@ -218,6 +218,8 @@ LAYERS: dict[str, Layer] = {
     "literal line ends": _literal,
     "wrapped at 80": hard_wrap(80),
     "wrapped at 132": hard_wrap(132),
+    "wrapped at 100 by tmux": lambda rows: _each(str.rstrip)(hard_wrap(100)(rows)),
+    "folded at 65": fold(65),
     "folded at 72": fold(72),
     "folded at 76": fold(76),
     "folded and quoted": lambda rows: _each(lambda line: "> " + line)(fold(74)(rows)),
