@@ -51,6 +51,8 @@ _SHOWN = 8
 _MOST_FORMS = 20_000
 #: Lines longer than this have no prefix that is worth a search; they may hold a whole text.
 _LONGEST = 20_000
+#: Longer than this is no text that somebody's string held.
+_LONGEST_TEXT = 1_000_000
 
 
 @dataclass(slots=True)
@@ -285,7 +287,7 @@ class Peeler:
         last: list[int] = []
         for place in range(start, end):
             line = page.lines[place]
-            for part in (split(line) if len(line) <= _LONGEST * 50 else []) or [line]:
+            for part in split(line) or [line]:
                 new.append(part)
                 first.append(page.first[place])
                 last.append(page.last[place])
@@ -346,7 +348,7 @@ def _without(layer: str, line: str) -> str:
 def _peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
     """Ways to take one layer off ``line``, which ``after`` follows: its name and what is left, as lines."""
     if len(line) > _LONGEST:
-        if "\\n" in line:
+        if "\\n" in line and len(line) <= _LONGEST_TEXT:
             yield "literal", split_literal(line)
         return
     tagged: list[tuple[str, list[str]]] = []

@@ -216,6 +216,17 @@ def test_layers_that_no_line_can_be_read_under_cost_little():
     assert time.thread_time() - begin < 1
 
 
+def test_a_line_that_is_too_long_to_be_cut_is_read_once():
+    import time
+
+    row = "   16 100046 bhyve               vcpu 3              mi_switch+0xd2 ast+0x1a6 "
+    text = "panic: a\n" + (row * 20_000) + "\\n   16 100044 bhyve vcpu 1 mi 100036 (0x1) x\n"
+    begin = time.thread_time()
+    read_text(text)
+    # it was cut in vain, and looked at again, some thousand times
+    assert time.thread_time() - begin < 10
+
+
 #: What a console, a log or a pager's numbers put before lines, and what breaks them.
 INNERMOST = (
     "syslog", "syslog with priority", "journal", "RFC 5424", "uptime", "clock", "short clock", "bare clock", "ts", "ISO clock",
