@@ -73,7 +73,22 @@ LIBXO = (
     ),
 )
 
+#: Of FreeBSD's gdb macros: their openers stand among those of MI, which is gdb's as well.
+_MACRO_ROW = r" {0,4}\d{1,6} [0-9a-f]{8}(?:[0-9a-f]{8})?(?: [0-9a-f]{8,16})? +\d+ +\d+ +\d+  [0-9a-f]{6,8}  \d  \S"
+
 MI = (
+    Opener(
+        "gdb-macro-ps",
+        "kgdb",
+        rf"  pid +proc +uid +ppid +pgrp +flag stat comm|{_MACRO_ROW}",
+        _later("gdb.macros", "read_rows"),
+    ),
+    Opener(
+        "gdb-macro-frame",
+        "kgdb",
+        r" {0,4}frame \d{1,4} at 0x[0-9a-f]{1,16}: [er]bp ",
+        _later("gdb.macros", "read_frames"),
+    ),
     Opener("mi-stream", "kgdb", r'~"', _later("gdb.mi", "read_stream")),
     Opener(
         "mi-record",

@@ -20,6 +20,17 @@ _ANSWER = lazy(
     r".{1,40}?(?=Tracing (?:command|pid) | *pid +ppid +pgrp +uid |Thread \d+ at 0x|Process \d+ \(.{1,30}\) (?:at|thread) 0x"
     r"|chain \d+:\s*\Z| ?thread \d+ \(pid \d+|Locked vnodes\s*\Z|(?:exclusive|shared) [a-z ]{2,12} .{1,200} r = \d)"
 )
+#: Commands that print nothing of threads, locks or waits (ddb(4); DB_SHOW_COMMAND and DB_SHOW_ALL_COMMAND in sys/).
+_QUIET = lazy(
+    r"(?:show|sh) (?:all )?(?:allrman|apic|bio|breaks|bufqueues|callout(?:_last)?|cbstat|cdev|conifhk|cpusets|cyrixreg|devmap"
+    r"|dmars?|domain|ffs|files|freepages|geom|idt|ifnets?|igi_list|inodedeps|inpcb|intr|intrcnt|irqs|ktr|lapic|lltables?|malloc|map"
+    r"|mount|msgbuf|object|page|pageq|panic|pciregs|physmem|pmap|procvm|protosw|pte|rman|rmans|route|routetable|rtc|sockbuf|socket"
+    r"|sysinit|sysregs|tcpcb|tslog|ttys?|umacache|uma|unpcb|vmochk|vmopag|vnets?|vnet_\w+|vnetrcrs|vpath|watches"
+    r"|worklist)(?:/\w+)?(?: |\Z)"
+    r"|(?:show|sh|help|scripts|x/\w+ .+|examine/\w+ .+)\Z"
+)
+#: So many lines of such are passed over.
+_LONGEST_QUIET = 20_000
 _BACKTRACE = lazy(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
 _OF_THREAD = lazy(r"KDB: stack backtrace of thread (\d+)")
 
@@ -39,7 +50,24 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     if answer is not None:
         section.lines[start] = rest[answer.end() :]
         return start
-    return start + 1
+    return _behind_quiet(section, start + 1) if _QUIET.match(command) else start + 1
+
+
+def _behind_quiet(section: Section, index: int) -> int:
+    """The line behind what a command printed that says nothing of threads.
+
+    It ends at the next prompt; where none comes before something that another reader knows, at a blank line.
+    """
+    lines = section.lines
+    blank: int | None = None
+    for end in range(index, min(index + _LONGEST_QUIET, len(lines))):
+        if _PROMPT.match(lines[end]):
+            return end
+        if section.opens(lines[end]) is not None:
+            return end if blank is None else blank
+        if blank is None and not lines[end].strip():
+            blank = end
+    return min(index + _LONGEST_QUIET, len(lines)) if blank is None else blank
 
 
 def _read_note(section: Section, start: int, match: re.Match[str]) -> int:

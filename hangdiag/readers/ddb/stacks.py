@@ -202,6 +202,8 @@ def parse_frame(head: str) -> Frame | None:
     if found is None:
         return None
     address = found.group("address")
+    if address is not None and "(" not in head:
+        return None  # "buf at 0xfffffe00a1b2c000"
     name = found.group("name") if found.group("name") != "(null)" or address is None else address
     return Frame(
         name,
