@@ -653,6 +653,20 @@ def test_thousands_of_waiters_for_one_lock_are_no_trouble():
     assert tids(diagnosis, finding.causes) == [100102]
 
 
+@pytest.mark.parametrize("started", [True, False])
+def test_leaving_out_a_crowd_changes_no_verdict(monkeypatch, started):
+    stacks = ["lock one", "lock all", "mem_segs", "lock all", "destroy, sysctl"] * 8
+    crowd = [T(200000 + number, "-", stack, 5000 + number, "bhyvectl") for number, stack in enumerate(stacks)]
+    (capture,) = read_text(procstat(vcpus("joined", "lock one", "started" if started else "in guest") + crowd))
+    short = diagnose(capture, KNOWLEDGE, MATCHER)
+    monkeypatch.setattr("hangdiag.holders.need._MOST_ALIKE", len(crowd))
+    whole = diagnose(capture, KNOWLEDGE, MATCHER)
+    assert len(short.edges) < len(whole.edges)
+    for few, many in zip(short.findings, whole.findings, strict=True):
+        assert (few.verdict, few.certainty) == (many.verdict, many.certainty)
+        assert {*few.threads, *few.victims} == {*many.threads, *many.victims}
+
+
 @pytest.mark.parametrize(
     "stack",
     [

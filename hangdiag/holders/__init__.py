@@ -7,7 +7,7 @@ scene and a thread's index and returns its :class:`Need`, or None when nothing c
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from hangdiag.holders import locks, others, vmm, workers
 from hangdiag.holders.machines import LOCKS_ALL, find_machines, in_device, in_vm_run
@@ -85,6 +85,7 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
         may_lock_vcpu=in_run | want_all | past_lock,
         machines=machines,
         machine_of=machine_of,
+        sort_of=_sorts(capture, waits, machines, facts_of_waiter),
         by_tid=by_tid,
         by_pid=by_pid,
         by_address=by_address,
@@ -94,6 +95,24 @@ def make_scene(capture: Capture, waits: tuple[Wait, ...]) -> Scene:
         turnstile_facts=by_name,
         vnode_facts=vnodes,
     )
+
+
+def _sorts(
+    capture: Capture,
+    waits: tuple[Wait, ...],
+    machines: tuple[Machine, ...],
+    facts_of_waiter: Mapping[int, Sequence[LockFact]],
+) -> dict[int, int]:
+    numbers: dict[object, int] = {}
+    sorts = {}
+    for machine in machines:
+        for index, tie in machine.visitors.items():
+            thread, wait = capture.threads[index], waits[index]
+            if thread.tid not in facts_of_waiter:
+                where = (thread.wmesg, thread.wchan, thread.lock, *[(frame.function, frame.args) for frame in thread.frames])
+                sort = (machine.number, tie, wait.kind, wait.via, wait.holders, where)
+                sorts[index] = numbers.setdefault(sort, len(numbers))
+    return sorts
 
 
 def find_needs(scene: Scene) -> dict[int, Need]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from hangdiag.holders.need import CUT_NAME, Holder, Need, Resource, Scene, holders_of
+from hangdiag.holders.need import CUT_NAME, Holder, Need, Resource, Scene, holders_of, without_crowd
 from hangdiag.lockwords import LOCK_IN_VNODE
 from hangdiag.model import LockFact
 
@@ -155,7 +155,7 @@ def _held_in_lock_all(scene: Scene, index: int, queued: bool) -> Need | None:
     return replace(
         need,
         mode="all",
-        holders=holders_of(inside, scene, "inferred"),
+        holders=holders_of(without_crowd(inside, scene), scene, "inferred"),
         likely_open=False,
         why=f"{need.resource.label}: a thread in vcpu_lock_all() holds it, as the ioctls take it before the vCPUs",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from hangdiag.waits import Wait
 
 #: To how many characters ddb's `ps` cuts a lock's name (sys/ddb/db_ps.c; ps(1) leaves eight).
 CUT_NAME = 7
+#: Of more threads that wait for the same, a condition over them names these.
+_MOST_ALIKE = 8
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -124,6 +127,8 @@ class Scene:
     may_lock_vcpu: frozenset[int]
     machines: tuple[Machine, ...]
     machine_of: dict[int, Machine]
+    #: Numbers the sorts of visitors: of one sort are those that wait in the same place for the same.
+    sort_of: dict[int, int]
     by_tid: dict[int, int]
     by_pid: Mapping[int, Sequence[int]]
     by_address: dict[int, int]
@@ -138,6 +143,24 @@ class Scene:
         """The evidence lines of a thread: its stack, else all that was said of it."""
         thread = self.capture.threads[index]
         return (thread.stack_where,) if thread.stack_where is not None else thread.where[:1]
+
+
+def without_crowd(threads: Iterable[int], scene: Scene) -> list[int]:
+    """``threads`` in their order; of visitors that are alike only the first few.
+
+    They wait for the same, so a condition over some of them is met when one over all is. Each of a thousand
+    waiters with a thousand holders would be a million edges.
+    """
+    kept = []
+    seen: Counter[int] = Counter()
+    for index in threads:
+        sort = scene.sort_of.get(index)
+        if sort is not None:
+            seen[sort] += 1
+            if seen[sort] > _MOST_ALIKE:
+                continue
+        kept.append(index)
+    return kept
 
 
 def holders_of(indices: Iterable[int], scene: Scene, certainty: str) -> tuple[Holder, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hangdiag.holders.need import Machine, Need, Resource, Scene, holders_of
+from hangdiag.holders.need import Machine, Need, Resource, Scene, holders_of, without_crowd
 
 _VMM_TEARDOWN = (
     "sysctl_vmm_destroy",
@@ -26,7 +26,7 @@ def device_drain(scene: Scene, index: int) -> Need | None:
     return Need(
         Resource("device", f"no thread inside /dev/vmm/{machine.label}", ("device", machine.number)),
         "all",
-        holders_of(inside, scene, certainty),
+        holders_of(without_crowd(inside, scene), scene, certainty),
         open=not inside,
         basis="observed" if certainty == "observed" else "rule",
         why="it needs every thread out of the device"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hangdiag.holders.machines import functions_of, own_vcpu, vcpu_of
-from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of
+from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of, without_crowd
 from hangdiag.model import Thread, release_numbers
 
 #: &vcpu->state lies this far into struct vcpu, behind its mutex (FreeBSD 11 to main, LP64).
@@ -197,11 +197,13 @@ def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
         if target is not None
         else "one vCPU that is not idle, the capture does not show which"
     )
+    listed = without_crowd(candidates, scene)
+    beside = f", but for {len(candidates) - len(listed)} more like these" if len(listed) < len(candidates) else ""
     return Need(
         resource,
         "any",
         holders_of(
-            candidates,
+            listed,
             scene,
             tied
             if len(candidates) == 1 and tied != "observed"
@@ -215,7 +217,7 @@ def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
         basis="exhaustive" if tied == "observed" else "rule",
         why=f"it waits for {what}: "
         + ("the only thread" if len(candidates) == 1 else "each of the threads")
-        + " that can have it locked is listed",
+        + f" that can have it locked is listed{beside}",
     )
 
 

@@ -40,15 +40,15 @@ def as_dot(diagnoses: Sequence[Diagnosis], focus: str = "vm") -> str:
 
 
 def _capture(diagnosis: Diagnosis, focus: str, number: int) -> list[str]:
-    picture = summary_graph.select(diagnosis, focus)
+    picture = summary_graph.without_crowds(diagnosis, summary_graph.select(diagnosis, focus))
     cycle = diagnosis.findings[0].cycle
     steps = set(itertools.pairwise(cycle))
     out = [
-        f"    c{number}t{index} [label={quoted(*summary_graph.lines(diagnosis, index))}, {_NODE[picture.parts[index]]}];"
+        f"    c{number}t{index} [label={quoted(*summary_graph.lines(diagnosis, picture, index))}, {_NODE[picture.parts[index]]}];"
         for index in picture.threads
     ]
     for edge in picture.edges:
-        style = [f"label={quoted(summary_graph.edge_text(diagnosis, edge))}", f"style={_EDGE[edge.certainty]}"]
+        style = [f"label={quoted(summary_graph.edge_text(diagnosis, picture, edge))}", f"style={_EDGE[edge.certainty]}"]
         if (edge.waiter, edge.holder) in steps:
             style.append('color="#a00000", penwidth=2')
         out.append(f"    c{number}t{edge.waiter} -> c{number}t{edge.holder} [{', '.join(style)}];")

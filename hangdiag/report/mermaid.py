@@ -26,18 +26,18 @@ def as_mermaid(diagnoses: Sequence[Diagnosis], focus: str = "vm") -> str:
     out = ["flowchart LR"]
     used: set[str] = set()
     for number, diagnosis in enumerate(diagnoses):
-        picture = summary_graph.select(diagnosis, focus)
+        picture = summary_graph.without_crowds(diagnosis, summary_graph.select(diagnosis, focus))
         if len(diagnoses) > 1:
             out.append(f'  subgraph capture{number + 1} ["capture {number + 1}"]')
         for index in picture.threads:
-            label = "<br/>".join(quoted(line) for line in summary_graph.lines(diagnosis, index))
+            label = "<br/>".join(quoted(line) for line in summary_graph.lines(diagnosis, picture, index))
             out.append(f'    c{number}t{index}["{label}"]:::{picture.parts[index]}')
             used.add(picture.parts[index])
         if len(diagnoses) > 1:
             out.append("  end")
         out += [
             f"    c{number}t{edge.waiter} {_ARROW[edge.certainty]}"
-            f'|"{quoted(summary_graph.edge_text(diagnosis, edge))}"| c{number}t{edge.holder}'
+            f'|"{quoted(summary_graph.edge_text(diagnosis, picture, edge))}"| c{number}t{edge.holder}'
             for edge in picture.edges
         ]
     out += [f"  classDef {name} {style}" for name, style in _CLASSES.items() if name in used]

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from hangdiag import wording
 from hangdiag.findings import Diagnosis, Edge
 
 #: What a picture can show: the gravest finding's threads alone, everything of its VM, or all that waits.
 FOCUSES = ("cycle", "vm", "all")
+#: More threads than this that are alike, and for which nobody waits, are drawn as one.
+_CROWD = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Thread indices and the edges between them. ``parts`` tells each thread's: core, victim, cause or other."""
+    """Thread indices and the edges between them. ``parts`` tells each thread's: core, victim, cause or other.
+
+    ``crowds`` tells for how many threads one of ``threads`` stands; ``choices`` are those that wait for several.
+    """
 
     threads: tuple[int, ...]
     edges: tuple[Edge, ...]
     parts: dict[int, str]
+    choices: frozenset[int]
+    crowds: dict[int, int]
 
 
 def select(diagnosis: Diagnosis, focus: str) -> Picture:
@@ -38,7 +46,33 @@ def select(diagnosis: Diagnosis, focus: str) -> Picture:
         for edge in diagnosis.edges:
             chosen.update({edge.waiter: None, edge.holder: None})
     edges = tuple([edge for edge in diagnosis.edges if edge.waiter in chosen and edge.holder in chosen])
-    return Picture(tuple(chosen), edges, {index: part(diagnosis, index) for index in chosen})
+    several = {waiter for waiter, number in Counter(edge.waiter for edge in diagnosis.edges).items() if number > 1}
+    return Picture(
+        tuple(chosen), edges, {index: part(diagnosis, index) for index in chosen}, frozenset(several), {}
+    )
+
+
+def without_crowds(diagnosis: Diagnosis, picture: Picture) -> Picture:
+    """``picture`` with one thread of each crowd: Graphviz does not draw thousands, and nobody looks at them."""
+    awaited = {edge.holder for edge in picture.edges} | set(diagnosis.findings[0].cycle)
+    ways: dict[int, list[object]] = {}
+    for edge in picture.edges:
+        label = diagnosis.resources[edge.resource].label
+        ways.setdefault(edge.waiter, []).append((edge.holder, label, edge.mode, edge.certainty))
+    alike: dict[object, list[int]] = {}
+    for index in picture.threads:
+        if index not in awaited:
+            thread, wait = diagnosis.capture.threads[index], diagnosis.waits[index]
+            sort = (thread.command, thread.wmesg, wait.kind, wait.via, picture.parts[index])
+            alike.setdefault((sort, tuple(ways.get(index, ()))), []).append(index)
+    crowds = {members[0]: len(members) for members in alike.values() if len(members) > _CROWD}
+    left_out = {index for members in alike.values() if len(members) > _CROWD for index in members[1:]}
+    return replace(
+        picture,
+        threads=tuple([index for index in picture.threads if index not in left_out]),
+        edges=tuple([edge for edge in picture.edges if edge.waiter not in left_out]),
+        crowds=crowds,
+    )
 
 
 def part(diagnosis: Diagnosis, index: int) -> str:
@@ -53,10 +87,12 @@ def part(diagnosis: Diagnosis, index: int) -> str:
     return "other"
 
 
-def lines(diagnosis: Diagnosis, index: int) -> list[str]:
+def lines(diagnosis: Diagnosis, picture: Picture, index: int) -> list[str]:
     """A node's text: name and process, id and wmesg, kind of wait."""
     thread = diagnosis.capture.threads[index]
     name = wording.name(diagnosis.scene, index)
+    if index in picture.crowds:
+        name += f" and {picture.crowds[index] - 1} more like it"
     machine = diagnosis.scene.machine_of.get(index)
     if machine is not None and name.startswith("vcpu "):
         name += f" of {machine.label}"
@@ -68,8 +104,7 @@ def lines(diagnosis: Diagnosis, index: int) -> list[str]:
     return [name, ", ".join(facts)]
 
 
-def edge_text(diagnosis: Diagnosis, edge: Edge) -> str:
+def edge_text(diagnosis: Diagnosis, picture: Picture, edge: Edge) -> str:
     """An edge's text: the resource, and which of several holders must act."""
-    several = sum(1 for other in diagnosis.edges if other.waiter == edge.waiter) > 1
     label = diagnosis.resources[edge.resource].label
-    return f"{label} ({edge.mode.upper()})" if several else label
+    return f"{label} ({edge.mode.upper()})" if edge.waiter in picture.choices else label

@@ -79,3 +79,18 @@ def test_several_captures_stand_side_by_side():
     diagnoses = [*sample("deadlock.procstat.txt"), *sample("idle.procstat.txt")]
     assert as_dot(diagnoses).count("subgraph") == 2
     assert as_mermaid(diagnoses).count("subgraph") == 2
+
+
+@needs_graphviz
+def test_a_crowd_is_drawn_as_one():
+    crowd = [T(200000 + number, "-", "lock all", 5000 + number, "bhyvectl") for number in range(300)]
+    few = [T(300000 + number, "-", "mem_segs", 6000 + number, "bhyvectl") for number in range(8)]
+    diagnoses = read_again(procstat([*vcpus("started", "lock one"), *crowd, *few]))
+    names = labels(drawn(as_dot(diagnoses, "vm")))
+    # those that a condition names stand alone, the others are one
+    assert len(names) < 40
+    assert any(label.startswith("bhyvectl (tid 2") and "more like it" in label for label in names.values())
+    assert sum("(tid 3" in label for label in names.values()) == 8
+    assert "more like it" in as_mermaid(diagnoses, "vm")
+    (diagnosis,) = diagnoses
+    assert len(select(diagnosis, "vm").threads) == 310
