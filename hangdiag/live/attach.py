@@ -94,8 +94,14 @@ def _unheard(line: str) -> None:
     """Says nothing: the user has been told already."""
 
 
+def _memory(target: Target, options: Options) -> GdbMemory:
+    """The target's memory, with the file that tells where the kernel's variables are, if it was named."""
+    kernel = options.place if options.way == "kernel" else None
+    return GdbMemory(target.session, symbol_file=options.symbols or kernel or None)
+
+
 def _read(target: Target, options: Options, progress: Progress) -> Capture:
-    memory = GdbMemory(target.session, symbol_file=options.symbols)
+    memory = _memory(target, options)
     if options.way == "remote":
         for place in memory.symbols(["version"]).values():
             memory.measure(place)
@@ -131,16 +137,19 @@ def connected(options: Options, say: Say) -> Iterator[Target]:
 
 def _load_modules(target: Target, options: Options, say: Say, progress: Progress) -> None:
     """Loads the symbols of the kernel's modules, vmm among them, where the debugger has not done so itself."""
-    memory = GdbMemory(target.session)
+    folders = options.kld_path or (_LOCAL_MODULES if options.way == "kernel" else ())
+    if not folders:
+        # The list of modules is long, and each of it a question.
+        return
+    memory = _memory(target, options)
     questions = [question for question in QUESTIONS if question.name in ("vm", "linker_file")]
     layouts = memory.layouts(questions)
     symbols = memory.symbols(["linker_files", *VM_LIST])
     if options.way != "remote" and "vm" in layouts and any(name in symbols for name in VM_LIST):
         # kgdb loads all modules that it finds.
         return
-    folders = options.kld_path or (_LOCAL_MODULES if options.way == "kernel" else ())
     modules = [module for module in read_modules(memory, layouts, symbols, []) if module.name.endswith(".ko")]
-    named = memory.names([module.address for module in modules]) if folders else {}
+    named = memory.names([module.address for module in modules])
     for number, module in enumerate(modules):
         path = kld.find_symbols(module.name, folders)
         if path is None or module.address in named:

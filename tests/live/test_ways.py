@@ -13,13 +13,14 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from hangdiag.errors import DebuggerError
 from hangdiag.live.attach import attach
+from hangdiag.live.mi import Answer, Session
 from hangdiag.live.options import Options
 from hangdiag.live.release import release
 from hangdiag.model import Capture
@@ -425,6 +426,43 @@ def test_kernel_by_kgdb(build: Callable[[str], Path], kgdb: str, monkeypatch: py
         assert dict(captures[-1].host.facts)["moved"] == ""
         assert process.poll() is None
         assert wait_until(lambda: state_of(process.pid) == "S")
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All commands that are sent to debuggers."""
+    heard: list[str] = []
+    send = Session.ask_many
+
+    def listen(self: Session, commands: Sequence[str], timeout: float | None = None) -> list[Answer]:
+        heard.extend(commands)
+        return send(self, commands, timeout)
+
+    monkeypatch.setattr(Session, "ask_many", listen)
+    return heard
+
+
+def test_kgdb_is_not_asked_for_what_the_kernels_file_tells(
+    build: Callable[[str], Path], kgdb: str, monkeypatch: pytest.MonkeyPatch, commands: list[str]
+) -> None:
+    program = build("pointers")
+    with running(program, "deadlock") as process:
+        monkeypatch.setenv("MODEL_PID", str(process.pid))
+        (capture,) = read(Options("kernel", str(program), gdb=kgdb, timeout=20))
+    assert is_the_deadlock(capture)
+    # A debugger reads a compilation unit's debug information for each of them.
+    assert not [command for command in commands if "&ticks" in command or "&tidhashtbl" in command]
+
+
+def test_modules_are_not_looked_for_where_their_symbols_are_not(
+    build: Callable[[str], Path], commands: list[str]
+) -> None:
+    program = build("pointers")
+    with running(program, "deadlock") as process, stub(process.pid) as server:
+        (capture,) = read(Options("remote", server.place, symbols=str(program), timeout=20, stop=True))
+    assert is_the_deadlock(capture)
+    # The list is a round trip each; only a walk that misses vmm or meets an unknown address needs it.
+    assert not [command for command in commands if "&linker_files" in command]
 
 
 def test_kgdb_runs_no_script_of_the_users(
