@@ -1,8 +1,9 @@
 """Writes captures to a file and reads them back, without losing anything (``hangdiag attach --save``).
 
 The file is JSON: one object with ``"schema": "hangdiag-capture/1"`` whose other members are those of
-:class:`~hangdiag.model.Capture`. Reading is strict about types and takes nothing on trust: the file may come
-from anywhere. Members that this version does not know are ignored, as fields are only ever added.
+:class:`~hangdiag.model.Capture`; ``others`` is a list of more captures of the same reading, which came before it.
+Reading is strict about types and takes nothing on trust: the file may come from anywhere. Members that this version
+does not know are ignored, as fields are only ever added.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -23,14 +25,21 @@ _MAXIMUM_BITS = 128
 _T = TypeVar("_T")
 
 
-def dump(capture: Capture) -> str:
-    """The capture as text, for :func:`load`."""
+def dump(capture: Capture, others: Sequence[Capture] = ()) -> str:
+    """The capture, and ``others`` of the same reading, as text for :func:`load_all`."""
     members = _plain(capture)
+    if others:
+        members["others"] = [_plain(other) for other in others]
     return json.dumps({"schema": SCHEMA, **members}, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
 
 
 def load(text: str) -> Capture:
-    """The capture that :func:`dump` wrote; raises InputError for anything else."""
+    """The capture that :func:`dump` wrote, without others; raises InputError for anything else."""
+    return load_all(text)[-1]
+
+
+def load_all(text: str) -> tuple[Capture, ...]:
+    """All captures that :func:`dump` wrote, in the order of reading; raises InputError for anything else."""
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -41,9 +50,16 @@ def load(text: str) -> Capture:
         raise InputError(
             f'not a saved capture: "schema" is not "{SCHEMA}"; save one with hangdiag attach --save'
         )
-    capture = _build(Capture, parsed, "capture")
-    _check_sources(capture)
-    return capture
+    others = parsed.get("others", [])
+    if not isinstance(others, list):
+        raise InputError("saved capture: others is not a list")
+    captures = (
+        *(_build(Capture, other, f"others[{index}]") for index, other in enumerate(others)),
+        _build(Capture, parsed, "capture"),
+    )
+    for capture in captures:
+        _check_sources(capture)
+    return captures
 
 
 def _plain(value: Any) -> Any:

@@ -94,8 +94,11 @@ def attach(
     if save is not None:
         _check_place(save)
     captures, failure = _read(options, sys.stderr.isatty() and not quiet)
-    _tell_facts(captures[-1])
-    with _saving(captures[-1], save, failure):
+    if way != "ddb":
+        # Samples of a target are there to tell what moves; the findings are those of the last.
+        captures = captures[-1:]
+    _tell_facts(captures)
+    with _saving(captures, save, failure):
         _report(captures, format, all_threads, vm, pid, quiet, fail_on if failure is None else None, rules or [])
     if failure is not None:
         raise failure
@@ -176,12 +179,12 @@ def _telling(progress_shown: bool) -> Iterator[tuple[Callable[[str], None], Call
         yield (lambda line: console.print(f"hangdiag: {line}", soft_wrap=True)), show
 
 
-def _tell_facts(capture: Capture) -> None:
+def _tell_facts(captures: tuple[Capture, ...]) -> None:
     """Says on standard error what the report has no place for: what was skipped, and which threads moved."""
     from hangdiag.cli import common
 
-    common.tell_skipped([capture])
-    facts = dict(capture.host.facts)
+    common.tell_skipped(captures)
+    facts = dict(captures[-1].host.facts)
     if "samples" in facts:
         print(f"hangdiag: {facts['samples']}: moved: {facts['moved'] or 'no thread'}", file=sys.stderr)
 
@@ -197,7 +200,7 @@ def _check_place(path: Path) -> None:
 
 
 @contextmanager
-def _saving(capture: Capture, path: Path | None, failure: HangdiagError | None) -> Iterator[None]:
+def _saving(captures: tuple[Capture, ...], path: Path | None, failure: HangdiagError | None) -> Iterator[None]:
     """Saves when the block has ended, in whatever way: nobody may read the report any more.
 
     Raises InputError; ``failure``, for which there is no room then, is said.
@@ -210,7 +213,7 @@ def _saving(capture: Capture, path: Path | None, failure: HangdiagError | None) 
     finally:
         if path is not None:
             try:
-                output.write(path, dump(capture))
+                output.write(path, dump(captures[-1], captures[:-1]))
             except OSError as error:
                 if failure is not None:
                     print(f"hangdiag: {failure}", file=sys.stderr)
@@ -241,8 +244,8 @@ def _report(
     from hangdiag.knowledge.model import VERDICTS
 
     knowledge = load_knowledge(rules)
-    # Samples of a target are there to tell what moves; the findings are those of the last.
-    diagnoses = (diagnose(captures[-1], knowledge, Matcher(knowledge)),)
+    matcher = Matcher(knowledge)
+    diagnoses = tuple(diagnose(capture, knowledge, matcher) for capture in captures)
     if format is Format.json:
         from hangdiag.report.json import as_json
 
@@ -250,6 +253,8 @@ def _report(
     else:
         show(diagnoses, all_threads, vm, pid, quiet)
     if fail_on is not None and any(
-        VERDICTS.index(finding.verdict) <= VERDICTS.index(fail_on.value) for finding in diagnoses[0].findings
+        VERDICTS.index(finding.verdict) <= VERDICTS.index(fail_on.value)
+        for one in diagnoses
+        for finding in one.findings
     ):
         raise typer.Exit(1)

@@ -127,7 +127,7 @@ def connected(options: Options, say: Say) -> Iterator[Target]:
         yield target
     finally:
         try:
-            with _ignored_signals():
+            with ignored_signals():
                 target.leave(say)
         except Interrupted:
             # It came before signals were ignored; it comes only once.
@@ -187,7 +187,8 @@ def _orderly_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ignored_signals() -> Iterator[None]:
+def ignored_signals() -> Iterator[None]:
+    """Within the block, nothing that ends a program disturbs the leaving."""
     with _handlers(signal.SIG_IGN):
         yield
 

@@ -26,6 +26,8 @@ from hangdiag.live.channel import Channel
 from hangdiag.live.ddb_stream import Stream
 
 _KILL_LINE = b"\x15"
+# To the beginning of the line and to its end: ddb prints what stands there (db_inputchar, sys/ddb/db_input.c).
+_SHOW_LINE = b"\x01\x05"
 _LINE_END = re.compile(rb"[\r\n]")
 _RETURN = b"\r"
 _QUIT, _NEXT_PAGE = b"q", b" "
@@ -53,8 +55,8 @@ _ATTEMPTS = 6
 _ECHO_TIMEOUT = 1.0
 _LARGEST_ANSWER = 64 << 20
 _LARGEST_ANSWER_AFTER_QUIT = 1 << 18
-# What a script of ddb prints before its prompt comes may be long.
-_LARGEST_BEFORE_PROMPT = 1 << 20
+# What a script of ddb prints before its prompt comes may be long, and its line slow.
+_LARGEST_BEFORE_PROMPT, _LONGEST_BEFORE_PROMPT = 1 << 20, 900.0
 _GREETING_TIMEOUT = 15.0
 _SETTLING_TIMEOUT = 10.0
 _PAGE = 0x30
@@ -83,7 +85,7 @@ class Console:
 
     channel: Channel
     timeout: float
-    lines: str | None = None
+    lines: int | None = None
     met: bool = False
     paged: bool = False
     _stream: Stream = field(default_factory=Stream)
@@ -92,6 +94,7 @@ class Console:
     _probe: bytes = b""
     _probed_at: int = 0
     _asked_at: int = 0
+    _radix: int = 16
 
     def command(self, text: str, go_on: GoOn | None = None) -> str:
         """The output of one command, without its echo, the pager's traces and the next prompt.
@@ -136,14 +139,13 @@ class Console:
         self._listen()
         try:
             self.settle(min(self.timeout, _GREETING_TIMEOUT))
-            base = self._asked("print 0xdb0", _base)
+            # Not as it is typed: some shells have a print that says what it is told.
+            base = self._asked("print 0x0db0", _base)
             if base is None:
                 raise DebuggerError(f"something answers on the console, but it is not ddb; {_ADVICE}")
-            lines = self._asked("print $lines", lambda answer: _number(answer, base))
-            if lines is not None:
-                self.lines = f"{lines:#x}"
-                self.command(f"set $lines={_PAGE:#x}")
-                self.paged = self._asked("print $lines", lambda answer: _number(answer, base)) == _PAGE
+            self._radix = base
+            self.lines = self._asked("print $lines", self._number)
+            self.paged = self.lines is not None and self._set_lines(_PAGE)
         except Silent as error:
             raise DebuggerError(f"{self._what_answers()}; {_ADVICE}") from error
 
@@ -155,9 +157,24 @@ class Console:
             raise DebuggerError(f"the console waits for any key, so nothing was typed; {_ADVICE}")
 
     def _asked(self, command: str, meaning: Callable[[str], int | None]) -> int | None:
-        """The number that ``command`` answers. It is asked again if none comes: a message may have come in between."""
-        answers = (meaning(self.command(command)) for _ in range(3))
-        return next((answer for answer in answers if answer is not None), None)
+        """The number that ``command`` answers twice: a message may come in between, or a digit be lost."""
+        answers: list[int | None] = []
+        while len(answers) < _ATTEMPTS and answers != [None] * 3:
+            answers.append(meaning(self.command(command)))
+            if answers[-1] is not None and answers[-1] in answers[:-1]:
+                return answers[-1]
+        return None
+
+    def _number(self, answer: str) -> int | None:
+        return _number(answer, self._radix)
+
+    def _set_lines(self, lines: int) -> bool:
+        """Sets ddb's page length; true if it then has it. It is also the last command, which return would repeat."""
+        for _ in range(3):
+            self.command(f"set $lines={lines:#x}")
+            if self._asked("print $lines", self._number) == lines:
+                return True
+        return False
 
     def restore(self) -> None:
         """Leaves ddb at an empty prompt with its old page length, if it still answers."""
@@ -166,9 +183,7 @@ class Console:
         try:
             self.settle(min(self.timeout, _SETTLING_TIMEOUT))
             if self.lines is not None:
-                self.command(f"set $lines={self.lines}")
-                # Return repeats the last command: let that be one that changes nothing.
-                self.command("print $lines")
+                self._set_lines(self.lines)
         except DebuggerError:
             # It has gone: nothing can be put back.
             pass
@@ -195,14 +210,20 @@ class Console:
         """As a patient human would: a letter that does not show is typed again."""
         if not self._echoes(b"", patience):
             return False
+        again = False
         for end in range(1, len(data) + 1):
-            for _ in range(_ATTEMPTS):
+            for attempt in range(_ATTEMPTS):
+                again = again or attempt > 0
                 self.channel.send(data[end - 1 : end])
                 if self._echoes(data[:end], patience):
                     break
             else:
                 return False
-        return True
+        if not again:
+            return True
+        # Only the echo may have been lost: then a letter stands there twice.
+        self.channel.send(_SHOW_LINE)
+        return self._echoes(data + b"\x08" * len(data) + data, patience)
 
     def _echoes(self, typed: bytes, patience: float) -> bool:
         """True once ddb has taken the probe back and then echoed ``typed``, and nothing else."""
@@ -235,7 +256,7 @@ class Console:
                 deadline = time.monotonic() + patience
                 quiet = _QUIET
                 progress = len(self._heard)
-                self._check_end(begin, quit_at, None if prompt_counts else started + 10 * patience)
+                self._check_end(begin, quit_at, None if prompt_counts else started, patience)
             elif not received and time.monotonic() >= end:
                 raise Silent(f"no db> prompt came back within {patience:.0f} s")
             if received:
@@ -259,10 +280,14 @@ class Console:
     def _shows_pager(self, begin: int) -> bool:
         return _PAGER.search(self._heard, max(begin, len(self._heard) - _TAIL)) is not None
 
-    def _check_end(self, begin: int, quit_at: int | None, last: float | None) -> None:
+    def _check_end(self, begin: int, quit_at: int | None, started: float | None, patience: float) -> None:
+        """Raises DebuggerError for output that does not end; ``started`` is when a prompt was first waited for."""
         size = len(self._heard) - begin
-        if last is not None:
-            endless = time.monotonic() > last and size > _LARGEST_BEFORE_PROMPT
+        if started is not None:
+            waited = time.monotonic() - started
+            endless = waited > _LONGEST_BEFORE_PROMPT or (
+                waited > 10 * patience and size > _LARGEST_BEFORE_PROMPT
+            )
         else:
             endless = quit_at is not None and len(self._heard) - quit_at > _LARGEST_ANSWER_AFTER_QUIT
         if endless or size > _LARGEST_ANSWER:

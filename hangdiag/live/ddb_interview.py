@@ -9,11 +9,12 @@ its kdb.enter script anew (db_trap, sys/ddb/db_main.c).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from hangdiag.errors import DebuggerError, InputError
-from hangdiag.live.attach import CutShort, Interrupted
+from hangdiag.live.attach import CutShort, Interrupted, ignored_signals
 from hangdiag.live.channel import open_channel
 from hangdiag.live.ddb_console import Console, Silent
 from hangdiag.live.options import Options
@@ -93,8 +94,9 @@ def read_console(options: Options, progress: Progress) -> tuple[Capture, ...]:
             console.greet()
             interview(console, transcript, progress)
         finally:
-            console.restore()
-            channel.close()
+            with ignored_signals():
+                console.restore()
+                channel.close()
     except Interrupted:
         raise
     except DebuggerError as error:
@@ -109,14 +111,13 @@ def read_console(options: Options, progress: Progress) -> tuple[Capture, ...]:
 
 
 def _captures(transcript: Transcript, name: str) -> tuple[Capture, ...]:
-    captures = _read(transcript.text, name)
+    """What the answers amount to. They are of one instant; but where a line damaged them, the readers may doubt that."""
     notes = [("skipped", note) for note in transcript.skipped]
     notes += [(LEFT_OUT, f"{command} did not come to its end") for command in transcript.left_out[:1]]
-    if captures and notes:
-        last = captures[-1]
-        facts = (*last.host.facts, *notes)
-        captures[-1] = replace(last, host=replace(last.host, facts=facts))
-    return tuple(captures)
+    return tuple(
+        replace(capture, host=replace(capture.host, facts=(*capture.host.facts, *notes)))
+        for capture in _read(transcript.text, name)
+    )
 
 
 def _read(text: str, name: str) -> list[Capture]:
@@ -135,7 +136,8 @@ def interview(console: Console, transcript: Transcript, progress: Progress) -> N
             _ask(console, transcript, "show threads")
             _ask_all(console, transcript, progress, _traces(_threads(transcript)))
     threads = _threads(transcript)
-    _ask_all(console, transcript, progress, _locks(transcript.text, threads))
+    _ask_all(console, transcript, progress, _turnstiles(transcript.text))
+    _ask_locks(console, transcript, progress, threads)
     _follow_chains(console, transcript, progress, threads)
     _ask_all(console, transcript, progress, _queues(threads))
 
@@ -217,11 +219,24 @@ def _by_interest(thread: Thread) -> int:
     return 1 if thread.state == "lock" else 2
 
 
-def _locks(listing: str, threads: Iterable[Thread]) -> list[str]:
-    """The owner of each lock that somebody waits for, by the address of its turnstile or its own."""
-    turnstiles = [f"show turnstile {address}" for address in _ON_TURNSTILE.findall(listing)]
-    locks = [f"show lock {thread.wchan:#x}" for thread in threads if thread.wchan and _sleeps_on_lock(thread)]
-    return list(dict.fromkeys([*turnstiles, *locks]))[:_MOST_LOCKS]
+def _turnstiles(listing: str) -> list[str]:
+    """The owner of each lock that somebody is blocked on. ddb looks the address up, and reads nothing there."""
+    return list(dict.fromkeys(f"show turnstile {address}" for address in _ON_TURNSTILE.findall(listing)))[:_MOST_LOCKS]
+
+
+def _ask_locks(
+    console: Console, transcript: Transcript, progress: Progress, threads: Iterable[Thread]
+) -> None:
+    """The owner of each lock that somebody sleeps for.
+
+    ``show lock`` reads what lies at the address, and faults where a digit was lost on the line. So ddb must know
+    it as a wait channel first (sleepq_lookup only compares it; sys/kern/subr_sleepqueue.c).
+    """
+    channels = dict.fromkeys(thread.wchan for thread in threads if thread.wchan and _sleeps_on_lock(thread))
+    for step, channel in enumerate(list(channels)[:_MOST_LOCKS]):
+        progress("locks", step, len(channels))
+        if "Wait channel:" in _ask(console, transcript, f"show sleepq {channel:#x}"):
+            _ask(console, transcript, f"show lock {channel:#x}")
 
 
 def _sleeps_on_lock(thread: Thread) -> bool:
@@ -236,7 +251,10 @@ def _follow_chains(
     Before FreeBSD 12 ``show lockchain`` knows turnstiles only, and ``show sleepchain`` the locks one sleeps for.
     """
     seen = {int(tid) for tid in _LINK.findall(transcript.text)}
-    waiting = list(_waiting(threads))
+    # A tid that no thread has is taken for an address (db_lookup_thread, sys/ddb/db_thread.c): it must not be one
+    # that lost a digit on the line.
+    counts = Counter(re.findall(r"\b\d{5,7}\b", transcript.text))
+    waiting = [tid for tid in _waiting(threads) if counts[str(tid)] > 1]
     asked = 0
     for step, tid in enumerate(waiting):
         if tid in seen or asked == _MOST_CHAINS:

@@ -70,7 +70,7 @@ def _read_chunks(draft: Draft, saved: list[Capture], item: Item, chunks: Iterato
     data = b"".join(chain(start, chunks))
     text, replaced = decode(data)
     if _is_saved(item.head):
-        saved.append(_load(text, item.path))
+        saved.extend(_load(text, item.path))
         return
     digest = sha256(data)
     del data
@@ -138,11 +138,11 @@ def _note_skipped(draft: Draft, item: Item, what: str) -> None:
     draft.unread.append(Unread(Where(number, 1, 1), what))
 
 
-def _load(text: str, path: str) -> Capture:
+def _load(text: str, path: str) -> tuple[Capture, ...]:
     from hangdiag import savefile
 
     try:
-        return savefile.load(text)
+        return savefile.load_all(text)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged saved capture ({error}); save it again") from None
 

@@ -50,7 +50,17 @@ msleep_spin_sbt() at msleep_spin_sbt+0xdd/frame 0xfffffe0011fe76d0
 vcpu_set_state_locked() at vcpu_set_state_locked+0x82/frame 0xfffffe0011fe7720
 vcpu_set_state() at vcpu_set_state+0x7e/frame 0xfffffe0011fe7750
 vmmdev_ioctl() at vmmdev_ioctl+0x264/frame 0xfffffe0011fe77e0
---- syscall (54, FreeBSD ELF64, sys_ioctl), rip = 0x201ee9, rsp = 0x80026bec8, rbp = 0x80026bfd0 ---"""
+--- syscall (54, FreeBSD ELF64, sys_ioctl), rip = 0x201ee9, rsp = 0x80026bec8, rbp = 0x80026bfd0 ---
+
+Tracing command locker pid 20 tid 100051 td 0xfffff80002412740
+sched_switch() at sched_switch+0x492/frame 0xfffffe0011ff0500
+mi_switch() at mi_switch+0xd2/frame 0xfffffe0011ff0530
+turnstile_wait() at turnstile_wait+0x2f2/frame 0xfffffe0011ff0570
+__mtx_lock_sleep() at __mtx_lock_sleep+0x1a4/frame 0xfffffe0011ff0600
+lab_behind() at lab_behind+0x44/frame 0xfffffe0011ff0630
+fork_exit() at fork_exit+0x7e/frame 0xfffffe0011ff0670
+fork_trampoline() at fork_trampoline+0xe/frame 0xfffffe0011ff0670
+--- trap 0, rip = 0, rsp = 0, rbp = 0 ---"""
 CHAIN = (
     'thread 100051 (pid 20, behind) blocked on sx "lab a" XLOCK',
     'thread 100052 (pid 20, other) blocked on sx "lab b" XLOCK',
@@ -71,7 +81,8 @@ class Hangup(Exception):
 class Console:
     """Serves one connection after the other on a Unix socket; what lies behind is ``converse``'s matter.
 
-    ``baud`` slows the output down; ``loses`` says after how many letters one is lost on the way in;
+    ``baud`` slows the output down; ``loses`` says after how many letters one is lost on the way in, ``eats`` on the
+    way out;
     ``dies_after`` is how many lines are printed before the console hangs up, ``falls_silent_after`` before
     it says no more.
     """
@@ -81,6 +92,7 @@ class Console:
         path: Path,
         baud: int = 0,
         loses: int = 0,
+        eats: int = 0,
         dies_after: int | None = None,
         falls_silent_after: int | None = None,
         line_end: str = "\r\n",
@@ -88,6 +100,8 @@ class Console:
         self.place = f"unix:{path}"
         self._baud = baud
         self._loses = loses
+        self._eats = eats
+        self._sent = 0
         self._dies_after = dies_after
         self._falls_silent_after = falls_silent_after
         self._line_end = line_end
@@ -146,6 +160,10 @@ class Console:
         if self._falls_silent_after is not None and self._printed > self._falls_silent_after:
             Console.converse(self)
         data = text.replace("\r\n", self._line_end).encode("latin-1")
+        if self._eats:
+            numbered = enumerate(data, self._sent + 1)
+            self._sent += len(data)
+            data = bytes(letter for number, letter in numbered if number % self._eats)
         if not self._baud:
             self._wire.sendall(data)
             return
@@ -153,6 +171,45 @@ class Console:
             # Ten bits a byte.
             time.sleep(len(data[begin : begin + 16]) * 10 / self._baud)
             self._wire.sendall(data[begin : begin + 16])
+
+
+class Editor:
+    """ddb's line editor (db_inputchar): the line, the cursor's place in it, and what is printed for a key."""
+
+    def __init__(self, release: int):
+        self.line = ""
+        self.place = 0
+        self._release = release
+
+    def type(self, key: str) -> str:
+        """What ``key`` prints."""
+        line, place = self.line, self.place
+        if key == "\x01":
+            self.place = 0
+            return "\b" * place
+        if key == "\x05":
+            self.place = len(line)
+            return line[place:]
+        if key == KILL_LINE or (key == "\x03" and self._release >= 14):
+            return self._delete(place, True) + self._delete(len(self.line), False)
+        if key == "\x0b":
+            return self._delete(len(line) - place, False)
+        if key in "\b\x7f":
+            return self._delete(1, True) if place else ""
+        if " " <= key <= "~" and len(line) < 118:
+            self.line = line[:place] + key + line[place:]
+            self.place += 1
+            return key + line[place:] + "\b" * (len(line) - place)
+        return "\a" if " " <= key <= "~" else ""
+
+    def _delete(self, count: int, backward: bool) -> str:
+        if not count:
+            return ""
+        before = "\b" * count if backward else ""
+        self.place -= count if backward else 0
+        behind = len(self.line) - self.place
+        self.line = self.line[: self.place] + self.line[self.place + count :]
+        return before + self.line[self.place :] + " " * count + "\b" * behind
 
 
 class FakeDdb(Console):
@@ -203,10 +260,10 @@ class FakeDdb(Console):
         super().__init__(path, **line)  # type: ignore[arg-type]
 
     def converse(self) -> None:
-        line = ""
+        editor = Editor(self._release)
         found, self._found = self._found, "prompt"
         if found == "half":
-            line = "show registe"
+            editor.line, editor.place = "show registe", 7
         elif found == "pager":
             # The pager's prompt was printed to nobody.
             self._pager()
@@ -223,21 +280,18 @@ class FakeDdb(Console):
             if self._leaves_after is not None and len(self.commands) >= self._leaves_after:
                 self._print("\r\nlogin: ")
                 terminal(self, "login: ", "Password:", self.entered)
-            self.at_prompt = not line
+            self.at_prompt = not editor.line
             key = self._key()
-            if key == KILL_LINE or (key == "\x03" and self._release >= 14):
-                self._print("\b" * len(line) + " " * len(line) + "\b" * len(line))
-                line = ""
-                self.type(self._keys.pop(len(self.commands), b""))
-            elif key in "\r\n":
+            if key in "\r\n":
                 self.at_prompt = False
                 self._print("\r\n")
-                self._run(line)
-                line = ""
+                self._run(editor.line)
+                editor = Editor(self._release)
                 self._prompt()
-            elif " " <= key <= "~":
-                line += key
-                self._print(key)
+                continue
+            self._print(editor.type(key))
+            if key == KILL_LINE:
+                self.type(self._keys.pop(len(self.commands), b""))
 
     def _prompt(self) -> None:
         self._print("db> ")
@@ -252,6 +306,11 @@ class FakeDdb(Console):
             command = self._last
         self._last = command
         self.commands.append(command)
+        # What they read at an address that is none makes ddb fault (db_lookup_thread; db_show_lock).
+        if command.startswith(("show lock ", "show lockchain ", "show sleepchain ")):
+            operand = command.split()[-1]
+            if not re.search(rf"\b{operand}\b", f"{PS}\n{TRACE}\n{self._answers}"):
+                self.violations.append(f"{command}: page fault")
         if not HARMLESS.fullmatch(command):
             self.violations.append(command)
         setting = re.fullmatch(r"set \$lines=(\w+)", command)
@@ -290,7 +349,9 @@ class FakeDdb(Console):
         elif command.startswith("show lockchain"):
             yield from itertools.cycle(CHAIN)
         elif command.startswith("show sleepq"):
-            yield f"Wait channel: {command.split()[-1]}"
+            operand = command.split()[-1]
+            known = re.search(rf"\b{operand}\b", f"{PS}\n{self._answers}")
+            yield f"Wait channel: {operand}" if known else f"Unable to locate a sleep queue via {operand}"
         elif command.startswith("show turnstile"):
             yield "Lock: 0xfffff80002235700 - (sleep mutex) lab mtx"
             yield 'Lock Owner: 0xfffff80002412000 (tid 100052, pid 20, "other")'

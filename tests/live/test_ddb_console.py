@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -28,7 +29,7 @@ from hangdiag.model import Thread
 from hangdiag.savefile import load
 
 from .conftest import command_line, start_command_line, wait_until
-from .fake_ddb import PS, TRACE, WAITING, FakeDdb, FakeTerminal
+from .fake_ddb import PS, TRACE, WAITING, FakeDdb, FakeTerminal, Hangup
 from .fake_ddb import Console as Silence
 
 pytestmark = pytest.mark.live
@@ -63,6 +64,12 @@ def console(request: pytest.FixtureRequest, folder: Path) -> Iterator[FakeDdb]:
     fake = FakeDdb(folder / "ddb", found=found, release=release)
     yield fake
     fake.close()
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for a tenth of what it usually does: here no line is slow."""
+    for name in ("_QUIET", "_QUIETEST", "_ECHO_TIMEOUT"):
+        monkeypatch.setattr(ddb_console, name, getattr(ddb_console, name) / 10)
 
 
 def read(fake: FakeDdb, timeout: float = 20) -> dict[int | None, Thread]:
@@ -119,7 +126,8 @@ def test_stacks_one_by_one_where_alltrace_is_not_known(folder: Path) -> None:
     fake.close()
 
 
-def test_a_line_that_loses_letters(folder: Path) -> None:
+def test_a_line_that_loses_letters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
     fake = FakeDdb(folder / "ddb", loses=41)
     assert is_read(read(fake))
     fake.close()
@@ -456,16 +464,21 @@ def test_line_ends_that_a_line_made_up(folder: Path, line_end: str) -> None:
 
 def test_nothing_is_cut_off_while_a_slow_line_speaks(folder: Path) -> None:
     # 960 bytes a second: a page takes longer than the time limit.
-    fake = FakeDdb(folder / "ddb", baud=9600, found="script")
+    fake = FakeDdb(folder / "ddb", baud=9600)
     assert is_read(read(fake, timeout=0.3))
     fake.close()
 
 
-@pytest.mark.parametrize("way", ["dies_after", "falls_silent_after"])
-def test_what_an_answer_had_brought_before_the_console_went_is_kept(folder: Path, way: str) -> None:
-    # In the middle of alltrace: behind the first thread's stack, within the second's.
-    begin = PS.count("\n") + TRACE.partition("tid 100045")[0].count("\n") + 8
-    fake = FakeDdb(folder / "ddb", **{way: begin + 4})  # type: ignore[arg-type]
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_an_answer_had_brought_before_the_console_went_is_kept(folder: Path, silent: bool) -> None:
+    def broken() -> Iterator[str]:
+        # In the middle of alltrace: behind the first thread's stack, within the second's.
+        yield from ("", *TRACE.splitlines()[:14])
+        if silent:
+            Silence.converse(fake)
+        raise Hangup
+
+    fake = FakeDdb(folder / "ddb", answers={"alltrace": broken()})
     with pytest.raises(CutShort) as caught:
         attach(Options("ddb", fake.place, timeout=2), lambda line: None, quiet)
     capture = caught.value.captures[-1]
@@ -524,3 +537,70 @@ def test_no_key_that_is_typed_means_anything_elsewhere(folder: Path) -> None:
     # the debugger (CR ~ ^B, ^P, ^R; sys/kern/subr_kdb.c), and what ends or stops a program at a terminal.
     assert not keys & set(b"ejd fxX\r\n" + b"bBsSrRkKoOaAmMvVdDcCeElLzZ0123456789\x1b" + b"~\x02\x10\x12" + b"\x03\x04\x1a\x1c\x13")
     assert keys <= set(b"q\x15gwht")
+
+
+@pytest.mark.parametrize("eats", [61, 101, 211])
+def test_a_line_that_loses_what_ddb_prints_makes_it_neither_fault_nor_do_anything_else(
+    folder: Path, eats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+    sleepers = [
+        f"{100100 + number}                   D       lab sx  0xfffff8000223a{number:03x}  sleeper {number}"
+        for number in range(12)
+    ]
+    stacks = [
+        line
+        for number in range(12)
+        for line in (
+            "",
+            f"Tracing command locker pid 21 tid {100100 + number} td 0xfffff80002430{number:03x}",
+            "sched_switch() at sched_switch+0x492/frame 0xfffffe0011fe75f0",
+            "mi_switch() at mi_switch+0xd2/frame 0xfffffe0011fe7620",
+            "sleepq_wait() at sleepq_wait+0x2f/frame 0xfffffe0011fe7660",
+            "_sx_xlock_hard() at _sx_xlock_hard+0x4dd/frame 0xfffffe0011fe76d0",
+            "lab_sleep() at lab_sleep+0x82/frame 0xfffffe0011fe7720",
+        )
+    ]
+    listing = [*PS.splitlines(), "   21     1     0     0  D       (threaded)                  locker", *sleepers]
+    answers = {"ps": listing, "alltrace": ["", *TRACE.splitlines(), *stacks]}
+    fake = FakeDdb(folder / "ddb", eats=eats, answers=answers)
+    # How much is read is the line's matter.
+    with contextlib.suppress(CutShort):
+        attach(Options("ddb", fake.place, timeout=2), lambda line: None, quiet)
+    assert fake.violations == []
+    assert any(command.startswith("show sleepq") for command in fake.commands)
+    assert fake.lines == 20
+    fake.close()
+
+
+def test_a_letter_that_stands_there_twice_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+    fake = FakeDdb(folder / "ddb", eats=29)
+    with contextlib.suppress(DebuggerError):
+        attach(Options("ddb", fake.place, timeout=2), lambda line: None, quiet)
+    assert set(fake.commands) <= KNOWN_COMMANDS
+    assert fake.violations == []
+    fake.close()
+
+
+# Nothing that a lost or doubled letter makes of one of these is another of them.
+KNOWN_COMMANDS = {
+    *("print 0x0db0", "print $lines", "set $lines=0x30", "set $lines=0x14", "x/s version", "ps", "alltrace"),
+    *("show allpcpu", "show alllocks", "show allchains", "show lockedvnods", "show turnstile 0xfffff80002235700"),
+    *("show sleepq 0xfffffe0000723110", "show sleepq 0xfffffe0000723268", "show lockchain 100051", "show threads"),
+    *("show sleepchain 100051",),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_ddb_is_left_does_not_disturb_it(folder: Path, number: signal.Signals) -> None:
+    fake = FakeDdb(folder / "ddb", baud=19200)
+    command = start_command_line("attach", "--ddb", fake.place)
+    # Putting the page length back has begun.
+    assert wait_until(lambda: "set $lines=0x14" in fake.commands, 60)
+    command.send_signal(number)
+    command.communicate(timeout=60)
+    assert fake.lines == 20
+    assert wait_until(lambda: fake.at_prompt)
+    assert fake.commands[-1] == "print $lines"
+    fake.close()

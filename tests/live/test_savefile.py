@@ -24,7 +24,7 @@ from hangdiag.model import (
     VirtualMachine,
     Where,
 )
-from hangdiag.savefile import SCHEMA, dump, load
+from hangdiag.savefile import SCHEMA, dump, load, load_all
 
 from .conftest import command_line
 
@@ -110,6 +110,15 @@ def test_round_trip(capture: Capture) -> None:
     assert json.loads(text)["schema"] == SCHEMA
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=20)
+@given(st.lists(_captures, min_size=1, max_size=3))
+def test_several_captures_of_one_reading(captures: list[Capture]) -> None:
+    text = dump(captures[-1], captures[:-1])
+    assert load_all(text) == tuple(captures)
+    # What knows of one reads the last.
+    assert load(text) == captures[-1]
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
@@ -151,6 +160,9 @@ def test_hostile_files_raise_one_kind_of_error(members: dict[str, object]) -> No
         f'{{"schema": "{SCHEMA}", "threads": [{{"frames": [{{}}]}}]}}',
         f'{{"schema": "{SCHEMA}", "sources": [{{"path": 3}}]}}',
         f'{{"schema": "{SCHEMA}", "vms": {{}}}}',
+        f'{{"schema": "{SCHEMA}", "others": {{}}}}',
+        f'{{"schema": "{SCHEMA}", "others": [3]}}',
+        f'{{"schema": "{SCHEMA}", "others": [{{"threads": [{{"where": [[0, 1, 2]]}}]}}]}}',
         f'{{"schema": "{SCHEMA}", "host": {{"facts": [["a"]]}}}}',
     ],
 )

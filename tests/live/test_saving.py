@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,4 +98,21 @@ def test_it_is_saved_whatever_becomes_of_the_report(
     with open(os.devnull, "w") as silence:
         monkeypatch.setattr("sys.stderr", silence)
         assert attach("--save", str(tmp_path / "file")) == (code, 1)
+    assert saved(tmp_path / "file") == CAPTURE
+
+
+def test_all_that_a_damaged_console_told_is_reported_and_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The readers took a garbled stack for another instant.
+    first = replace(CAPTURE, threads=(replace(CAPTURE.threads[0], tid=100008, name="other"),))
+    monkeypatch.setattr(command, "_read", lambda options, show: ((first, CAPTURE), None))
+    assert run(["attach", "--ddb", "/dev/ttyU0", "--save", str(tmp_path / "file"), "--format", "json"]) == 0
+    live = capsys.readouterr().out
+    assert {thread["tid"] for thread in json.loads(live)["threads"]} == {100007, 100008}
+    assert run(["analyze", str(tmp_path / "file"), "--format", "json"]) == 0
+    assert capsys.readouterr().out == live
+    # Of samples of a kernel that runs, the last one counts.
+    assert run(["attach", "--kernel", "--save", str(tmp_path / "file"), "--format", "json"]) == 0
+    assert {thread["tid"] for thread in json.loads(capsys.readouterr().out)["threads"]} == {100007}
     assert saved(tmp_path / "file") == CAPTURE
