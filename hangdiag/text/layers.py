@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from hangdiag.text.breaks import Lines, mend_breaks
@@ -18,18 +18,11 @@ from hangdiag.text.lazy import lazy
 from hangdiag.text.literal import split_literal
 from hangdiag.text.marks import form_of, marks_in, may_have_layer
 from hangdiag.text.page import Page, mend
+from hangdiag.text.peelings import INDENT, counts_on, peelings, split_lost, split_row, without
 from hangdiag.text.prefixes import OF_HOSTS, PREFIXES, TAGS, compiled
 
-_ROW = lazy(r"[ \t]*\|(.*)\|[ \t]*\Z")
 _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
-_INDENT = lazy(r"[ \t]+(?=\S)")
-#: Where a line end was lost: behind a frame's address or offset, before the next frame.
-_LOST = lazy(
-    r"(?<=/frame 0x[0-9a-f]{16})(?= ?[A-Za-z_][\w.$@]*\(\) at |[^\s0-9a-f]| +\S)|(?<=[0-9a-f] ---)(?=[^\s-]| +[^\s-])"
-    r"|(?<=[0-9a-f])(?=#\d{1,3} 0x[0-9a-f]{6,16} at )|(?<=:\d)(?=#\d{1,3} +0x[0-9a-f]{6,16} in )"
-    r"|(?<=---)(?=[A-Za-z_][\w.$@]*\(\) at )|(?<=[\w)]) +(?=[A-Za-z_][\w.$@]*\(\) at [A-Za-z_][\w.$@]*\+0x)"
-    r"|(?<=[^ ]) +(?=#\d{1,3} 0x[0-9a-f]{6,16} at [A-Za-z_])"
-)
+_TAB = lazy(r"[^\t]*\t")
 #: How long a line is that a mailer folds.
 _FOLDED = range(50, 100)
 #: One level of a quote, and so many levels that are looked at one by one.
@@ -49,10 +42,6 @@ _GAP_OF_TAGS = 8
 _SHOWN = 8
 #: So many forms of lines are remembered at most.
 _MOST_FORMS = 20_000
-#: Lines longer than this have no prefix that is worth a search; they may hold a whole text.
-_LONGEST = 20_000
-#: Longer than this is no text that somebody's string held.
-_LONGEST_TEXT = 1_000_000
 
 
 @dataclass(slots=True)
@@ -102,7 +91,7 @@ class Peeler:
             return False
         after = lines[index + 1] if index + 1 < len(lines) else ""
         chain = self._find(line, after, _DEPTH, set(), among)
-        if not chain and among is None and not _counts_on(line, after) and len(self.bare) < _MOST_FORMS:
+        if not chain and among is None and not counts_on(line, after) and len(self.bare) < _MOST_FORMS:
             self.bare.add(form)
         if not chain or self.work > _WORK * (len(lines) + 100) or not self._shows_hosts(chain, index):
             return False
@@ -119,7 +108,7 @@ class Peeler:
             return True
         lines = [line for line in self.page.lines[index : index + _SHOWN] if line.strip()]
         for layer in chain[:place]:
-            lines = [_without(layer, line).lstrip() for line in lines]
+            lines = [without(layer, line).lstrip() for line in lines]
         pattern = compiled()[chain[place]]
         found = [match for match in map(pattern.match, lines) if match is not None]
         if len(found) < 2 or len(found) * 2 < len(lines):
@@ -133,18 +122,18 @@ class Peeler:
 
         ``seen`` is what was looked at: layers can be taken off in more than one order. The innermost is ``among`` those.
         """
-        for layer, rest in _peelings(line, after):
+        for layer, rest in peelings(line, after):
             if len(rest) == 1:
                 if rest[0] in seen:
                     continue
                 seen.add(rest[0])
             reads = self.begins if layer in TAGS else self.opens
             if (among is None or layer in among) and (
-                any(map(reads, rest)) or (len(rest) == 1 and self._opens_folded(rest[0], _without(layer, after)))
+                any(map(reads, rest)) or (len(rest) == 1 and self._opens_folded(rest[0], without(layer, after)))
             ):
                 return [layer]
-            if depth > 1 and len(rest) == 1 and rest[0] != line:
-                deeper = self._find(rest[0], _without(layer, after), depth - 1, seen, among)
+            if depth > 1 and len(rest) == 1 and rest[0] != line and layer != "tabs":
+                deeper = self._find(rest[0], without(layer, after), depth - 1, seen, among)
                 if deeper:
                     return [layer, *deeper]
         return []
@@ -162,6 +151,8 @@ class Peeler:
             self._mend(index, self._dedent(index))
         elif layer == "lost":
             self._split(index, len(self.page.lines), split_lost)
+        elif layer == "tabs":
+            self._expand(index)
         elif layer == "literal":
             self._mend(index, self._split(index, index + 1, split_literal))
         else:
@@ -302,6 +293,12 @@ class Peeler:
         self._apply("lost", index)
         return True
 
+    def _expand(self, index: int) -> None:
+        """Turn tabs into blanks in line ``index`` and those behind it, a few without any left aside."""
+        lines = self.page.lines
+        for place in range(index, self._end_of_block(_TAB, index, _GAP)):
+            lines[place] = lines[place].expandtabs()
+
     def _take_table(self, index: int) -> None:
         """Turn the rows of a Markdown table into columns; the line below its head goes."""
         page = self.page
@@ -322,7 +319,7 @@ class Peeler:
     def _dedent(self, index: int) -> int:
         """Take the indentation of line ``index`` off its block: up to a line that has less. Returns the block's end."""
         lines = self.page.lines
-        found = _INDENT.match(lines[index])
+        found = INDENT.match(lines[index])
         if found is None:
             return index
         indent = found.group()
@@ -337,67 +334,3 @@ class Peeler:
             place += 1
         self.work += place - index
         return place
-
-
-def _without(layer: str, line: str) -> str:
-    """``line`` without a prefix or its indentation, as far as it has one."""
-    found = compiled()[layer].match(line) if layer in PREFIXES else _INDENT.match(line)
-    return line[found.end() :] if found is not None else line
-
-
-def _peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
-    """Ways to take one layer off ``line``, which ``after`` follows: its name and what is left, as lines."""
-    if len(line) > _LONGEST:
-        if "\\n" in line and len(line) <= _LONGEST_TEXT:
-            yield "literal", split_literal(line)
-        return
-    tagged: list[tuple[str, list[str]]] = []
-    for name, pattern in compiled().items():
-        found = pattern.match(line)
-        if found is not None and found.end() and found.end() < len(line):
-            if name == "count" and not _counts_on(line, after):
-                continue
-            rest = line[found.end() :]
-            if name in TAGS:
-                tagged += [(name, [rest[1:]]), (name, [rest])]
-                continue
-            if name == "code":
-                rest = rest.rstrip("`")
-            elif rest[0] in " \t":
-                yield name, [rest[1:]]
-            yield name, [rest]
-    found = _INDENT.match(line)
-    if found is not None:
-        yield "indent", [line[found.end() :]]
-    if "\\n" in line:
-        yield "literal", split_literal(line)
-    if "at " in line:
-        parts = split_lost(line)
-        if len(parts) > 1:
-            yield "lost", parts
-    if "|" in line:
-        parts = split_row(line)
-        if parts:
-            yield "row", parts
-    yield from tagged
-
-
-def _counts_on(line: str, after: str) -> bool:
-    """Does the number of ``after`` follow that of ``line``?"""
-    numbers = [text.split(None, 1)[0] for text in (line, after) if text.strip()]
-    return len(numbers) == 2 and all(text.isdecimal() for text in numbers) and int(numbers[1]) == int(numbers[0]) + 1
-
-
-def split_lost(line: str) -> list[str]:
-    """``line`` cut where line ends were lost between frames."""
-    parts = _LOST.split(line) if "at " in line else [line]
-    return [part.strip(" ") for part in parts] if len(parts) > 1 else [line]
-
-
-def split_row(line: str) -> list[str]:
-    """A row of a Markdown table as columns two blanks apart; nothing if it is none."""
-    found = _ROW.match(line)
-    if found is None:
-        return []
-    cells = [cell.strip().strip("`*") for cell in found.group(1).replace("\\|", "|").split("|")]
-    return ["  ".join(cells)]

@@ -106,6 +106,12 @@ def _continued(rows: list[Row]) -> list[Row]:
     return _cut(cut)(rows)
 
 
+def _unexpanded(line: str) -> str:
+    """Two blanks and more before a tab stop as a tab."""
+    stops = [line[begin : begin + 8] for begin in range(0, len(line), 8)]
+    return "".join(stop.rstrip(" ") + "\t" if len(stop) == 8 and stop.endswith("  ") else stop for stop in stops)
+
+
 def _lost_newlines(rows: list[Row]) -> list[Row]:
     """Every second line end between two ddb frames is lost."""
     made: list[Row] = []
@@ -150,6 +156,10 @@ LAYERS: dict[str, Layer] = {
     "indent 4": _each(lambda line: "    " + line if line.strip() else ""),
     "indent 2": _between("The stacks::\n\n", "", _each(lambda line: "  " + line if line.strip() else "")),
     "tab": _each(lambda line: "\t" + line),
+    "unexpand -a": _each(_unexpanded),
+    "box": _each(lambda line: f"| {line} |"),
+    "wide box": _each(lambda line: f"| {line:<120} |"),
+    "wiki": _each(lambda line: f"|| {line} ||"),
     "quoted and indented": _each(lambda line: ">     " + line),
     "html pre": _between("<html><body><p>hangs</p>\n<pre>", "</pre></body></html>\n", _escaped),
     "html br": _each(lambda line: html.escape(line).replace(" ", "&nbsp;") + "<br>"),
