@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 # Where FreeBSD keeps a kernel's modules and their symbols; only true of the machine that we run on.
 _LOCAL_MODULES = ("/usr/lib/debug/boot/kernel", "/boot/kernel")
 _STILL = {"core": "a crash dump", "ddb": "a kernel at its db> prompt"}
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Interrupted(DebuggerError):

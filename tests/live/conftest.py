@@ -159,3 +159,38 @@ def command_line(*arguments: str, timeout: float = 60) -> subprocess.CompletedPr
     return subprocess.run(
         [*CLI, *arguments], capture_output=True, text=True, timeout=timeout, env=environment, check=False
     )
+
+
+VMCORE_COMMAND = """
+import gdb, os
+class TargetVmcore(gdb.Command):
+    def __init__(self):
+        super().__init__("target vmcore", gdb.COMMAND_DATA)
+    def invoke(self, argument, from_tty):
+        (path,) = gdb.string_to_argv(argument)
+        gdb.execute("attach " + os.environ["MODEL_PID"] if path == "/dev/mem" else "target core " + path)
+TargetVmcore()
+"""
+
+
+@pytest.fixture
+def kgdb(tmp_path: Path) -> str:
+    """A stand-in for FreeBSD's kgdb: takes few options (kgdb-main.c of its port), and has ``target vmcore``."""
+    need("gdb")
+    if (
+        subprocess.run(
+            ["gdb", "-nx", "-batch", "-ex", "python print(1)"], capture_output=True, check=False
+        ).stdout
+        != b"1\n"
+    ):
+        pytest.skip("this gdb has no Python to play kgdb with")
+    (tmp_path / "vmcore.py").write_text(VMCORE_COMMAND)
+    script = tmp_path / "kgdb"
+    script.write_text(
+        "#!/bin/sh\n"
+        'while getopts ab:c:d:fn:qr:vw option; do case "$option" in n|\\?) exit 1;; esac; done\n'
+        "shift $((OPTIND - 1))\n"
+        f'exec gdb -q -x {tmp_path}/vmcore.py "$@"\n'
+    )
+    script.chmod(0o755)
+    return str(script)

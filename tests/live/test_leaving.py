@@ -104,7 +104,7 @@ def test_a_kernel_stays_in_its_debugger_after_an_early_silence(
 def signal_debugger(number: int) -> None:
     """Sends a signal to the debugger that this very process runs."""
     for child in Path(f"/proc/self/task/{threading.main_thread().native_id}/children").read_text().split():
-        if "--interpreter" in Path(f"/proc/{child}/cmdline").read_text():
+        if "gdb" in Path(f"/proc/{child}/cmdline").read_text():
             os.kill(int(child), number)
 
 
@@ -302,3 +302,16 @@ def test_what_is_no_machine_is_told_nothing(
         line.close()
     assert line.packets
     assert all(packet.startswith((b"qfThreadInfo", b"qThreadExtraInfo,")) for packet in line.packets)
+
+
+def test_kgdb_on_a_stub(build: Callable[[str], Path], kgdb: str) -> None:
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid) as server:
+        options = Options("remote", server.place, symbols=str(program), gdb=kgdb, timeout=10, stop=True)
+        (capture,) = read(options)
+        assert len(capture.threads) == 10
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        with pytest.raises(DebuggerError, match="gone away"):
+            attach(options, [].append, once(lambda: signal_debugger(signal.SIGKILL)))
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.changes == []

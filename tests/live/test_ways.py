@@ -265,7 +265,7 @@ def test_freebsds_own_stub_is_hung_up_on_not_continued(build: Callable[[str], Pa
         assert "D" not in server.packets
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
 def test_signals_leave_the_machine_running(build: Callable[[str], Path], number: signal.Signals) -> None:
     program = build("array")
     with running(program, "deadlock") as process, stub(process.pid, stalls_after=44, recovers=True) as server:
@@ -380,41 +380,6 @@ def test_closed_output_still_leaves_the_target(build: Callable[[str], Path]) -> 
         command.stderr.close()
         assert wait_until(lambda: state_of(process.pid) == "S")
         assert server.changes == []
-
-
-VMCORE_COMMAND = """
-import gdb, os
-class TargetVmcore(gdb.Command):
-    def __init__(self):
-        super().__init__("target vmcore", gdb.COMMAND_DATA)
-    def invoke(self, argument, from_tty):
-        (path,) = gdb.string_to_argv(argument)
-        gdb.execute("attach " + os.environ["MODEL_PID"] if path == "/dev/mem" else "target core " + path)
-TargetVmcore()
-"""
-
-
-@pytest.fixture
-def kgdb(tmp_path: Path) -> str:
-    """A stand-in for FreeBSD's kgdb: takes few options (kgdb-main.c of its port), and has ``target vmcore``."""
-    need("gdb")
-    if (
-        subprocess.run(
-            ["gdb", "-nx", "-batch", "-ex", "python print(1)"], capture_output=True, check=False
-        ).stdout
-        != b"1\n"
-    ):
-        pytest.skip("this gdb has no Python to play kgdb with")
-    (tmp_path / "vmcore.py").write_text(VMCORE_COMMAND)
-    script = tmp_path / "kgdb"
-    script.write_text(
-        "#!/bin/sh\n"
-        'while getopts ab:c:d:fn:qr:vw option; do case "$option" in n|\\?) exit 1;; esac; done\n'
-        "shift $((OPTIND - 1))\n"
-        f'exec gdb -q -x {tmp_path}/vmcore.py "$@"\n'
-    )
-    script.chmod(0o755)
-    return str(script)
 
 
 def test_kernel_by_kgdb(build: Callable[[str], Path], kgdb: str, monkeypatch: pytest.MonkeyPatch) -> None:
