@@ -50,7 +50,7 @@ def mutate(draw: random.Random, texts: list[list[str]]) -> str:
     lines = _part(draw, draw.choice(texts))
     if draw.random() < 0.3:
         lines += _part(draw, draw.choice(texts))
-    prefix = draw.choice(["", "", "", "> ", "# ", "    ", "\t", "<118>", "[12:34:56] ", "| ", "* ", "1: "])
+    prefixes = draw.choice(_PREFIXES)
     for _ in range(draw.randrange(0, 10)):
         place = draw.randrange(len(lines))
         line = lines[place]
@@ -83,7 +83,15 @@ def mutate(draw: random.Random, texts: list[list[str]]) -> str:
             lines[place : place + 1] = [line] * draw.randrange(2, 200)
         else:
             lines.insert(place, draw.choice(_ODD))
-    return draw.choice(["\n", "\n", "\n", "\r\n", "\n\n", "<br>\n"]).join(prefix + line for line in lines)
+    return draw.choice(["\n", "\n", "\n", "\r\n", "\n\n", "<br>\n"]).join(draw.choice(prefixes) + line for line in lines)
+
+
+#: What stands before each line; of several one by chance.
+_PREFIXES = [
+    [""], [""], [""], ["> "], ["# "], ["    "], ["\t"], ["<118>"], ["[12:34:56] "], ["| "], ["* "], ["1: "],
+    ["hosta: ", "hostb: "], ["> hosta: ", "> hostb: "], ["[hosta] ", "[hostb] ", ""],
+    [f"Nov 25 21:50:01 {host} kernel: " for host in ("hosta", "hostb.example.org", "hostb", "localhost")],
+]  # fmt: skip
 
 
 def _part(draw: random.Random, lines: list[str]) -> list[str]:

@@ -187,7 +187,7 @@ class Peeler:
             found = pattern.match(line)
             if found is None:
                 self.strangers.add(line)
-                if tells_host and self.begins(line):
+                if tells_host and self.page.first[place] > self.page.last[place - 1] and self.begins(line):
                     hosts.append((place, ""))  # written by nobody knows whom
             else:
                 rest = line[found.end() :]

@@ -84,9 +84,11 @@ def _has_no_room(line: str, after: str, widest: int) -> bool:
     """Was ``line`` broken where it had to be: the first word of ``after`` has no room, and none of its own was too many?"""
     text = line.rstrip()
     rest = _rest(after)
+    words = rest.split(None, 1)
     return (
-        line[: _quotes(line)].count(">") == after[: _quotes(after)].count(">")
-        and len(line) + len(rest.split(None, 1)[0]) > widest - _SLACK
+        bool(words)
+        and line[: _quotes(line)].count(">") == after[: _quotes(after)].count(">")
+        and len(line) + len(words[0]) > widest - _SLACK
         and (len(text) <= widest or " " not in text[_quotes(line) : widest].strip())
         and not is_like(_rest(line), rest)
     )

@@ -253,6 +253,10 @@ def test_words_before_a_colon_are_no_hosts():
     assert len(check_lines(labels * 2)) == 1
 
 
+def test_a_line_of_which_a_part_was_overwritten_is_of_one_host():
+    check_lines("> b: k (type: mutexdepth: 2\nk\rk (type: depth: 2\n\n\nb: k (type: depth: 2\na: k (type: depth: 2\n")
+
+
 def test_what_stands_around_the_lines_of_several_hosts_is_of_none():
     text, _ = tagged("pdsh", ALTERNATING, PAIRS["alltrace"])
     around = procstat([T(100700, "vcpu 0", "halted", 77)])

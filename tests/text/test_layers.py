@@ -216,6 +216,10 @@ def test_layers_that_no_line_can_be_read_under_cost_little():
     assert time.thread_time() - begin < 1
 
 
+def test_a_tab_behind_a_line_that_ends_in_a_blank():
+    check_lines(f"{'word ' * 14}\n\t\n")
+
+
 def test_a_line_that_is_too_long_to_be_cut_is_read_once():
     import time
 
