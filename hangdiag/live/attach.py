@@ -70,7 +70,7 @@ def attach(options: Options, say: Say, progress: Progress) -> tuple[Capture, ...
 def _sample(options: Options, say: Say, progress: Progress) -> list[Capture]:
     captures: list[Capture] = []
     while len(captures) < options.samples:
-        with connected(options, say if not captures else _unheard) as target:
+        with connected(options, say, again=bool(captures)) as target:
             _load_modules(target, options, say, progress)
             if target.holds is Holds.MACHINE and options.samples > 1:
                 # A stub that holds the machine: let it run between two samples.
@@ -88,10 +88,6 @@ def _sample(options: Options, say: Say, progress: Progress) -> list[Capture]:
         if len(captures) < options.samples:
             time.sleep(options.interval)
     return captures
-
-
-def _unheard(line: str) -> None:
-    """Says nothing: the user has been told already."""
 
 
 def _memory(target: Target, options: Options) -> GdbMemory:
@@ -119,11 +115,14 @@ def _source_name(options: Options) -> str:
 
 
 @contextlib.contextmanager
-def connected(options: Options, say: Say) -> Iterator[Target]:
-    """A target that is left as it was found when the block ends, however it ends."""
+def connected(options: Options, say: Say, again: bool = False) -> Iterator[Target]:
+    """A target that is left as it was found when the block ends, however it ends.
+
+    ``again``: the user has been told already how it is found.
+    """
     target = start(options, say)
     try:
-        connect(target, say)
+        connect(target, (lambda line: None) if again else say)
         yield target
     finally:
         try:

@@ -141,6 +141,45 @@ def test_a_debugger_that_dies_or_hangs_in_mid_read(
     assert "is stopped while it is read" in heard[0]
 
 
+def test_what_may_stand_still_is_said_of_later_samples_too(
+    build: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hangdiag.live.target.release", lambda place, is_machine: False)
+    program = build("array")
+    heard: list[str] = []
+    with running(program, "deadlock") as process, stub(process.pid) as server:
+
+        def progress(step: str, count: int, total: int) -> None:
+            if server.connections == 2:
+                signal_debugger(signal.SIGKILL)
+
+        options = Options(
+            "remote", server.place, symbols=str(program), timeout=5, stop=True, samples=2, interval=0
+        )
+        with pytest.raises(DebuggerError):
+            attach(options, heard.append, progress)
+    assert ["is stopped while" in line for line in heard] == [True, False]
+    assert "runs again" in heard[-1]
+
+
+def test_ctrl_c_just_before_signals_are_ignored(
+    build: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def interrupted() -> Iterator[None]:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield
+
+    monkeypatch.setattr("hangdiag.live.attach.ignored_signals", interrupted)
+    program = build("array")
+    with running(program, "deadlock") as process, stub(process.pid) as server:
+        with pytest.raises(Interrupted):
+            read(Options("remote", server.place, symbols=str(program), timeout=10, stop=True))
+        assert wait_until(lambda: state_of(process.pid) == "S")
+        assert server.packets[-1] == "D"
+        assert server.changes == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_kernel_stays_in_its_debugger_when_ours_dies_or_hangs(
     build: Callable[[str], Path], number: signal.Signals

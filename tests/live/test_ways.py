@@ -54,8 +54,17 @@ def stub(pid: int, **settings: object) -> Iterator[Stub]:
         server.close()
 
 
-def test_core(build: Callable[[str], Path], kgdb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("debugger", ["gdb", "kgdb"])
+def test_core(
+    build: Callable[[str], Path],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    debugger: str,
+) -> None:
+    need("gdb")
     program = build("pointers")
+    gdb = request.getfixturevalue("kgdb") if debugger == "kgdb" else "gdb"
     (tmp_path / "the dumps").mkdir()
     core = tmp_path / "the dumps" / "vmcore.0"
     monkeypatch.chdir(core.parent)
@@ -68,9 +77,9 @@ def test_core(build: Callable[[str], Path], kgdb: str, tmp_path: Path, monkeypat
         )
     if not core.exists():
         pytest.skip("gdb cannot take a core here")
-    for gdb, place in (("gdb", str(core)), (kgdb, str(core)), (kgdb, core.name)):
-        (capture,) = read(Options("core", place, symbols=str(program), gdb=gdb, timeout=20))
-        assert is_the_deadlock(capture)
+    place = core.name if debugger == "kgdb" else str(core)
+    (capture,) = read(Options("core", place, symbols=str(program), gdb=gdb, timeout=20))
+    assert is_the_deadlock(capture)
 
 
 @contextlib.contextmanager
