@@ -62,10 +62,11 @@ print('\n'.join(lines + ['layouts end']))
 """
 _ASKED = re.compile(rb"[A-Za-z_][\w.,:;]{0,20000}", re.ASCII)
 _STRUCT = re.compile(r"struct (\w{1,128})", re.ASCII)
-# gdb reads and prints a character a time, a microsecond each: a short text is a quick question and answer.
+# gdb reads and prints a character a time, a microsecond each: a short text is a quick question and answer. Both modules
+# are built in; base64 would be read from a file.
 _COMMAND = (
-    '-interpreter-exec console "python import base64,zlib;'
-    "a,s=zlib.decompress(base64.b64decode('{}')).decode().split('#',1);exec(s,{{'asked':a}});del a,s\""
+    '-interpreter-exec console "python import binascii,zlib;'
+    "a,s=zlib.decompress(binascii.a2b_base64('{}')).decode().split('#',1);exec(s,{{'asked':a}});del a,s\""
 )
 _BEFORE, _AFTER = (part.replace("{{", "{").replace("}}", "}") for part in _COMMAND.split("{}", 1))
 

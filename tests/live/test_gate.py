@@ -134,8 +134,8 @@ REFUSED = [
 def _packed(text: str) -> str:
     command = gdb_script.command(QUESTIONS)
     assert command is not None
-    before, _, after = command.partition("b64decode('")
-    return f"{before}b64decode('{base64.b64encode(zlib.compress(text.encode())).decode()}'{after.partition(chr(39))[2]}"
+    before, _, after = command.partition("a2b_base64('")
+    return f"{before}a2b_base64('{base64.b64encode(zlib.compress(text.encode())).decode()}'{after.partition(chr(39))[2]}"
 
 
 def test_one_script_passes_and_no_other() -> None:
@@ -151,8 +151,8 @@ def test_one_script_passes_and_no_other() -> None:
         _packed(f"thread:td_tid {script}"),
         command + "\n-exec-continue",
         command.replace("del a,s", "del a;c"),
-        command.replace("b64decode('", "b64decode('!"),
-        command.replace("b64decode('", "b64decode('AAAA"),
+        command.replace("a2b_base64('", "a2b_base64('!"),
+        command.replace("a2b_base64('", "a2b_base64('AAAA"),
     ):
         with pytest.raises(gate.RefusedCommand):
             gate.check(refused)
