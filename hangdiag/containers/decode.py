@@ -24,6 +24,10 @@ _MAGICS = (
     (b"\xff\xd8\xff", "a picture"),
     (b"SQLite format 3", "a database"),
 )
+#: How Python tells bytes that are no UTF-8. What word processors put into text has a meaning in Windows-1252.
+_ESCAPED = tuple(chr(0xDC00 + code) for code in range(128, 256))
+_WINDOWS = {code: bytes([code]).decode("cp1252") for code in (0x85, 0x91, 0x92, 0x93, 0x94, 0x96, 0x97, 0xA0, 0xAD)}
+_SURROGATES = {0xDC00 + code: _WINDOWS.get(code, "\ufffd") for code in range(128, 256)}
 #: Control characters that text has: tab, newline, CR, form feed, backspace, bell, escape, NUL.
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\b\a\x1b\x00")
 _CONTROLS = bytes(code for code in range(32) if code not in _TEXT_CONTROLS)
@@ -69,11 +73,17 @@ def encoding_of(head: bytes) -> str:
 
 
 def decode(data: bytes) -> tuple[str, int]:
-    """The text and how many characters of it stand for bytes that were no valid text."""
+    """The text, and how many bytes of it were no valid text.
+
+    Those that Windows-1252 has for quotes, dashes and blanks become such, others U+FFFD.
+    """
     name = encoding_of(data[:SNIFFED])
     try:
         return data.decode(name), 0
     except UnicodeDecodeError:
+        pass
+    if not name.startswith("utf-8"):
         text = data.decode(name, "replace")
-    genuine = data.count("\ufffd".encode()) if name.startswith("utf-8") else 0
-    return text, max(text.count("\ufffd") - genuine, 1)
+        return text, max(text.count("\ufffd"), 1)
+    text = data.decode(name, "surrogateescape")
+    return text.translate(_SURROGATES), sum(map(text.count, _ESCAPED))

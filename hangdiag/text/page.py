@@ -87,6 +87,10 @@ def mend(
         whole = lines, first, last = html.strip_lines(lines, first, last)
     if " \n" in text:
         lines = ["" if line.isspace() else line for line in lines]
+    if "\n2\n" in text or "\n2.\n" in text:
+        between = spacing.numbers_between(lines)
+        if between:
+            whole = lines, first, last = spacing.drop_numbers(lines, first, last, between)
     spaced = spacing.double_spaced(lines)
     if spaced:
         whole = lines, first, last = spacing.drop_blanks(lines, first, last, spaced)

@@ -16,6 +16,8 @@ _FULL_NAME = (
     r"(?:\d{1,3}(?:\.\d{1,3}){3}|[\w-]{1,62}(?:\.[\w-]{1,62}){0,5}"
     r"\.(?:com|edu|example|gov|home|info|internal|lan|local|net|org|test|(?!gz|md|py|rc|sh|xz)[a-z]{2}))"
 )
+#: So many prefixes may stand before each other.
+_MOST = 4
 #: What may stand before a line, by name. A blank behind it is the text's own, unless all lines have one.
 PREFIXES: dict[str, str] = {
     "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
@@ -56,3 +58,13 @@ OF_HOSTS = TAGS | {"syslog"}
 def compiled() -> dict[str, re.Pattern[str]]:
     """The prefixes' expressions: made for the first line that cannot be read as it stands."""
     return {name: re.compile(pattern) for name, pattern in PREFIXES.items()}
+
+
+def is_prefix(text: str) -> bool:
+    """Is ``text`` nothing but prefixes?"""
+    for _ in range(_MOST):
+        end = next((found.end() for pattern in compiled().values() if (found := pattern.match(text)) and found.end()), 0)
+        if not end:
+            break
+        text = text[end:].lstrip()
+    return not text

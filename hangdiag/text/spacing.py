@@ -1,4 +1,4 @@
-"""A blank line behind every line, as some web forms and mailers make it."""
+"""Lines that stand between those of a text: blank ones, as web forms and mailers make them, and numbers of a listing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 #: So many lines, each between blank ones, are no chance.
 _ENOUGH = 4
+#: Fewer numbers may be the ends of names that a mailer folded: ``vcpu`` and ``2``.
+_ENOUGH_NUMBERS = 24
+_LONGEST_NUMBER = 6
 
 
 def double_spaced(lines: list[str]) -> list[tuple[int, int]]:
@@ -45,3 +48,37 @@ def drop_blanks(
             after_text = True
     kept += range(end, len(lines))
     return [lines[index] for index in kept], [first[index] for index in kept], [last[index] for index in kept]
+
+
+def numbers_between(lines: Sequence[str]) -> set[int]:
+    """Lines that hold nothing but the number of the next one, counted up from 1."""
+    between: set[int] = set()
+    run: list[int] = []
+    for index, line in enumerate(lines):
+        number = line.strip().rstrip(".:")
+        if len(number) > _LONGEST_NUMBER or not number.isdecimal():
+            continue
+        if not run or index - run[-1] != 2 or int(number) != len(run) + 1:
+            between.update(run if len(run) >= _ENOUGH_NUMBERS else ())
+            run = []
+        if run or int(number) == 1:
+            run.append(index)
+    between.update(run if len(run) >= _ENOUGH_NUMBERS else ())
+    return between
+
+
+def drop_numbers(
+    lines: Sequence[str], first: Sequence[int], last: Sequence[int], between: set[int]
+) -> tuple[list[str], list[int], list[int]]:
+    """Lines without those ``between``, whose numbers are added to the line before, so that none is lost."""
+    kept: list[str] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    for index, line in enumerate(lines):
+        if index in between and kept:
+            ends[-1] = last[index]
+            continue
+        kept.append(line)
+        begins.append(first[index])
+        ends.append(last[index])
+    return kept, begins, ends

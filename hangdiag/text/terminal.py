@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hangdiag.text.lazy import lazy
+from hangdiag.text.prefixes import is_prefix
 
 # Escape sequences of terminals (ECMA-48 CSI, OSC and two-character escapes).
 _ESCAPES = lazy(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[()][0-9A-B])")
@@ -21,6 +22,11 @@ LETTERS = str.maketrans(
         "\u2212": "-", "\u2026": "...", "\uff1a": ":", "\uff08": "(", "\uff09": ")",
     }
 )  # fmt: skip
+# Three dashes around a trap or a system call, of which word processors make longer ones.
+_DASHES = lazy(
+    "(?<![^ \t>])(?=-{0,2}[\u2013\u2014])[-\u2013\u2014]{1,3}"
+    "(?= (?:trap|syscall|interrupt|exception|unhandled|system|invalid)\\b|\\Z)"
+)
 _LONGEST_PREFIX = 60
 _BREAKS = lazy("[\r\x0b\x85\u2028\u2029]")
 #: What makes a text need cleaning; searched one by one, which is ten times as fast as one expression.
@@ -63,6 +69,8 @@ def clean_lines(text: str, first_line: int = 1) -> tuple[list[str], list[int]]:
 def clean_line(line: str) -> list[str]:
     """The lines that a terminal would show of ``line``, as simple letters: none of a pager's prompt."""
     if not line.isascii() or "\x00" in line or "\x07" in line or "\x0c" in line:
+        if "\u2013" in line or "\u2014" in line:
+            line = _DASHES.sub("---", line)
         line = line.translate(LETTERS)
     if "\x1b" in line:
         line = _ESCAPES.sub("", line)
@@ -77,7 +85,10 @@ def clean_line(line: str) -> list[str]:
     if line.isprintable() or ("\r" not in line and _BREAKS.search(line) is None):
         return [line]
     # what a lone CR separates was written one over the other; readers want each part
-    return [part for part in _BREAKS.split(line) if part or part == line] or [""]
+    parts = [part for part in _BREAKS.split(line) if part or part == line] or [""]
+    if len(parts) > 1 and len(parts[0]) <= _LONGEST_PREFIX and is_prefix(parts[0]):
+        parts[:2] = ["".join(parts[:2])]  # a logger put that before a line that began with a CR
+    return parts
 
 
 def _without_pager(found: re.Match[str]) -> str:

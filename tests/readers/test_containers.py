@@ -113,6 +113,9 @@ def test_encodings(tmp_path):
     for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"):
         (capture,) = read_paths([write(tmp_path, text.encode(encoding))], None)
         assert [thread.tid for thread in capture.threads] == [100860]
+    table = b"  PID    TID COMM                TDNAME              KSTACK\n 2210 100860 bhyve               mevent              mi_switch+0xd2 _sleep+0x1\n"
+    (capture,) = read_paths([write(tmp_path, table.replace(b"  ", b"\xa0 "))], None)
+    assert [(thread.tid, thread.name) for thread in capture.threads] == [(100860, "mevent")]
     (capture,) = read_paths([write(tmp_path, b"h\xe4ngt\n\xff\xff\n" + TRACE)], None)
     assert capture.sources[0].replaced == 3
     assert capture.threads[0].where[0].first == 3
