@@ -221,9 +221,9 @@ class Console:
                 return False
         if not again:
             return True
-        # Only the echo may have been lost: then a letter stands there twice.
-        self.channel.send(_SHOW_LINE)
-        return self._echoes(data + b"\x08" * len(data) + data, patience)
+        # Only the echo may have been lost: then a letter stands there twice. Some of this may be lost as well.
+        self.channel.send(_SHOW_LINE * 2)
+        return self._echoes(data + (b"\x08" * len(data) + data) * 2, patience)
 
     def _echoes(self, typed: bytes, patience: float) -> bool:
         """True once ddb has taken the probe back and then echoed ``typed``, and nothing else."""

@@ -578,7 +578,9 @@ def test_a_letter_that_stands_there_twice_is_noticed(folder: Path, monkeypatch: 
     fake = FakeDdb(folder / "ddb", eats=29)
     with contextlib.suppress(DebuggerError):
         attach(Options("ddb", fake.place, timeout=2), lambda line: None, quiet)
-    assert set(fake.commands) <= KNOWN_COMMANDS
+    # ddb only looks up what these name, and it may have been damaged when it was read.
+    looked_up = re.compile(r"show (?:sleepq|turnstile) 0x[0-9a-f]+")
+    assert {command for command in fake.commands if not looked_up.fullmatch(command)} <= KNOWN_COMMANDS
     assert fake.violations == []
     fake.close()
 
@@ -586,9 +588,8 @@ def test_a_letter_that_stands_there_twice_is_noticed(folder: Path, monkeypatch: 
 # Nothing that a lost or doubled letter makes of one of these is another of them.
 KNOWN_COMMANDS = {
     *("print 0x0db0", "print $lines", "set $lines=0x30", "set $lines=0x14", "x/s version", "ps", "alltrace"),
-    *("show allpcpu", "show alllocks", "show allchains", "show lockedvnods", "show turnstile 0xfffff80002235700"),
-    *("show sleepq 0xfffffe0000723110", "show sleepq 0xfffffe0000723268", "show lockchain 100051", "show threads"),
-    *("show sleepchain 100051",),
+    *("show allpcpu", "show alllocks", "show allchains", "show lockedvnods", "show threads"),
+    *("show lockchain 100051", "show sleepchain 100051"),
 }
 
 
