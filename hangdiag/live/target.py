@@ -209,7 +209,9 @@ def _prepare(session: mi.Session, options: Options, symbols: str) -> None:
     """Settings, the ABI, symbols: all before there is a target."""
     session.ask_many([f"-gdb-set {setting}" for setting in _SETTINGS])
     if options.sysroot is not None:
-        session.require(f"-gdb-set sysroot {gate.quoted(options.sysroot)}")
+        # kgdb runs elsewhere than the user; "target:/" is no path of ours.
+        root = options.sysroot if ":" in options.sysroot else os.path.abspath(options.sysroot)
+        session.require(f"-gdb-set sysroot {gate.quoted(root)}")
     if session.printed is None:
         shown = session.ask('-interpreter-exec console "show osabi"').console
         if '"FreeBSD' not in shown.split("default OS ABI", 1)[-1] and not _is_relocatable(symbols):
