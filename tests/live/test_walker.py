@@ -85,6 +85,10 @@ def test_locks_and_their_owners(build: Callable[[str], Path], variant: str) -> N
     capture = read(build(variant), "lockcycle")
     tids = {thread.name: thread.tid for thread in capture.threads}
     locks = {lock.name: lock for lock in capture.locks if lock.name != "lab rm"}
+    if variant == "split":
+        # td_wantedlock tells also what a running thread spins for.
+        spun = locks.pop("lab spun")
+        assert (spun.owner, spun.waiters) == (tids["ab"], (tids["spinner"],))
     found = {
         name: (lock.lock_class, lock.state, lock.owner, list(lock.waiters)) for name, lock in locks.items()
     }

@@ -326,6 +326,18 @@ lockcycle(void)
 	contends(ab, &b.lock_object);
 	contends(ba, &a.lock_object);
 
+#ifdef SPLIT
+	/* It spins on its CPU as long as the owner runs. */
+	static struct mtx spun = { { "lab spun", CLASS(SLEEP_MUTEX), 0, 0 }, 0 };
+
+	spun.mtx_lock = (uintptr_t)ab;
+	td = thread(p, "spinner", NULL, NULL, 0, on_mtx);
+	td->td_state = TDS_RUNNING;
+	td->td_inhibitors = 0;
+	td->td_oncpu = 1;
+	contends(td, &spun.lock_object);
+#endif
+
 	/* A read-mostly lock: its writer has the inner mutex and waits for two readers. */
 	static struct rmlock rm = { { "lab rm", CLASS(RM), 0, 0 } };
 	static struct rm_priotracker tracker[2];
