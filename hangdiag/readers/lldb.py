@@ -34,6 +34,7 @@ _SOURCE = lazy(
     r"\s{0,8}(?:-> )?\s{0,4}\d{1,6}\s{0,6}\t|\s+\^+\s*\Z|(?:->)?\s+0x[0-9a-f]+ <\+\d+>: |[\w.+-]+`[\w.$@]+:\s*\Z"
 )
 _PROCESS = lazy(r"Process (?P<pid>\d+) (?:stopped|launched|resuming|exited)|.*\battach (?:--pid|-p) (?P<attached>\d+)")
+_ALL = lazy(r"\(lldb\) *(?:thread backtrace|bt) all\s*\Z")
 _EXECUTABLE = lazy(
     r"(?:Current executable set to|Executable module set to|.*target create) .{0,200}?(?P<name>bhyve(?:ctl)?)[\"'. ]"
 )
@@ -198,6 +199,8 @@ def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
         end = start + 1
         shown = _parse(f"#0: {summary}") if summary.startswith("0x") else None
         frames = [shown] if shown is not None else []
+    elif isinstance(numbers := section.context.get("gdb numbers"), list):
+        numbers.append(int(head.group("number")))
     if head.group("current"):
         section.context["lldb thread"] = identity
     if identity == Identity(number=identity.number) and not frames:
@@ -256,6 +259,8 @@ def _is_repeated(section: Section, identity: Identity, thread: Thread) -> bool:
 def read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     """A command, or what lldb says of the process: its pid."""
     line = section.lines[start]
+    if _ALL.match(line):
+        section.context["gdb apply all"], section.context["gdb numbers"] = True, []
     found = _PROCESS.match(line)
     if found is not None and (pid := int(found.group("pid") or found.group("attached"))):
         section.context["lldb pid"] = pid

@@ -200,3 +200,35 @@ def test_a_list_of_all_threads_that_ends_with_a_vm_may_have_had_more_of_it(name)
 
 def test_a_list_of_some_processes_is_taken_for_whole():
     assert deadlocks(procstat(vcpus("joined", "joined", "lock one")))[0][0] == "proven"
+
+
+def lldb(threads: list[T]) -> str:
+    """The threads as lldb's ``thread backtrace all`` prints them."""
+    lines = ["(lldb) thread backtrace all"]
+    for number, thread in enumerate(threads, 1):
+        lines.append(f"  thread #{number}, name = '(pid {thread.pid}) {thread.command}/{thread.name}'")
+        for depth, name in enumerate(["sched_switch", *thread.functions]):
+            lines.append(f"    frame #{depth}: 0xffffffff80c0{depth:04x} kernel`{name}(td=0x{thread.tid:016x}) at x.c:{depth}:9")
+    return "\n".join(lines) + "\n"
+
+
+def kgdb_down(threads: list[T]) -> str:
+    """As gdb lists threads: numbered down to 1."""
+    text = kgdb(threads)
+    for number in range(1, len(threads) + 1):
+        text = text.replace(f"\nThread {number} (", f"\nThread ={len(threads) + 1 - number} (")
+    return text.replace("Thread =", "Thread ")
+
+
+@pytest.mark.parametrize("form", [kgdb_down, lldb])
+def test_a_gap_in_a_debugger_s_numbers_tells_of_a_thread_that_is_missing(form):
+    threads = [T(100800, "mevent", "kqueue"), *vcpus("joined", "lock one", "in guest"), T(100700, "-", "kqueue", 1, "init")]
+    whole = form([*threads[:3], *threads[4:]])
+    assert deadlocks(whole)[0][0] == "proven"  # without the vCPU that runs it is one
+    lines = form(threads).splitlines(keepends=True)
+    heads = [index for index, line in enumerate(lines) if line.lstrip().startswith(("Thread ", "thread #"))]
+    cut = "".join(lines[: heads[3]] + lines[heads[4] :])
+    assert all(certainty != "proven" for certainty, *_ in deadlocks(cut))
+    # some threads alone, as they were asked for, have gaps
+    some = cut.replace("apply all", "apply 5 4 3 1").replace("backtrace all", "backtrace 1 2 3 5")
+    assert deadlocks(some)[0][0] == "proven"

@@ -52,9 +52,14 @@ DEBUGGER = ("kdb_enter", "kdb_trap", "kdb_alt_break_internal", "kdb_break")
 
 
 def lacks_threads(context: Mapping[str, object]) -> bool:
-    """Did ``thread apply all bt``, which counts down to 1, not come to its end?"""
+    """Did ``thread apply all bt``, which counts down to 1, not come to its end, or leave out a number on its way?
+
+    lldb's ``thread backtrace all`` counts up.
+    """
     numbers = context.get("gdb numbers")
-    return isinstance(numbers, list) and bool(numbers) and bool(context.get("gdb apply all")) and numbers[0] > min(numbers) > 1
+    if not isinstance(numbers, list) or not numbers or not context.get("gdb apply all"):
+        return False
+    return numbers[0] > min(numbers) > 1 or max(numbers) - min(numbers) >= len(set(numbers))
 
 
 def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
