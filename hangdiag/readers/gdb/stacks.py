@@ -59,7 +59,9 @@ def lacks_threads(context: Mapping[str, object]) -> bool:
     numbers = context.get("gdb numbers")
     if not isinstance(numbers, list) or not numbers or not context.get("gdb apply all"):
         return False
-    return bool(numbers[0] > min(numbers) > 1 or max(numbers) - min(numbers) >= len(set(numbers)))
+    if min(numbers) > 1:
+        return bool(numbers[0] > min(numbers))
+    return bool(max(numbers) > len(set(numbers)))
 
 
 def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
