@@ -108,18 +108,24 @@ class Draft:
         """What follows are lines of ``host``, one of several in a source: they are of no other's instant."""
         known = self._hosts.get(host)
         if known is None:
-            known = self._hosts[host] = Instant()
-            self.instants.append(known)
+            known = self._hosts[host] = self._new_instant(None)
         self.now = known
 
     def _begin_instant(self, label: str | None) -> None:
         """Begin another instant, of the host ``label``."""
         if self.now.is_empty():
             return
-        self.now = Instant(label=label)
-        self.instants.append(self.now)
+        self.now = self._new_instant(label)
         if label is not None:
             self._hosts[label] = self.now
+
+    def _new_instant(self, label: str | None) -> Instant:
+        made = Instant(label=label)
+        if self.host is not None:
+            name = (label or self.host).rpartition(" ")[2]
+            made.host = Host(hostname=name if host_label(name) is not None else None)
+        self.instants.append(made)
+        return made
 
     def add_threads(self, threads: Iterable[Thread], table: str | None = None) -> None:
         """Merge a section of threads. ``table`` names a tool that prints each thread once:

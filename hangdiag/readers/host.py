@@ -24,6 +24,7 @@ _LOGIN = lazy(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
 _SYSCTL = lazy(r"(?P<name>[a-z][\w%-]*(?:\.[\w%-]+){1,8})(?:: |=)(?P<value>.*)")
 _STATISTIC = lazy(r"(?P<name>[A-Za-z][\w ,/()%-]{5,60}?)[ \t]*\t(?P<value>-?\d+)\s*\Z")
 _SHELL = lazy(r"\[?[\w.-]{1,32}@(?P<host>[\w.-]{1,64})")
+_HOST = lazy(r"[\w.-]{1,64}\s*\Z")
 _TITLE = lazy(r"(?:ps|vmstat|pstat|iostat|ipcs|w|nfsstat|netstat|fstat)(?: -\w+)*\Z|dmesg\Z|kernel config\Z|ddb capture buffer\Z")
 _ARCHITECTURES = ("amd64", "arm64", "i386", "riscv", "aarch64")
 
@@ -116,6 +117,20 @@ def _read_dump(section: Section, start: int, match: re.Match[str]) -> int:
     return start + 1
 
 
+def _read_gathered(section: Section, start: int, match: re.Match[str]) -> int:
+    """What Ansible, ``clush -b`` and ``dshbak`` put above the output of each host."""
+    lines = section.lines
+    name, _, rest = lines[start].partition(" | ")
+    following = start + 1
+    if not rest:
+        if following + 1 >= len(lines) or lines[following + 1] != lines[start] or not _HOST.match(lines[following]):
+            return start
+        name = lines[following].strip()
+        following += 2
+    section.draft.see_host(name)
+    return following
+
+
 def _read_title(section: Section, start: int, match: re.Match[str]) -> int:
     """The title of a part of crashinfo(8)'s core.txt.N (usr.sbin/crashinfo/crashinfo.sh)."""
     following = start + 1
@@ -187,6 +202,9 @@ OPENERS = (
         r"(?:Dump header from device: |\s{1,4}(?:Architecture|Architecture Version|Dump Length|Blocksize|Compression|Dumptime"
         r"|Hostname|Magic|Version String|Panic String|Dump Parity|Bounds|Dump Status): )",
         _read_dump,
+    ),
+    Opener(
+        "host-gathered", "console", r"-{15,16}\Z|[\w.-]{1,64} \| (?:CHANGED|SUCCESS|FAILED!?) \| rc=\d+ >>", _read_gathered
     ),
     Opener("crashinfo-title", "console", r"-{72}\s*\Z", _read_title),
     Opener("host-boot", "console", r"---<<BOOT>>---|Copyright \(c\) 1992-\d+ The FreeBSD Project", _read_boot),

@@ -42,17 +42,17 @@ class Part:
 
 def unread_in_source(items: Iterable[Unread], parts: list[Part]) -> list[Unread]:
     """``items`` with places in the sources themselves."""
-    return [replace(item, where=where) for item in items for where in _stretches(item.where, parts)]
+    return [replace(item, where=where) for item in items for where in stretches_of(item.where, parts)]
 
 
 def in_source(capture: Capture, parts: list[Part]) -> Capture:
     """``capture`` with places in the sources themselves. What has one place only gets the first stretch of it."""
 
     def all_of(places: tuple[Where, ...]) -> tuple[Where, ...]:
-        return tuple([where for place in places for where in _stretches(place, parts)])
+        return tuple([where for place in places for where in stretches_of(place, parts)])
 
     def one_of(place: Where | None) -> Where | None:
-        return place if place is None else next(iter(_stretches(place, parts)), None)
+        return place if place is None else next(iter(stretches_of(place, parts)), None)
 
     def machine_of(machine: VirtualMachine) -> VirtualMachine:
         vcpus = tuple([replace(vcpu, where=one_of(vcpu.where)) for vcpu in machine.vcpus])
@@ -72,5 +72,5 @@ def in_source(capture: Capture, parts: list[Part]) -> Capture:
     )
 
 
-def _stretches(where: Where, parts: list[Part]) -> tuple[Where, ...]:
+def stretches_of(where: Where, parts: list[Part]) -> tuple[Where, ...]:
     return (where,) if where.source >= 0 else parts[-1 - where.source].stretches(where)

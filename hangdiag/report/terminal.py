@@ -50,6 +50,8 @@ def render(diagnoses: Sequence[Diagnosis], options: Options) -> list[Line]:
         findings = [f"{_heading(finding)}: {finding.summary}" for finding in diagnosis.findings]
         if len(diagnoses) > 1:
             title = f"Capture {number + 1} of {len(diagnoses)}"
+            if diagnosis.capture.host.hostname is not None:
+                title += f" ({escape(diagnosis.capture.host.hostname)})"
             if findings == said and not options.everything:
                 verdict = _heading(diagnosis.findings[0])
                 lines.append([("bold", title), ("", f": the same as capture {number}, {verdict}")])

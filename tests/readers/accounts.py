@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hangdiag.model import Capture
 from hangdiag.readers import read_text, scan
+from hangdiag.readers.parts import stretches_of
 from hangdiag.readers.section import Opening, Section
 from hangdiag.text import html, terminal
 from hangdiag.text.prefixes import compiled
@@ -33,7 +34,9 @@ def _noted(taken: set[int]) -> Iterator[None]:
             following = opener.read(section, start, match)  # type: ignore[arg-type]
             begin = start if following == start or section.loose_end is None else section.loose_end
             for index in range(begin, following):
-                taken.update(range(section.page.first[index], section.page.last[index] + 1))
+                # between the first and the last line of what was joined other hosts' may stand
+                for where in stretches_of(section.where(index, index + 1), section.draft.parts):
+                    taken.update(range(where.first, where.last + 1))
             return following
 
         return replace(opener, read=read), found[1]
