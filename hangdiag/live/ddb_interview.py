@@ -252,15 +252,17 @@ def _follow_chains(
     """
     seen = {int(tid) for tid in _LINK.findall(transcript.text)}
     # A tid that no thread has is taken for an address (db_lookup_thread, sys/ddb/db_thread.c): it must not be one
-    # that lost a digit on the line.
+    # that lost a digit on the line. bt looks it up (db_stack_trace, sys/ddb/db_command.c).
     counts = Counter(re.findall(r"\b\d{5,7}\b", transcript.text))
-    waiting = [tid for tid in _waiting(threads) if counts[str(tid)] > 1]
+    waiting = list(_waiting(threads))
     asked = 0
     for step, tid in enumerate(waiting):
         if tid in seen or asked == _MOST_CHAINS:
             continue
         asked += 1
         progress("chains of locks", step, len(waiting))
+        if counts[str(tid)] < 2 and "Tracing" not in _ask(console, transcript, f"bt {tid}"):
+            continue
         answer = _ask(console, transcript, f"show lockchain {tid}")
         if "blocked on" not in answer:
             answer += _ask(console, transcript, f"show sleepchain {tid}")

@@ -335,11 +335,12 @@ class FakeDdb(Console):
         elif command == "alltrace":
             yield from ("", *TRACE.splitlines())
         elif command.startswith("bt "):
-            begin = TRACE.find(f"tid {command.split()[1]} ")
+            stacks = "\n".join(self._answers.get("alltrace", TRACE.splitlines()))
+            begin = stacks.find(f"tid {command.split()[1]} ")
             yield from (
-                TRACE[TRACE.rfind("\n", 0, begin) + 1 :].partition("\n\n")[0].splitlines()
+                stacks[stacks.rfind("\n", 0, begin) + 1 :].partition("\n\n")[0].splitlines()
                 if begin > 0
-                else ()
+                else (f"Thread {command.split()[1]} not found",)
             )
         elif command == "show allchains":
             yield "chain 1:"

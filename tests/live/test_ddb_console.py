@@ -116,6 +116,24 @@ def test_chains_are_followed_where_all_of_them_cannot_be_shown(folder: Path) -> 
     fake.close()
 
 
+def test_the_chain_of_a_thread_that_was_shown_once_is_followed_once_ddb_knows_it(folder: Path) -> None:
+    row = "   30     1     1     0  D       lab sx  0xfffff8000223a000  solo"
+    stack = """
+Tracing command solo pid 30 tid 100077 td 0xfffff80002430000
+sched_switch() at sched_switch+0x492/frame 0xfffffe0011fe75f0
+mi_switch() at mi_switch+0xd2/frame 0xfffffe0011fe7620
+sleepq_wait() at sleepq_wait+0x2f/frame 0xfffffe0011fe7660
+_sx_xlock_hard() at _sx_xlock_hard+0x4dd/frame 0xfffffe0011fe76d0
+lab_sleep() at lab_sleep+0x82/frame 0xfffffe0011fe7720"""
+    answers = {"ps": [*PS.splitlines(), row], "alltrace": ["", *TRACE.splitlines(), *stack.splitlines()]}
+    fake = FakeDdb(folder / "ddb", unknown=("show allchains",), answers=answers)
+    threads = read(fake)
+    assert fake.commands.index("bt 100077") < fake.commands.index("show lockchain 100077")
+    assert "bt 100051" not in fake.commands
+    assert [frame.function for frame in threads[100077].frames][3] == "_sx_xlock_hard"
+    fake.close()
+
+
 def test_stacks_one_by_one_where_alltrace_is_not_known(folder: Path) -> None:
     # ps does not tell the tid of a process with one thread.
     threads = ["  100002 (0xfffff80002411000) (stack 0xfffffe0011fdd000)  sched_switch() at sched_switch+0x492"]
