@@ -59,6 +59,13 @@ def _confirm(finding: Finding, scene: Scene, machine: Machine | None) -> list[st
     vm = "'vmm_dev.c'::head.slh_first->vm"
     if machine.read is not None and machine.read.address is not None:
         vm = f"((struct vm *){machine.read.address:#x})"
+    if "vcpu-suspend" in kinds and "rendezvous" not in kinds:
+        if machine.read is not None and machine.read.suspended is not None:
+            return []
+        return [
+            f"to confirm, in kgdb: p/x {vm}->active_cpus.__bits[0] & ~{vm}->suspended_cpus.__bits[0]"
+            " (the vCPUs that have not suspended)"
+        ]
     if machine.read is not None and machine.read.done is not None:
         return []
     return [

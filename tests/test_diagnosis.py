@@ -766,3 +766,11 @@ def test_an_ioctl_of_a_vm_that_is_not_shown_is_no_quiet_host():
     diagnosis, finding = first(procstat([T(100900, "-", "lock one", 2290, "bhyvectl")]))
     assert (finding.verdict, tids(diagnosis, finding.threads)) == ("inconclusive", [100900])
     assert "not shown" in finding.summary or "not in" in " ".join(finding.reasons)
+
+
+def test_a_deadlock_with_a_suspension_is_confirmed_by_its_own_sets():
+    # vm_handle_suspend() does not see that its vCPU is asked to go idle
+    diagnosis, finding = first(procstat(vcpus("lock all", "suspended", "mutex in userland")))
+    assert (finding.verdict, finding.certainty, tids(diagnosis, finding.threads)) == ("deadlock", "likely", [100860, 100861])
+    confirm = [step for step in finding.next_steps if step.startswith("to confirm")]
+    assert [("suspended_cpus" in step, "rendezvous" in step) for step in confirm] == [(True, False)]
