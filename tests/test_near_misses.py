@@ -1,0 +1,48 @@
+"""Guests that are healthy, slow, stopped or waited for: none of them may be called deadlocked, in whatever form they come."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.traces import SYSCALL, T, alltrace, analysed, kgdb, procstat, vcpus
+
+PAUSED = "mi_switch thread_suspend_check ast doreti_ast"
+NAP = "mi_switch sleepq_catch_signals sleepq_timedwait_sig _sleep kern_clock_nanosleep sys_nanosleep amd64_syscall fast_syscall_common"
+NO_MEMORY = f"mi_switch sleepq_timedwait _sleep vm_waitpfault vm_fault vm_handle_paging vm_run {SYSCALL}"
+WIRES = f"vm_map_wire_locked vm_map_wire vm_mmap_memseg {SYSCALL}"
+BHYVECTL = {
+    name: T(100900, "-", stack, 2290, "bhyvectl")
+    for name, stack in (("one", "lock one"), ("all", "lock all"), ("destroy", "destroy, sysctl"))
+}
+
+CASES = {
+    "a rendezvous is about to end": (["started", "in guest", "joined"], [], {"contention"}),
+    "a vCPU was preempted": (["started", "preempted", "joined"], [], {"contention"}),
+    "all have joined": (["started", "joined", "joined"], [], {"contention", "inconclusive"}),
+    "suspended vCPUs join by themselves": (["started", "suspended", "suspended"], [], {"contention", "inconclusive", "blocked"}),
+    "a vCPU reads a disk in userland": (["joined", "started", "disk"], [], {"blocked", "io-stall"}),
+    "a vCPU waits for a mutex of the program": (["joined", "started", "mutex in userland"], [], {"blocked"}),
+    "a vCPU naps until it is started": (["started", NAP, "joined"], [], {"contention", "blocked"}),
+    "a vCPU waits for memory": (["joined", "started", NO_MEMORY], [], {"blocked", "memory-starvation"}),
+    "an ioctl waits for a halted vCPU": (["halted", "halted"], [BHYVECTL["one"]], {"contention"}),
+    "an ioctl of all waits for the guest": (["halted", "in guest"], [BHYVECTL["all"]], {"contention"}),
+    "destroying a halted guest": (["halted", "halted"], [BHYVECTL["destroy"]], {"contention", "blocked"}),
+    "a kernel with the fix": (["joined", "lock all, fixed", "in guest"], [], {"contention"}),
+    "a kernel with the fix, all joined": (["started", "lock all, fixed", "joined"], [], {"contention", "inconclusive", "blocked"}),
+    "stopped by a debugger": ([PAUSED, PAUSED], [BHYVECTL["destroy"]], {"contention", "inconclusive", "blocked", "no-hang"}),
+    "memory is wired": (["mem_segs", WIRES], [], {"contention", "inconclusive"}),
+    "two ioctls that wait for vCPUs nobody has": (["lock one", "lock one"], [], {"inconclusive", "contention", "blocked"}),
+    "one vCPU has not suspended": (["suspended", "mutex in userland", "suspended"], [], {"blocked"}),
+    "an idle guest": (["halted", "halted"], [], {"no-hang"}),
+}
+
+
+@pytest.mark.parametrize("form", [procstat, alltrace, kgdb])
+@pytest.mark.parametrize("case", CASES)
+def test_no_deadlock(case, form):
+    stacks, others, verdicts = CASES[case]
+    diagnosis = analysed(form([T(100859, "mevent", "kqueue"), *vcpus(*stacks), *others]))
+    found = {finding.verdict for finding in diagnosis.findings}
+    assert "deadlock" not in found
+    # ddb prints no names: which thread runs which vCPU is not always known then
+    assert diagnosis.findings[0].verdict in verdicts | ({"inconclusive"} if form is alltrace else set())
