@@ -248,6 +248,7 @@ def _follow_chains(
 ) -> None:
     """The chain of each thread that waits for a lock and that no chain has shown yet.
 
+    ddb takes the tid for the hexadecimal digits of a number that it reads in ``$radix`` (db_hex2dec).
     Before FreeBSD 12 ``show lockchain`` knows turnstiles only, and ``show sleepchain`` the locks one sleeps for.
     """
     seen = {int(tid) for tid in _LINK.findall(transcript.text)}
@@ -263,9 +264,9 @@ def _follow_chains(
         progress("chains of locks", step, len(waiting))
         if counts[str(tid)] < 2 and "Tracing" not in _ask(console, transcript, f"bt {tid}"):
             continue
-        answer = _ask(console, transcript, f"show lockchain {tid}")
+        answer = _ask(console, transcript, f"show lockchain 0x{tid}")
         if "blocked on" not in answer:
-            answer += _ask(console, transcript, f"show sleepchain {tid}")
+            answer += _ask(console, transcript, f"show sleepchain 0x{tid}")
         seen.update(int(each) for each in _LINK.findall(answer))
 
 

@@ -228,6 +228,7 @@ class FakeDdb(Console):
         path: Path,
         found: str = "prompt",
         lines: int = 20,
+        radix: int = 16,
         release: int = 13,
         unknown: tuple[str, ...] = (),
         answers: dict[str, Iterable[str]] | None = None,
@@ -244,6 +245,7 @@ class FakeDdb(Console):
         self.at_prompt = True
         self._found = found
         self._release = release
+        self._radix = radix
         self._unknown = unknown
         self._answers = dict(answers or {})
         self._keys = dict(keys or {})
@@ -309,13 +311,16 @@ class FakeDdb(Console):
         # What they read at an address that is none makes ddb fault (db_lookup_thread; db_show_lock).
         if command.startswith(("show lock ", "show lockchain ", "show sleepchain ")):
             operand = command.split()[-1]
+            if "chain" in command:
+                # The digits of a number that was read in $radix (db_hex2dec).
+                operand = f"{self._number(operand):x}"
             if not re.search(rf"\b{operand}\b", f"{PS}\n{TRACE}\n{self._answers}"):
                 self.violations.append(f"{command}: page fault")
         if not HARMLESS.fullmatch(command):
             self.violations.append(command)
         setting = re.fullmatch(r"set \$lines=(\w+)", command)
         if setting:
-            self.lines = int(setting.group(1), 16)
+            self.lines = self._number(setting.group(1))
             return
         self._output(self._answer(command))
 
@@ -325,9 +330,9 @@ class FakeDdb(Console):
         elif command in self._answers:
             yield from self._answers[command]
         elif command == "print $lines":
-            yield f"{self.lines:8x}"
+            yield self._in_radix(self.lines)
         elif command.startswith("print "):
-            yield f"{int(command.split()[1], 16):8x}"
+            yield self._in_radix(self._number(command.split()[1]))
         elif command == "x/s version":
             yield VERSION
         elif command == "ps":
@@ -360,6 +365,13 @@ class FakeDdb(Console):
             return
         else:
             yield 'No such command; use "help" to list available commands'
+
+    def _number(self, text: str) -> int:
+        """What ddb reads (db_lex, sys/ddb/db_lex.c)."""
+        return int(text, 16 if text.startswith("0x") else self._radix)
+
+    def _in_radix(self, number: int) -> str:
+        return format(number, {8: "8o", 10: "8d", 16: "8x"}[self._radix])
 
     def _output(self, lines: Iterable[str], paged: bool = True) -> None:
         """A command that prints ``lines``, as db_command runs it: with the pager, or without for a script."""

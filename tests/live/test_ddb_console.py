@@ -112,7 +112,7 @@ def test_the_most_telling_commands_come_first(console: FakeDdb) -> None:
 def test_chains_are_followed_where_all_of_them_cannot_be_shown(folder: Path) -> None:
     fake = FakeDdb(folder / "ddb", unknown=("show allchains",))
     read(fake)
-    assert "show lockchain 100051" in fake.commands
+    assert "show lockchain 0x100051" in fake.commands
     fake.close()
 
 
@@ -128,9 +128,17 @@ lab_sleep() at lab_sleep+0x82/frame 0xfffffe0011fe7720"""
     answers = {"ps": [*PS.splitlines(), row], "alltrace": ["", *TRACE.splitlines(), *stack.splitlines()]}
     fake = FakeDdb(folder / "ddb", unknown=("show allchains",), answers=answers)
     threads = read(fake)
-    assert fake.commands.index("bt 100077") < fake.commands.index("show lockchain 100077")
+    assert fake.commands.index("bt 100077") < fake.commands.index("show lockchain 0x100077")
     assert "bt 100051" not in fake.commands
     assert [frame.function for frame in threads[100077].frames][3] == "_sx_xlock_hard"
+    fake.close()
+
+
+@pytest.mark.parametrize("radix", [8, 10, 16])
+def test_whatever_base_ddb_reads_numbers_in(folder: Path, radix: int) -> None:
+    fake = FakeDdb(folder / "ddb", radix=radix, lines=20, unknown=("show allchains", "alltrace"))
+    assert is_read(read(fake))
+    assert "show lockchain 0x100051" in fake.commands
     fake.close()
 
 
@@ -430,7 +438,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 def test_what_follows_a_cycle_is_quit_in_every_release(folder: Path, release: int) -> None:
     fake = FakeDdb(folder / "ddb", release=release, unknown=("show allchains",))
     read(fake)
-    assert "show lockchain 100051" in fake.commands
+    assert "show lockchain 0x100051" in fake.commands
     fake.close()
 
 
@@ -607,7 +615,7 @@ def test_a_letter_that_stands_there_twice_is_noticed(folder: Path, monkeypatch: 
 KNOWN_COMMANDS = {
     *("print 0x0db0", "print $lines", "set $lines=0x30", "set $lines=0x14", "x/s version", "ps", "alltrace"),
     *("show allpcpu", "show alllocks", "show allchains", "show lockedvnods", "show threads"),
-    *("show lockchain 100051", "show sleepchain 100051"),
+    *("show lockchain 0x100051", "show sleepchain 0x100051"),
 }
 
 

@@ -59,7 +59,9 @@ def answers(sample: Path) -> dict[str, Iterable[str]]:
     for command, text in zip(parts[::2], parts[1::2], strict=True):
         lines = re.sub(r"--More-- *", "", text).splitlines()
         cyclic = command.startswith("show lockchain") and len(lines) > 20
-        found.setdefault(command.strip(), itertools.cycle(lines) if cyclic else lines)
+        # attach writes a tid so that ddb reads it in any base.
+        command = re.sub(r"(chain )(\d+)$", r"\g<1>0x\2", command.strip())
+        found.setdefault(command, itertools.cycle(lines) if cyclic else lines)
     found.pop("print $lines", None)
     return found
 
