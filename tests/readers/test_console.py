@@ -255,3 +255,28 @@ def test_a_crashinfo_report():
         ["__curthread", "doadump"],
     ]
     assert not [item for item in capture.unread if item.trace_like]
+
+
+def test_a_panic_behind_an_unfinished_line():
+    text = """\
+        panic: lock Giant not owned
+        cpuid = 1
+        time = 1527004323
+        KDB: stack backtrace:
+        #0 0xffffffff80c79095 at kdb_backtrace+0x65
+        #1 0xffffffff80c2b731 at vpanic+0x151
+        #2 0xffffffff80c2b5d3 at panic+0x43
+        """
+    for before in ("[drm:setup_crtcs] ", "host:~ # ", "em0: link state "):
+        capture = read(text.replace("panic", before + "panic", 1))
+        assert capture.host.panic == "lock Giant not owned", before
+        assert functions(only(capture)) == ["kdb_backtrace", "vpanic", "panic"]
+    stamped = read("".join(f"[144] {line.strip()}\n" for line in text.replace("panic", "em0: panic", 1).splitlines()))
+    assert stamped.host.panic == "lock Giant not owned"
+    assert functions(only(stamped)) == ["kdb_backtrace", "vpanic", "panic"]
+
+
+def test_a_panic_in_a_sentence_is_none():
+    capture = read("It says panic: page fault\nand then it reboots.\n")
+    assert capture.host.panic is None
+    assert [(item.where.first, item.where.last, item.trace_like) for item in capture.unread][:1] == [(1, 2, False)]

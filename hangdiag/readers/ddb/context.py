@@ -32,6 +32,7 @@ _QUIET = lazy(
 #: So many lines of such are passed over.
 _LONGEST_QUIET = 20_000
 _BACKTRACE = lazy(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
+_OF_PANIC = lazy(r"cpuid = \d+\s*\Z")
 _OF_THREAD = lazy(r"KDB: stack backtrace of thread (\d+)")
 
 
@@ -70,6 +71,12 @@ def _behind_quiet(section: Section, index: int) -> int:
     return min(index + _LONGEST_QUIET, len(lines)) if blank is None else blank
 
 
+def _read_panic(section: Section, start: int, match: re.Match[str]) -> int:
+    """A panic behind what the console had begun to print: panic() adds the CPU on the next line (vpanic)."""
+    following = section.lines[start + 1] if start + 1 < len(section.lines) else ""
+    return _read_note(section, start, match) if _OF_PANIC.match(following) else start
+
+
 def _read_note(section: Section, start: int, match: re.Match[str]) -> int:
     line = section.lines[start]
     if "panic: " in line:
@@ -96,6 +103,13 @@ OPENERS = (
         r"~?KDB: (?:enter|stack backtrace|debugger|reentering|current)|Stopped at\s"
         r"|(?:login: )?panic: (?!.{0,40}(?:deadlres_td_|deadlkres: )|Sleeping thread|spin lock 0x)",
         _read_note,
+    ),
+    Opener(
+        "ddb-panic",
+        "ddb",
+        r".{1,200}? panic: (?!.{0,40}(?:deadlres_td_|deadlkres: )|Sleeping thread|spin lock 0x)",
+        _read_panic,
+        ("panic: ",),
     ),
     Opener(
         "ddb-no-command",
