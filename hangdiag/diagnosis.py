@@ -350,4 +350,5 @@ def _nothing(scene: Scene) -> Finding:
             tuple(dark),
             evidence=tuple(sorted({where for index in dark for where in scene.thread_where(index)})),
         )
-    return Finding("no-hang", _at_most(scene, range(len(threads)), "likely"), wording.no_hang(scene))
+    certainty = "possible" if scene.capture.is_abridged else _at_most(scene, range(len(threads)), "likely")
+    return Finding("no-hang", certainty, wording.no_hang(scene))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,6 +17,9 @@ _STARTS_RENDEZVOUS = {
     "vioapic_mmio_write": "I/O APIC write",
     "vm_handle_ipi": "INIT IPI",
 }
+#: What a thread that panicked is in (sys/kern/kern_shutdown.c).
+_PANIC = frozenset({"panic", "vpanic"})
+_LONGEST_PANIC = 120
 
 
 def name(scene: Scene, index: int) -> str:
@@ -189,4 +193,10 @@ def no_hang(scene: Scene) -> str:
         idle = all(scene.waits[index].idle for machine in scene.machines for index in machine.vcpus.values())
         if idle and any(machine.vcpus for machine in scene.machines):
             return "no thread waits for another one; the vCPUs are halted, as an idle guest's are"
-    return "no thread waits for another one in the kernel"
+    waits = "no thread waits for another one in the kernel"
+    stacks = [thread.frames for thread in scene.capture.threads if not thread.is_user_stack]
+    if not any(frame.function in _PANIC for frames in stacks for frame in frames):
+        return waits
+    message = scene.capture.host.panic or ""
+    about = f" ({textwrap.shorten(message, _LONGEST_PANIC, placeholder=' ...')})" if message else ""
+    return f"the kernel panicked{about}; {waits}"

@@ -774,3 +774,38 @@ def test_a_deadlock_with_a_suspension_is_confirmed_by_its_own_sets():
     assert (finding.verdict, finding.certainty, tids(diagnosis, finding.threads)) == ("deadlock", "likely", [100860, 100861])
     confirm = [step for step in finding.next_steps if step.startswith("to confirm")]
     assert [("suspended_cpus" in step, "rendezvous" in step) for step in confirm] == [(True, False)]
+
+
+PANIC = "KDB: stack backtrace:\n" + "".join(
+    f"#{number} 0xffffffff80c2b{number}d3 at {function}+0x43\n"
+    for number, function in enumerate(("kdb_backtrace", "vpanic", "panic", "trap_fatal", "calltrap"))
+)
+
+
+def test_a_panic_is_said_to_be_one():
+    _, finding = first("panic: page fault\ncpuid = 1\n" + PANIC)
+    assert (finding.verdict, finding.certainty) == ("no-hang", "likely")
+    assert finding.summary == "the kernel panicked (page fault); no thread waits for another one in the kernel"
+    assert first(PANIC)[1].summary.startswith("the kernel panicked; ")
+    _, finding = first("panic: " + "so very long a message " * 30 + "\n" + PANIC)
+    assert len(finding.summary) < 220
+    assert finding.summary.endswith("...); no thread waits for another one in the kernel")
+
+
+def test_who_panics_while_it_takes_stacks_has_panicked():
+    stack = "db_trace_self db_trace_self_wrapper vpanic panic stack_save_td sysctl_kern_proc_kstack sysctl_root_handler_locked"
+    frames = "".join(f"{name}() at {name}+0x30/frame 0xfffffe00007da4c0\n" for name in stack.split())
+    diagnosis, _ = first("KDB: stack backtrace:\n" + frames)
+    assert [wait.title for wait in diagnosis.waits] == ["panicked"]
+
+
+def test_a_message_of_an_older_panic_is_no_panic_now():
+    _, finding = first("panic: page fault\n" + procstat(vcpus("halted", "halted")))
+    assert finding.verdict == "no-hang"
+    assert "panicked" not in finding.summary
+
+
+def test_what_was_left_out_may_hang():
+    text = procstat(vcpus("halted", "halted"))
+    assert first(text)[1].certainty == "likely"
+    assert first(text + "... and 40 more threads\n")[1].certainty == "possible"
