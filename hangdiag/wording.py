@@ -6,7 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from hangdiag.holders import Need, Scene
+from hangdiag.holders import Machine, Need, Scene
 from hangdiag.holders.machines import in_device, in_vm_run
 from hangdiag.knowledge import Knowledge
 
@@ -41,6 +41,18 @@ def name(scene: Scene, index: int) -> str:
     if title is None:
         return f"tid {thread.tid}" if thread.tid is not None else "a thread"
     return title if thread.tid is None else f"{title} (tid {thread.tid})"
+
+
+def vcpus_shown(scene: Scene, machine: Machine) -> str:
+    """How many of a VM's vCPUs the capture shows: ``4 vCPUs``, ``2 vCPUs and 2 more not named``, ``3 of 4 vCPUs``."""
+    if not machine.vcpus:
+        return "vCPUs not named"
+    named = set(machine.vcpus.values())
+    nameless = sum(1 for index in machine.members - named if in_vm_run(scene.capture.threads[index]))
+    active = len(machine.read.active or ()) if machine.read is not None else 0
+    number = f"{len(named)} of {active}" if active > len(named) + nameless else f"{len(named)}"
+    plural = "" if number == "1" else "s"
+    return f"{number} vCPU{plural}" + (f" and {nameless} more not named" if nameless else "")
 
 
 def listed(words: Sequence[str], most: int = 6) -> str:

@@ -142,9 +142,8 @@ class _Report:
                 if machine.pid is not None and str(machine.pid) not in machine.label
                 else ""
             )
-            vcpus = f", {_count(len(machine.vcpus), 'vCPU')}" if machine.vcpus else ", vCPUs not named"
             title = machine.label if machine.label.startswith("an ") else f"VM {machine.label}"
-            parts.append(f"{title}{pid}{vcpus}")
+            parts.append(f"{title}{pid}, {wording.vcpus_shown(self.diagnosis.scene, machine)}")
         if len(self.diagnosis.machines) > 4:
             parts.append(f"{len(self.diagnosis.machines) - 4} more VMs")
         if capture.host.release:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.commandline import hangdiag
 from tests.report.helpers import SAMPLES
+from tests.traces import procstat, vcpus
 
 DEADLOCK = str(SAMPLES / "deadlock.procstat.txt")
 IDLE = str(SAMPLES / "idle.procstat.txt")
@@ -92,3 +93,17 @@ def test_serve_says_what_is_wrong(tmp_path):
     code, _, error = hangdiag("serve", "--pyodide", str(tmp_path))
     assert code == 2
     assert "npm install pyodide" in error
+
+
+def test_the_heading_counts_vcpus_that_are_shown_without_a_name():
+    text = """\
+- vcpu 1: vioapic_mmio_write() -> vm_handle_rendezvous() -> _sleep()
+- vcpu 0: vcpu_lock_all() -> vcpu_set_state_locked() -> msleep_spin_sbt()
+- the other two vCPUs: vm_run() -> vm_handle_rendezvous() -> _sleep()
+"""
+    _, out, _ = hangdiag("analyze", stdin=text.encode())
+    assert "2 vCPUs and 2 more not named" in out.splitlines()[0]
+    stacks = procstat(vcpus("joined", "lock one"))
+    assert hangdiag("analyze", stdin=stacks.encode())[1].splitlines()[0].endswith("2 vCPUs")
+    active = "(kgdb) p vm->active_cpus\n$1 = {__bits = {7, 0, 0, 0}}\n\n"
+    assert "2 of 3 vCPUs" in hangdiag("analyze", stdin=(active + stacks).encode())[1].splitlines()[0]
