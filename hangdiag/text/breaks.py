@@ -131,12 +131,13 @@ def mend_breaks(
     wraps, folds = _find_widths(lines, begins, terminal, mail)
     if not wraps and not folds:
         return None
+    names = _names_in(lines) if prefix is None else frozenset()
     joined: list[str] = []
     begin_numbers: list[int] = []
     end_numbers: list[int] = []
     end = 0
     for start, stop, widest, indent in _paragraphs(lines, 0, len(lines)):
-        if prefix is None and _are_tagged(lines[start:stop]):
+        if names and _are_tagged(lines[start:stop], names):
             continue  # those without a tag are joined where the tags are taken off
         if end < start:  # blank lines, and those that are left as they are
             joined += lines[end:start]
@@ -274,16 +275,22 @@ def _look_at(
             evidence.others[widest] += 1
 
 
-def _are_tagged(lines: list[str]) -> bool:
-    """Does a host's name stand before the lines, some of which may be broken? Those of several hosts may be of one width."""
-    if _tag(lines[0]) is None:
+def _are_tagged(lines: list[str], names: frozenset[str]) -> bool:
+    """Does one of ``names`` stand before the lines, some of which may be broken? Those of several hosts may be of one width."""
+    if _tag(lines[0]) not in names:
         return False
-    names = [found.group("host") for line in lines if (found := _tag(line)) is not None]
-    return len(names) * _MOST_BROKEN > len(lines) and len(set(names)) * 2 <= len(names)
+    return sum(_tag(line) in names for line in lines) * _MOST_BROKEN > len(lines)
 
 
-def _tag(line: str) -> re.Match[str] | None:
-    return _TAG.match(line) or _BRACKET.match(line)
+def _names_in(lines: list[str]) -> frozenset[str]:
+    """What may be names of hosts that stand before lines: each does more than once."""
+    counts = Counter(map(_tag, lines))
+    return frozenset({name for name, count in counts.items() if name is not None and count > 1})
+
+
+def _tag(line: str) -> str | None:
+    found = _TAG.match(line) or _BRACKET.match(line)
+    return None if found is None else found.group("host")
 
 
 def _is_row(line: str) -> bool:

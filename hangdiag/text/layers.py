@@ -230,7 +230,10 @@ class Peeler:
                 last = place
             place += 1
         self.work += place - index
-        return last + 1
+        last += 1
+        while last < len(lines) and self.page.first[last] <= self.page.last[last - 1]:
+            last += 1  # the rest of the same original line
+        return last
 
     def _unbreak(self, prefix: re.Pattern[str], start: int, end: int) -> int:
         """Join lines that were broken when they had the prefix, so that their rests have none; returns the block's end."""

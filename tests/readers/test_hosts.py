@@ -17,6 +17,7 @@ from hangdiag.model import LEFT_OUT, Capture, Thread
 from hangdiag.readers import files, read_text
 from hangdiag.readers.files import read_paths
 from hangdiag.report.terminal import Options, plain, render
+from hangdiag.text.page import make_page
 from tests.readers.accounts import check_lines
 from tests.readers.essence import covered, essence
 from tests.traces import KNOWLEDGE, MATCHER, T, alltrace, kgdb, procstat, vcpus
@@ -279,7 +280,20 @@ def test_words_before_a_colon_are_no_hosts():
     assert len(check_lines(labels * 2)) == 1
 
 
+def test_lines_of_one_width_with_names_in_brackets_are_not_broken():
+    wide = ["[hosta] (gdb) p x", "[hostb] (gdb) p y"]
+    for number in range(6):
+        wide += [f"[{host}] $1 = {{a = {number}, " + "b" * 270 for host in HOSTS]
+        wide += [f"[{host}]   {'c' * 61} = {number}," for host in HOSTS]
+    taken = {}
+    page = make_page("\n".join(wide) + "\n", 1)
+    for line, first, last in zip(page.lines, page.first, page.last, strict=True):
+        taken[first] = (line, last)
+    assert taken == {number: (line, number) for number, line in enumerate(wide, 1)}
+
+
 def test_a_line_of_which_a_part_was_overwritten_is_of_one_host():
+    check_lines("> b: f at o\n\nt: e() at x\re 0xffffe001\n")
     check_lines("> b: k (type: mutexdepth: 2\nk\rk (type: depth: 2\n\n\nb: k (type: depth: 2\na: k (type: depth: 2\n")
 
 
