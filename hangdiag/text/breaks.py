@@ -27,6 +27,7 @@ _SHARE = 0.6
 _ENOUGH_FOLDS = 2
 _LIKE = 3
 _SHARE_OF_FOLDS = 0.5
+_MANY_FOLDS = 8
 #: What is as wide as that between columns is an empty one.
 _GAP = " " * 8
 #: So many letters at the begin of two lines tell whether both have the same prefix.
@@ -77,6 +78,8 @@ class _Evidence:
     #: lines that leave no room for the next word, which is no begin, and others before no begin
     folds: Counter[int] = field(default_factory=Counter)
     others: Counter[int] = field(default_factory=Counter)
+    #: those of the others that have a prefix, or columns, so that there may have been many blanks
+    rows: Counter[int] = field(default_factory=Counter)
     #: folds that are shorter than the widest line: no terminal made them
     short: Counter[int] = field(default_factory=Counter)
 
@@ -86,7 +89,7 @@ class _Evidence:
         return (
             broken >= enough
             and broken >= (broken + self.whole[width]) * _SHARE
-            and broken >= self.short[width] * 2
+            and broken >= self.short[width] * (2 if width in _USUAL else 8)
             # rows of one form are folded at the same place, others a little behind it
             and (width in _USUAL or sum(self.short[width + more] for more in range(1, _LIKE + 1)) < _ENOUGH_FOLDS)
             # lines that only seem broken are as often a little longer or shorter
@@ -99,6 +102,8 @@ class _Evidence:
         near = range(width - _LIKE, width + _LIKE + 1)
         folds = sum(self.folds[other] for other in near)
         others = sum(self.others[other] for other in near)
+        if folds < _MANY_FOLDS:
+            others += sum(self.rows[other] for other in near)
         return folds >= _ENOUGH_FOLDS and folds >= (folds + others) * _SHARE_OF_FOLDS
 
 
@@ -162,11 +167,14 @@ def mend_breaks(
                         break
                     parts.append(" " * short + after)
                 elif fold:
-                    if mail.match(after) is not None or is_like(parts[0][indent:], after) or begins(after):
+                    full = _is_full(line, after, fold)
+                    logged = prefix or _LOG_BEGIN.match(parts[0][indent:])
+                    if mail.match(after) is not None and (prefix or not (full and logged) or _LOG_BEGIN.match(after)):
+                        break
+                    if is_like(parts[0][indent:], after) or (begins(after) and not (full and logged)):
                         break
                     # what has no prefix behind a line that has one, or a row, is a rest too: it had many blanks before it
-                    full = _is_full(line, after, fold)
-                    if not (full or prefix or _is_row(parts[0]) or _LOG_BEGIN.match(parts[0][indent:])):
+                    if not (full or logged or _is_row(parts[0])):
                         break
                     parts.append((" " if full else "  ") + after.strip())
                 else:
@@ -271,6 +279,8 @@ def _look_at(
         if _is_full(line, after, widest):
             evidence.folds[widest] += 1
             evidence.short[widest] += not full
+        elif terminal is mail or _LOG_BEGIN.match(line) or _is_row(line):
+            evidence.rows[widest] += 1
         else:
             evidence.others[widest] += 1
 

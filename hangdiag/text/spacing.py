@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 #: So many lines, each between blank ones, are no chance.
 _ENOUGH = 4
-#: Fewer numbers may be the ends of names that a mailer folded: ``vcpu`` and ``2``.
+#: Fewer numbers in a part of a text may be the ends of names that a mailer folded: ``vcpu`` and ``2``.
 _ENOUGH_NUMBERS = 24
 _LONGEST_NUMBER = 6
 
@@ -54,16 +54,19 @@ def numbers_between(lines: Sequence[str]) -> set[int]:
     """Lines that hold nothing but the number of the next one, counted up from 1."""
     between: set[int] = set()
     run: list[int] = []
+    enough = min(_ENOUGH_NUMBERS, max(len(lines) // 2, _ENOUGH))
     for index, line in enumerate(lines):
         number = line.strip().rstrip(".:")
         if len(number) > _LONGEST_NUMBER or not number.isdecimal():
             continue
         if not run or index - run[-1] != 2 or int(number) != len(run) + 1:
-            between.update(run if len(run) >= _ENOUGH_NUMBERS else ())
+            if len(run) >= enough:
+                between.update(run)
             run = []
         if run or int(number) == 1:
             run.append(index)
-    between.update(run if len(run) >= _ENOUGH_NUMBERS else ())
+    if len(run) >= enough:
+        between.update(run)
     return between
 
 

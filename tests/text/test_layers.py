@@ -285,3 +285,26 @@ def test_a_table_whose_head_a_mailer_folded(around):
     (capture,) = check_lines(text_of(rows))
     assert essence(capture).threads == essence(read_text(text)[0]).threads
     assert {thread.wmesg for thread in capture.threads if thread.pid != 11} == {"select", "vmrndv", "vmstat"}
+
+
+def test_a_log_that_a_mailer_folded():
+    stack = ("sched_switch", "mi_switch", "sleepq_switch", "sleepq_timedwait", "_sleep", "vm_handle_rendezvous", "vm_run")
+    plain = "db> alltrace\n" + "".join(
+        f"\nTracing command rand_harvestq pid 7 tid {tid} td 0xfffff8000239b740\n" + "\n".join(of_cpu("0xfffffe0047d2", *stack)) + "\n"
+        for tid in range(100030, 100035)
+    )
+    rows = LAYERS["folded at 72"](LAYERS["clock"](rows_of(plain)))
+    assert ("td 0xfffff8000239b740", 3, 3) in rows  # looks like a line of its own
+    (capture,) = check_lines(text_of(rows))
+    assert essence(capture).threads == essence(read_text(plain)[0]).threads
+    assert capture.threads[0].where[0].first == next(number for number, (_, first, _) in enumerate(rows, 1) if first == 3)
+
+
+def test_numbers_that_end_names_are_no_listing():
+    plain = "db> ps\n  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n   16     1     0     0  D       (threaded)                  bhyve\n" + "".join(
+        f"{100040 + number}                   D       vmidle  0xfffffe0000723248  vcpu {number}\n" for number in range(1, 13)
+    ) + "".join(f"{100060 + number}                   S       uwait   0xfffff8000221f400  vtnet-{number}:0 transmit\n" for number in range(3))
+    rows = LAYERS["folded at 65"](rows_of(plain))
+    assert [line for line, _, _ in rows].count("2") == 1
+    (capture,) = check_lines(text_of(rows))
+    assert [thread.name for thread in capture.threads][:12] == [f"vcpu {number}" for number in range(1, 13)]
