@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -72,5 +71,5 @@ def _is_replaced(found: os.stat_result | None) -> bool:
 
 def _beside(target: Path) -> tuple[int, Path]:
     """A new, empty file in the folder of ``target``, open for writing."""
-    name = target.with_name(f".hangdiag-{secrets.token_hex(6)}")
+    name = target.with_name(f".hangdiag-{os.urandom(6).hex()}")
     return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), name

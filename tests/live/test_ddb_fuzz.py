@@ -115,6 +115,7 @@ def test_nothing_but_known_commands_is_entered(begin: int, monkeypatch: pytest.M
         clock = Clock()
         console = BrokenConsole(seed, clock)
         monkeypatch.setattr(ddb_console, "time", clock)
+        monkeypatch.setattr(ddb_interview, "_MOST_PAGES", 50)
         monkeypatch.setattr(ddb_interview, "open_channel", lambda place, timeout, console=console: console)
         with contextlib.suppress(HangdiagError):
             ddb_interview.read_console(Options("ddb", "/dev/ttyU0", timeout=5), lambda step, done, total: None)

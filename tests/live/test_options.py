@@ -38,7 +38,7 @@ def test_numbers_that_make_no_sense(way: str, numbers: dict[str, float]) -> None
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--timeout", "nan"), ("--timeout", "inf"), ("--timeout", "1e300"), ("--interval", "nan"), ("--samples", "0")],
+    [("--timeout", "nan"), ("--interval", "1e300"), ("--samples", "0")],
 )
 def test_the_command_line_refuses_them_too(option: str, value: str) -> None:
     done = command_line("attach", "--ddb", "127.0.0.1:1", option, value, timeout=20)
