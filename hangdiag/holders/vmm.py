@@ -79,7 +79,7 @@ def rendezvous(scene: Scene, index: int) -> Need | None:
             "any",
             holders_of(nameless, scene, "possible"),
             open=True,
-            likely_open=False if machine.nameless else None,
+            likely_open=False if machine.nameless and not _hides_vcpu(scene, machine) else None,
             possible_open=False,
             basis="rule",
             why="which threads run the vCPUs that have not joined is not shown; those listed are inside the VM's"
@@ -212,7 +212,7 @@ def _idle_vcpu(scene: Scene, machine: Machine, index: int) -> Need:
             else "observed",
         ),
         open=not machine.complete or (target is None and _has_unknown(scene, machine)),
-        likely_open=False if machine.nameless else None,
+        likely_open=False if machine.nameless and not _hides_vcpu(scene, machine) else None,
         possible_open=False,
         basis="exhaustive" if tied == "observed" else "rule",
         why=f"it waits for {what}: "
@@ -313,6 +313,17 @@ def _lockers(scene: Scene, machine: Machine, index: int, target: int | None) -> 
         for other in others
         if target is None or other not in scene.in_run or vcpu_of(scene.capture.threads[other]) in (None, target)
     )
+
+
+def _hides_vcpu(scene: Scene, machine: Machine) -> bool:
+    """May a thread that runs, or of which too little is shown, be that of a vCPU? Asked where none of them has a name."""
+    for index in machine.members - scene.in_device:
+        thread, kind = scene.capture.threads[index], scene.waits[index].kind
+        if thread.name is None and kind in ("running", "runnable"):
+            return True
+        if thread.name is None and kind in ("unknown", "sleep") and len(thread.frames) < _TELLS_RUN:
+            return True
+    return False
 
 
 def _has_unknown(scene: Scene, machine: Machine) -> bool:

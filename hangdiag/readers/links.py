@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -17,11 +18,16 @@ def find_owners(links: Iterable[Link], lines: list[str]) -> dict[tuple[int, str]
     """The owner of the lock that each link is blocked on: the thread of the next line.
 
     A cycle is printed again and again: what stands right behind a link at one time tells more than what stands behind
-    other messages at another. A link that two threads followed has lines missing behind it, and no owner.
+    other messages at another. A link that two threads followed has lines missing behind it, and no owner; so may one that
+    stands there twice, and not on and on, behind others.
     """
+    links = list(links)
+    times = Counter(link for link, _ in links)
     near: dict[tuple[int, str], set[int]] = {}
     far: dict[tuple[int, str], set[int]] = {}
     for (link, index), (after, following) in pairwise(links):
+        if after == link and len(links) > 2 and times[link] == 2:
+            continue
         if following == index + 1:
             near.setdefault(link, set()).add(after[0])
         elif not any(_DAMAGED.match(line) for line in lines[index + 1 : following]):

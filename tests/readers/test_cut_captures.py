@@ -232,3 +232,27 @@ def test_a_gap_in_a_debugger_s_numbers_tells_of_a_thread_that_is_missing(form):
     # some threads alone, as they were asked for, have gaps
     some = cut.replace("apply all", "apply 5 4 3 1").replace("backtrace all", "backtrace 1 2 3 5")
     assert deadlocks(some)[0][0] == "proven"
+
+
+def test_a_thread_whose_place_was_cut_off_may_run_a_vcpu():
+    threads = vcpus("started", "lock one")
+    assert deadlocks(alltrace(threads))[0][0] == "likely"  # ddb names no vCPUs
+    stopped = alltrace([T(100862, "vcpu 2", "cpustop_handler ipi_nmi_handler trap")]).replace("sched_switch", "cpustop")
+    for state in (" (CPU 3)", ""):
+        third = stopped.replace("td 0xfffff80018a00000", f"td 0xfffff80018a00000{state}")
+        third = "\n".join(line + (state if line.startswith("Tracing") else "") for line in stopped.splitlines()) + "\n"
+        assert all(certainty == "possible" for certainty, *_ in deadlocks(alltrace(threads) + third.partition("\n")[2]))
+
+
+def test_a_cycle_cut_in_its_middle_is_no_lock_on_itself():
+    a = ' thread 100841 (pid 990, zfs) is blocked on lock 0xfffff8011a2b3c40 (sx) "zfs: rw" XLOCK\n'
+    b = ' thread 100850 (pid 991, mv) is blocked on lock 0xfffff8011a2b4d80 (sx) "dn->dn_mtx" XLOCK\n'
+    lines = [a, b] * 3
+    whole = deadlocks("db> show lockchain 100841\n" + "".join(lines))
+    assert whole == [("proven", {100841, 100850}, {100841, 100850})]
+    for begin in range(6):
+        for end in range(begin + 1, 7):
+            left = deadlocks("db> show lockchain 100841\n" + "".join(lines[:begin] + lines[end:]))
+            assert all(core == {100841, 100850} for _, core, _ in left)
+    # who waits for a thread that is asleep on its own lock sees that one again and again
+    assert deadlocks("db> show lockchain 100841\n" + a + b * 3) == [("proven", {100850}, {100841, 100850})]
