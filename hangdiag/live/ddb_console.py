@@ -153,7 +153,9 @@ class Console:
         deadline = time.monotonic() + _LISTENING
         while (remaining := deadline - time.monotonic()) > 0:
             self._receive(remaining)
-        if _WAITS_FOR_ANY_KEY.search(self._heard):
+        # A console server may begin with what it heard before.
+        recent = self._heard[-_TAIL:].rpartition(b"db> ")[2]
+        if _WAITS_FOR_ANY_KEY.search(recent):
             raise DebuggerError(f"the console waits for any key, so nothing was typed; {_ADVICE}")
 
     def _asked(self, command: str, meaning: Callable[[str], int | None]) -> int | None:

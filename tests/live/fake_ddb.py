@@ -214,7 +214,8 @@ class Editor:
 
 class FakeDdb(Console):
     """ddb. ``found`` is the state somebody left it in: at its ``prompt``, in the ``pager`` of an endless command, with ``half`` a
-    command typed, ``paging`` a long one without having looked at the pager, ``printing`` one, or in a ``script``.
+    command typed, ``paging`` a long one without having looked at the pager, ``printing`` one, or in a ``script``;
+    or at its prompt, while all since it was booted is ``replayed``.
 
     ``release`` is 13 for FreeBSD 10 to 13, 14 for 14 and later. ``unknown`` are commands that this kernel does not
     know, ``answers`` what it prints for others, ``noise`` messages that arrive, each behind the command whose number
@@ -272,6 +273,10 @@ class FakeDdb(Console):
             self._prompt()
         elif found == "paging":
             self._output(f"old {number}" for number in range(100))
+            self._prompt()
+        elif found == "replayed":
+            # Its console server repeats what it heard before.
+            self._print("Autoboot in 1 seconds. [Space] to pause\r\nBooting...\r\nKDB: enter: panic\r\n")
             self._prompt()
         elif found in ("printing", "script"):
             script = (f"db:0:kdb.enter.default>  bt {number}" for number in range(110))

@@ -56,8 +56,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
         *(("prompt", release) for release in WAITING),
         *(("paging", release) for release in WAITING),
         *(("printing", release) for release in WAITING),
-        *(("pager", 13), ("half", 13), ("script", 14)),
-    ]
+        *(("pager", 13), ("half", 13), ("script", 14), ("replayed", 13)),
+    ],
+    ids=lambda found: f"{found[0]}-{found[1]}",
 )
 def console(request: pytest.FixtureRequest, folder: Path) -> Iterator[FakeDdb]:
     found, release = request.param
