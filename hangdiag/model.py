@@ -93,7 +93,8 @@ class Thread:
     ``address`` is that of its struct thread. ``since`` is how long ago it last switched,
     in seconds. ``lwp`` is illumos' number of a thread in its process. ``stack_of_debugger`` marks a
     stack that belongs to whoever entered the debugger, not to this thread. ``told`` marks one that no tool showed at
-    one instant: somebody wrote it down in words, or a probe fired in it; nothing is proven with it.
+    one instant: somebody wrote it down in words, a probe fired in it, or its innermost functions are cut off; nothing is
+    proven with it.
     """
 
     pid: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from hangdiag.model import Frame
 from hangdiag.text.lazy import lazy
@@ -25,6 +26,12 @@ OUTERMOST = ENDS | {
     "sys_syscall32", "thread_start",
 }  # fmt: skip
 _ADDRESS = lazy(r"0x[0-9a-fA-F]+\Z")
+
+
+def lacks_top(number: int, frames: Sequence[Frame]) -> bool:
+    """Are the innermost functions missing from a stack whose first frame has this number? Not those that only switch."""
+    top = frames[0].function if frames else ""
+    return number > 0 and top not in SWITCHES and not top.startswith(("sleepq_", "turnstile_"))
 
 
 class FrameMemo(dict[str, "Frame | None"]):

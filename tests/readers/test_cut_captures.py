@@ -256,3 +256,28 @@ def test_a_cycle_cut_in_its_middle_is_no_lock_on_itself():
             assert all(core == {100841, 100850} for _, core, _ in left)
     # who waits for a thread that is asleep on its own lock sees that one again and again
     assert deadlocks("db> show lockchain 100841\n" + a + b * 3) == [("proven", {100850}, {100841, 100850})]
+
+
+BELOW = ["zil_commit_waiter", "zil_commit_impl", "zfs_fsync", "kern_fsync", "amd64_syscall", "fast_syscall_common"]
+
+
+@pytest.mark.parametrize(
+    "form", ["#{0} 0xffffffff829ca8f4 at {1}+0x49\n", "#{0}  0xffffffff829ca8f4 in {1} (x=1) at /usr/src/sys/a.c:{0}\n"]
+)
+def test_where_a_stack_without_its_innermost_functions_waits_is_not_known(form):
+    def shown(functions, start):
+        diagnosis, finding = first("".join(form.format(number, name) for number, name in enumerate(functions, start)))
+        assert [len(thread.frames) for thread in diagnosis.capture.threads] == [len(functions)]
+        return diagnosis.waits[0].kind, finding.verdict, finding.certainty
+
+    assert shown(BELOW, 0)[0] == "running"
+    assert shown(BELOW, 3) == ("unknown", "inconclusive", "possible")
+    # a thread that sleeps does so in functions that all threads have in common
+    whole = ["mi_switch", "sleepq_wait", "_cv_wait", *BELOW]
+    assert shown(whole[1:], 1) == shown(whole, 0)
+
+
+def test_a_console_stack_that_goes_on_is_no_cut_one():
+    lines = [f"#{number} 0xffffffff829ca8f4 at {name}+0x49\n" for number, name in enumerate(["mi_switch", "_cv_wait", *BELOW])]
+    capture = read("".join(lines[:4]) + "em0: link state changed to UP\n" + "".join(lines[4:]), indented=False)
+    assert [(len(thread.frames), thread.told) for thread in capture.threads] == [(8, False)]

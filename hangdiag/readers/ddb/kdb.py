@@ -14,7 +14,7 @@ from dataclasses import replace
 from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.ddb import current
 from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import parse_offset
+from hangdiag.readers.stacks import lacks_top, parse_offset
 from hangdiag.text.lazy import lazy
 
 _FRAME = lazy(
@@ -24,6 +24,7 @@ _FRAME = lazy(
 _NAMED = lazy(
     r"\s*#(?P<number>\d+)\s+(?P<name>[A-Za-z_][\w.$@]*)\(\)\s+at (?:[\w.$@]+\+)?(?P<offset>0x[0-9a-f]+|\d+)?"
 )
+_FIRST = lazy(r"\s*#(\d{1,6})")
 _OWNER = lazy(r"Sleeping thread \(tid (?P<tid>\d+), pid (?P<pid>\d+)\) owns a non-sleepable lock")
 _SPIN = lazy(
     r"spin lock (?P<lock>0x[0-9a-f]+) \((?P<name>.*?)\) held by (?P<td>0x[0-9a-f]+) \(tid (?P<tid>-?\d+)\) too long"
@@ -87,15 +88,22 @@ def _read_stack(section: Section, start: int, match: re.Match[str]) -> int:
     if isinstance(open_stack, tuple):
         # the next number, a few lines on: they were the console's
         before, index = open_stack
-        first = re.match(r"\s*#(\d+)", section.lines[start])
-        if 0 < start - index <= _LONGEST_GAP and first is not None and last == int(first.group(1)) - 1:
+        if 0 < start - index <= _LONGEST_GAP and last == _number(section.lines[start]) - 1:
             thread = replace(before, frames=before.frames + frames, where=(*before.where, where))
             if section.draft.replace_thread(before, thread):
                 return _keep_open(section, thread, end)
-    thread = replace(current.nobody(section, where), frames=frames, stack_where=where)
+    thread = replace(
+        current.nobody(section, where), frames=frames, stack_where=where, told=lacks_top(_number(section.lines[start]), frames)
+    )
     section.draft.add_threads([thread])
     section.count_stacks("ddb")
     return _keep_open(section, thread, end)
+
+
+def _number(line: str) -> int:
+    """The number of the frame on a line."""
+    found = _FIRST.match(line)
+    return int(found.group(1)) if found is not None else 0
 
 
 def _keep_open(section: Section, thread: Thread, end: int) -> int:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.gdb.threads import HEADER, Identity, identify
 from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.stacks import lacks_top
 from hangdiag.text.lazy import lazy
 
 _STRING = lazy(r'"((?:[^"\\]|\\.)*)"')
@@ -99,7 +101,7 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     end, frames = _collect(section, start)
     if frames:
         section.context["gdb bare stack"] = gdb_frames.trim(frames)
-        add_stack(section, start, end, Identity(), gdb_frames.trim(frames))
+        add_stack(section, start, end, Identity(), gdb_frames.trim(frames), begun=_number(section.lines[start]))
     return end
 
 
@@ -107,8 +109,14 @@ def _read_stack(section: Section, start: int, index: int, identity: Identity) ->
     end, frames = _collect(section, index)
     if not frames:
         return start
-    add_stack(section, start, end, identity, gdb_frames.trim(frames))
+    add_stack(section, start, end, identity, gdb_frames.trim(frames), begun=_number(section.lines[index]))
     return end
+
+
+def _number(line: str) -> int:
+    """The number of the frame that begins on a line."""
+    begin = gdb_frames.BEGIN.match(line.lstrip())
+    return int(begin.group(1)) if begin is not None else 0
 
 
 def _collect(section: Section, index: int) -> tuple[int, list[Frame]]:
@@ -154,10 +162,16 @@ def _collect(section: Section, index: int) -> tuple[int, list[Frame]]:
 
 
 def add_stack(
-    section: Section, start: int, end: int, identity: Identity, frames: tuple[Frame, ...], glimpse: bool = False
+    section: Section,
+    start: int,
+    end: int,
+    identity: Identity,
+    frames: tuple[Frame, ...],
+    glimpse: bool = False,
+    begun: int = 0,
 ) -> None:
-    """Note a thread with its stack; a ``glimpse`` shows its innermost frame alone."""
-    thread = make_thread(section, start, end, identity, frames)
+    """Note a thread with its stack; a ``glimpse`` shows its innermost frame alone. ``begun`` is the first one's number."""
+    thread = replace(make_thread(section, start, end, identity, frames), told=lacks_top(begun, frames))
     section.draft.add_threads([thread])
     if not glimpse:
         section.count_stacks("kgdb")
