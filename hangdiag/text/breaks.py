@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from hangdiag.text.lazy import lazy
+from hangdiag.text.peelings import counts_on
 from hangdiag.text.prefixes import PREFIXES
 
 #: Widths that a terminal may have, and a mailer.
@@ -116,8 +117,14 @@ def is_like(line: str, after: str) -> bool:
     """Do both lines begin with the same, digits aside? A prefix does that, the rest of a broken line does not."""
     if line[:1] == after[:1] == "+":  # a diff's
         return True
+    if after[:_PREFIX].lstrip()[:1].isdigit() and counts_on(line, after) and _number_end(after) - _number_end(line) in (0, 1):
+        return True  # an editor's numbers
     begin = line[:_PREFIX].translate(_DIGITS)
     return begin == after[:_PREFIX].translate(_DIGITS) and not begin.isidentifier()
+
+
+def _number_end(line: str) -> int:
+    return len(line) - len(line.lstrip()) + len(line.split(None, 1)[0])
 
 
 def mend_breaks(

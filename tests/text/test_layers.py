@@ -308,3 +308,10 @@ def test_numbers_that_end_names_are_no_listing():
     assert [line for line, _, _ in rows].count("2") == 1
     (capture,) = check_lines(text_of(rows))
     assert [thread.name for thread in capture.threads][:12] == [f"vcpu {number}" for number in range(1, 13)]
+
+
+@pytest.mark.parametrize("name", ["deadlock.procstat.txt", "deadlock.gdb-qemu.txt"])
+@pytest.mark.parametrize("width", ["wrapped at 80", "wrapped at 132"])
+def test_broken_lines_that_an_editor_numbered(name, width):
+    rows = LAYERS[width](plain(name)[0])
+    check(name, [(f"{number:5d} {line}", first, last) for number, (line, first, last) in enumerate(rows, 1)])
