@@ -331,7 +331,8 @@ class Console:
 
     def _what_answers(self) -> str:
         """What came instead of ddb's answers, in words."""
-        heard = _PROBE_TRACES.sub(b"", bytes(self._heard[-4096:])).decode("utf-8", "replace")
+        recent = _PROBE_TRACES.sub(b"", bytes(self._heard[-4096:]))
+        heard = re.sub(rb"[q ]?[gwht]{2}" + _RUBBED_OUT + rb"(?:\x08 \x08)?", b"", recent).decode("utf-8", "replace")
         words = " ".join(re.sub(r"[^\x20-\x7e]+", " ", heard).split())
         if not words:
             return "nothing answers on the console"
