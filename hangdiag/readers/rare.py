@@ -132,7 +132,14 @@ MDB = (
         _later("mdb.threads", "read_list"),
     ),
     Opener("mdb-cpus", "mdb", r"\s{0,3}ID +ADDR +FLG +NRUN +BSPL", _later("mdb.cpus", "read_cpus")),
-    Opener("mdb-stacks", "mdb", r"\s{0,4}THREAD\s+STATE\s+SOBJ\s+COUNT", _later("mdb.threads", "read_stacks")),
+    # or its first row, where the heading was not copied
+    Opener(
+        "mdb-stacks",
+        "mdb",
+        r"\s{0,4}(?:THREAD\s+STATE\s+SOBJ\s+COUNT"
+        r"|[0-9a-f]{8,16} +(?:FREE|SLEEP|RUN|ONPROC|ZOMB|STOPPED|WAIT) +(?:[A-Z_]{2,16}|<NONE>) +\d{1,6}\s*\Z)",
+        _later("mdb.threads", "read_stacks"),
+    ),
     Opener("mdb-thread", "mdb", r"\s*ADDR\s+STATE\s+FLG\s+PFLG\s+SFLG\s+PRI\s+EPRI", _later("mdb.threads", "read_states")),
     Opener(
         "mdb-ps",

@@ -401,3 +401,28 @@ def test_cpuinfo_tells_who_runs_and_who_is_queued():
         (0xFFFFFE5A8F0094E0, "zpool", "runnable", None),
     ]
     assert (capture.sources[0].format, capture.unread) == ("mdb", ())
+
+
+def test_stacks_without_their_heading():
+    text = """\
+                 taskq_thread+0x2d0
+                 thread_start+0xb
+
+fffffe0010f5dc40 SLEEP    CV                      2
+                 swtch+0x133
+                 cv_wait+0x68
+                 txg_thread_wait+0x54
+                 thread_start+0xb
+
+fffffe5a8f001000 SLEEP    RWLOCK                  1
+                 swtch+0x133
+                 turnstile_block+0x25b
+                 rw_enter_sleep+0x1a5
+"""
+    capture = read(text, indented=False)
+    assert [(thread.address, thread.state, len(thread.frames)) for thread in capture.threads] == [
+        (0xFFFFFE0010F5DC40, "sleeping", 4),
+        (0xFFFFFE5A8F001000, "lock", 3),
+        (None, "sleeping", 4),  # of the two with the first stack it is only counted
+    ]
+    assert [(item.where.first, item.where.last) for item in capture.unread] == [(1, 2)]

@@ -125,7 +125,7 @@ def read_stacks(section: Section, start: int, match: re.Match[str]) -> int:
     """``::stacks``: one stack for all threads that have it; with -a they are listed, else only one of them is."""
     lines = section.lines
     owner = owner_at_prompt(section)
-    index = start + 1
+    index = start if _STACKS_ROW.match(lines[start]) else start + 1
     while index < len(lines):
         if not lines[index].strip():
             index += 1
