@@ -250,7 +250,7 @@ class Peeler:
             return end
         self._replace(start, stop, mended)
         stop = start + len(mended[0])
-        while prefix.match(page.lines[stop - 1]) is None:
+        while stop > start + 1 and prefix.match(page.lines[stop - 1]) is None:
             stop -= 1
         return stop
 

@@ -216,6 +216,11 @@ def test_layers_that_no_line_can_be_read_under_cost_little():
     assert time.thread_time() - begin < 1
 
 
+def test_a_bar_behind_a_line_that_has_one_before_it():
+    head = "PID USERNAME PRI NICE SIZE RES STATE C TIME WCPU COMMAND"
+    check_lines(f"|  {head}\n| \n|   {head}\n|")
+
+
 def test_a_tab_behind_a_line_that_ends_in_a_blank():
     check_lines(f"{'word ' * 14}\n\t\n")
 
