@@ -15,7 +15,7 @@ from hangdiag.model import Capture
 from hangdiag.readers import read_text
 from tests.readers.accounts import check_lines
 from tests.readers.essence import essence
-from tests.text.wrappings import LAYERS, Row, embed, places, rows_of, text_of
+from tests.text.wrappings import LAYERS, VARIANTS, Row, embed, places, rows_of, text_of
 from tests.traces import KNOWLEDGE, MATCHER
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -77,11 +77,11 @@ def test_a_layer_changes_nothing(name, layer):
 
 
 @pytest.mark.parametrize("name", ["deadlock.procstat.txt", "deadlock.ddb.txt", "deadlock.kgdb.txt"])
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", LAYERS | VARIANTS)
 def test_prose_around_a_layer_changes_nothing(name, layer):
     if layer == "literal line ends" and "gdb" in name:
         pytest.skip("strings of the trace hold literal line ends themselves")
-    check(name, embed(LAYERS[layer](plain(name)[0])))
+    check(name, embed((LAYERS | VARIANTS)[layer](plain(name)[0])))
 
 
 def test_a_markdown_table():

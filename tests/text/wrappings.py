@@ -158,7 +158,6 @@ LAYERS: dict[str, Layer] = {
     "tab": _each(lambda line: "\t" + line),
     "unexpand -a": _each(_unexpanded),
     "box": _each(lambda line: f"| {line} |"),
-    "wide box": _each(lambda line: f"| {line:<120} |"),
     "wiki": _each(lambda line: f"|| {line} ||"),
     "quoted and indented": _each(lambda line: ">     " + line),
     "html pre": _between("<html><body><p>hangs</p>\n<pre>", "</pre></body></html>\n", _escaped),
@@ -182,14 +181,10 @@ LAYERS: dict[str, Layer] = {
     ),
     "quoted-printable": _quoted_printable,
     "quoted-printable in a quote": lambda rows: _each(lambda line: "> " + line)(_quoted_printable(rows)),
-    "quoted-printable, indented": lambda rows: _each(lambda line: "    " + line)(_quoted_printable(rows)),
     "flowed": _flowed,
-    "flowed in a quote": lambda rows: _each(lambda line: ">" + " " * (line[:1] != ">") + line)(_flowed(rows)),
     "backslashes": _continued,
-    "backslashes in a quote": lambda rows: _each(lambda line: "> " + line)(_continued(rows)),
     "diff": _between("--- /dev/null\n+++ b/hang.txt\n@@ -0,0 +1,400 @@\n", "", _each(lambda line: "+" + line)),
     "chat": _each(lambda line: "[04:42] <some_body> " + line),
-    "chat without a time": _each(lambda line: "<@some_body> " + line),
     "weechat": _each(lambda line: "04:42:01 some_body | " + line),
     "grep of files": _each(lambda line: "host1/core.txt.3:" + line),
     "cat -n": _numbered(lambda number, line: f"{number:6d}\t{line}"),
@@ -230,7 +225,6 @@ LAYERS: dict[str, Layer] = {
     "wrapped at 132": hard_wrap(132),
     "CR behind a logger's clock": _each(lambda line: "[04:42:01.123] \r" + line),
     "numbers between": lambda rows: [row for number, own in enumerate(rows, 1) for row in ((f"{number}.", 0, 0), own)],
-    "long dashes": _each(lambda line: line.replace("---", "\u2014")),
     "wrapped at 100 by tmux": lambda rows: _each(str.rstrip)(hard_wrap(100)(rows)),
     "folded at 65": fold(65),
     "folded at 72": fold(72),
@@ -240,6 +234,16 @@ LAYERS: dict[str, Layer] = {
     "lost newlines": _lost_newlines,
     "backticks": _each(lambda line: "`" + line + "`" if line.strip() else ""),
     "form feeds": _numbered(lambda number, line: ("\f" if number % 60 == 0 else "") + line),
+}
+
+#: What differs little from one of those: tested on fewer samples.
+VARIANTS: dict[str, Layer] = {
+    "quoted-printable, indented": lambda rows: _each(lambda line: "    " + line)(_quoted_printable(rows)),
+    "flowed in a quote": lambda rows: _each(lambda line: ">" + " " * (line[:1] != ">") + line)(_flowed(rows)),
+    "backslashes in a quote": lambda rows: _each(lambda line: "> " + line)(_continued(rows)),
+    "chat without a time": _each(lambda line: "<@some_body> " + line),
+    "wide box": _each(lambda line: f"| {line:<120} |"),
+    "long dashes": _each(lambda line: line.replace("---", "\u2014")),
 }
 
 
