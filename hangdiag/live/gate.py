@@ -32,7 +32,8 @@ _FILE = rf"'/{_IN_PATH}'"
 # The kernel's linker sets have sections without a dot: set_sysinit_set.
 _SECTION = r"[\w.][\w.$-]{0,60}"
 # A stub's host and port; a serial device or a Unix socket (in whose path a colon would make it a host).
-_PLACE = r"(?:(?:\[[0-9a-fA-F:.]+\]|[\w.-]{0,253}):\d{1,5}|/[\w./+,@%=~-]{1,107})"
+_PORT = r"(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
+_PLACE = rf"(?:(?:\[[0-9a-fA-F:.]+\]|[\w.-]{{0,253}}):{_PORT}|/[\w./+,@%=~-]{{1,107}})"
 
 _EXPRESSIONS = (
     rf"sizeof\({_TYPE}\)",

@@ -205,7 +205,7 @@ def test_options_that_make_no_sense(options: Options) -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        *("|sh -c id", "localhost:1\n-exec-run", "a b:1", "$(id):1", "localhost", "x:123456", "x:1 y:2"),
+        *("|sh -c id", "localhost:1\n-exec-run", "a b:1", "$(id):1", "localhost", "x:123456", "x:65536", "x:0", "x:1 y:2"),
         *("/etc/passwd", "/dev/null@fast", "unix:x", "/tmp", "/tmp/a:b"),
     ],
 )
