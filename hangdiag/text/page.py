@@ -91,6 +91,9 @@ def mend(
         between = spacing.numbers_between(lines)
         if between:
             whole = lines, first, last = spacing.drop_numbers(lines, first, last, between)
+    if "# 1 " in text and spacing.frames_apart(lines):
+        lines = spacing.join_numbers(lines)
+        whole = lines, list(first), list(last)
     spaced = spacing.double_spaced(lines)
     if spaced:
         whole = lines, first, last = spacing.drop_blanks(lines, first, last, spaced)

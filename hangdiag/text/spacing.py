@@ -1,9 +1,15 @@
-"""Lines that stand between those of a text: blank ones, as web forms and mailers make them, and numbers of a listing."""
+"""What stands between the lines of a text: blank ones, as web forms and mailers make them, and numbers of a listing; and
+blanks within frames' numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hangdiag.text.lazy import lazy
+
+#: A frame of gdb's or of the console whose number stands apart; what may stand before it is a quote's.
+_APART = lazy(r"([ \t>|]{0,16})# (\d{1,3} {1,3}(?:0x[0-9a-f]{6,16} (?:in|at) |[A-Za-z_][\w.$@]{0,80} \())")
 #: So many lines, each between blank ones, are no chance.
 _ENOUGH = 4
 #: Fewer numbers in a part of a text may be the ends of names that a mailer folded: ``vcpu`` and ``2``.
@@ -85,3 +91,13 @@ def drop_numbers(
         begins.append(first[index])
         ends.append(last[index])
     return kept, begins, ends
+
+
+def frames_apart(lines: Sequence[str]) -> bool:
+    """Do frames' numbers stand apart from their ``#``? ``# 1  0x...``: on some sites ``#1`` would be a link."""
+    return sum(1 for line in lines if "# " in line and _APART.match(line) is not None) > 1
+
+
+def join_numbers(lines: Sequence[str]) -> list[str]:
+    """``lines`` with the ``#`` of frames before their numbers."""
+    return [_APART.sub(r"\1#\2", line) if "# " in line else line for line in lines]

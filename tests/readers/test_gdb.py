@@ -656,3 +656,23 @@ def test_printed_values():
     assert parse_value("{a = 1, b = {c = 0x0, d = {1, 2}}, s = \"x\"}") == {
         "a": "1", "b": {"c": "0x0", "d": ["1", "2"]}, "s": "x",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("quote", ["", "> ", "    "])
+@pytest.mark.parametrize("place", [" in {} (x=1) at /usr/src/sys/a.c:{}", " at {}+0x{}"])
+def test_numbers_that_stand_apart_from_their_sign(quote, place):
+    """GitHub makes a link of ``#1``."""
+    names = ["mi_switch", "sleepq_wait", "_cv_wait", "zio_wait", *(f"f{number}" for number in range(8)), "fork_trampoline"]
+    rows = [f"#{number:<3}0xffffffff80c2b5d3" + place.format(name, number) for number, name in enumerate(names)]
+    if " at {}+" in place:
+        rows = [" ".join(row.split()) for row in rows]
+    apart = "".join(f"{quote}{row.replace('#', '# ')}\n" for row in rows)
+    capture = read(apart, indented=False)
+    assert functions(only(capture)) == names
+    assert capture.threads[0].told is False
+    assert capture.unread == ()
+
+
+def test_a_remark_with_a_number_is_no_frame():
+    text = "# 1 of these hangs\n# 2 do not\n#   2210 100860 bhyve    vcpu 0    mi_switch+0xc2 _sleep+0x1f4 vm_run+0x2f1\n"
+    assert [thread.tid for thread in read(text, indented=False).threads] == [100860]
