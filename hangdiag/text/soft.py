@@ -76,6 +76,8 @@ def flowed(lines: Sequence[str], begins: Callable[[str], bool]) -> list[int]:
         return []
     # a terminal breaks within words as well
     edge = max([len(lines[index]) for index in soft])
+    if sum(len(lines[index]) == edge and lines[index].endswith("  ") for index in soft) * 2 > len(soft):
+        return []  # filled up to the edge
     edges = [index for index, line in enumerate(lines[:-1]) if len(line) == edge and is_rest(_rest(lines[index + 1]))]
     return soft if sum(lines[index][-1] == " " for index in edges) >= len(edges) * _SHARE else []
 
