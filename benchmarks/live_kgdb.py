@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 def fake_kgdb(folder: Path) -> Path:
     """A gdb that knows ``target vmcore``."""
-    from tests.live.test_ways import VMCORE_COMMAND
+    from tests.live.conftest import VMCORE_COMMAND
 
     commands = folder / "vmcore.py"
     commands.write_text(VMCORE_COMMAND)

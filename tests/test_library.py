@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import hangdiag
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+BENCHMARKS = sorted((SAMPLES.parent / "benchmarks").glob("*.py"))
 
 
 def test_from_file_to_findings():
@@ -53,3 +58,13 @@ def test_digests_are_those_of_hashlib():
 
     for data in (b"", b"vmrndv", bytes(100_000)):
         assert sha256(data) == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_is_there(path):
+    # they are seldom run, and import where they need it
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("hangdiag", "tests")):
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                assert hasattr(module, name.name) or importlib.import_module(f"{node.module}.{name.name}")
