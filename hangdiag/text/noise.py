@@ -18,18 +18,6 @@ def has_noise(text: str) -> bool:
     return ("[" in text and any(mark in text for mark in _MARKS)) or "message repeated" in text
 
 
-def drop_noise(
-    lines: Sequence[str], first: Sequence[int], last: Sequence[int]
-) -> tuple[list[str], list[int], list[int]]:
-    """Lines without those; the number of each is added to what stands before it, so that none is lost."""
-    kept: list[str] = []
-    begins: list[int] = []
-    ends: list[int] = []
-    for index, line in enumerate(lines):
-        if kept and _NOISE.match(line) is not None:
-            ends[-1] = last[index]
-            continue
-        kept.append(line)
-        begins.append(first[index])
-        ends.append(last[index])
-    return kept, begins, ends
+def find_noise(lines: Sequence[str]) -> set[int]:
+    """Which of ``lines`` are such."""
+    return {index for index, line in enumerate(lines) if _NOISE.match(line) is not None}

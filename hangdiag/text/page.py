@@ -82,7 +82,7 @@ def mend(
         if split is not None:
             whole = lines, first, last = split
     if noise.has_noise(text):
-        whole = lines, first, last = noise.drop_noise(lines, first, last)
+        whole = lines, first, last = spacing.drop_lines(lines, first, last, noise.find_noise(lines))
     if html.is_html(text):
         whole = lines, first, last = html.strip_lines(lines, first, last)
     if " \n" in text:
@@ -90,7 +90,7 @@ def mend(
     if "\n2\n" in text or "\n2.\n" in text:
         between = spacing.numbers_between(lines)
         if between:
-            whole = lines, first, last = spacing.drop_numbers(lines, first, last, between)
+            whole = lines, first, last = spacing.drop_lines(lines, first, last, between)
     if "# 1 " in text and spacing.frames_apart(lines):
         lines = spacing.join_numbers(lines)
         whole = lines, list(first), list(last)

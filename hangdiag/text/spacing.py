@@ -76,10 +76,10 @@ def numbers_between(lines: Sequence[str]) -> set[int]:
     return between
 
 
-def drop_numbers(
+def drop_lines(
     lines: Sequence[str], first: Sequence[int], last: Sequence[int], between: set[int]
 ) -> tuple[list[str], list[int], list[int]]:
-    """Lines without those ``between``, whose numbers are added to the line before, so that none is lost."""
+    """Lines without those ``between``; the number of each is added to what stands before it, so that none is lost."""
     kept: list[str] = []
     begins: list[int] = []
     ends: list[int] = []
