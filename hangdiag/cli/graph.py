@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,6 +39,7 @@ def graph(
 ) -> None:
     """Draw which thread waits for which (DOT, SVG through Graphviz, Mermaid)."""
     from hangdiag.cli import common
+    from hangdiag.cli.output import deliver
     from hangdiag.report.dot import as_dot
     from hangdiag.report.mermaid import as_mermaid
 
@@ -50,7 +50,7 @@ def graph(
         text = as_dot(diagnoses, focus.value)
         if format is Format.svg:
             text = _svg(text)
-    _deliver(text, output)
+    deliver(text, output)
 
 
 def _svg(text: str) -> str:
@@ -73,17 +73,3 @@ def _svg(text: str) -> str:
         first = (done.stderr.strip().splitlines() or ["no message"])[0]
         raise UsageError(f"Graphviz failed: {first}; use --format dot")
     return done.stdout
-
-
-def _deliver(text: str, output: Path | None) -> None:
-    from hangdiag.cli import common
-    from hangdiag.cli.output import write
-    from hangdiag.errors import UsageError
-
-    if output is None:
-        common.write(text)
-        return
-    try:
-        write(output, text)
-    except OSError as error:
-        raise UsageError(f"{output}: {error.strerror}; choose another file") from None

@@ -8,6 +8,20 @@ import os
 import stat
 from pathlib import Path
 
+from hangdiag.cli import common
+from hangdiag.errors import UsageError
+
+
+def deliver(text: str, path: Path | None) -> None:
+    """Writes ``text`` to ``path``, or to standard output if there is none; raises UsageError where that cannot be."""
+    if path is None:
+        common.write(text)
+        return
+    try:
+        write(path, text)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; choose another file") from None
+
 
 def check(path: Path) -> None:
     """Raises OSError if :func:`write` could not write to ``path`` now."""

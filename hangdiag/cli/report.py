@@ -39,8 +39,7 @@ def report(
     import io
     import sys
 
-    from hangdiag.cli import common
-    from hangdiag.cli.output import write
+    from hangdiag.cli.output import deliver
     from hangdiag.errors import UsageError
     from hangdiag.report.summary_forms import diagnose_paths, source_texts, write_report
 
@@ -55,10 +54,4 @@ def report(
     diagnoses = diagnose_paths(paths, standard_input, rules or [])
     texts = source_texts(paths, standard_input, diagnoses) if format is Format.html or redact else []
     text = write_report(diagnoses, format.value, texts, redact, redact_addresses)
-    if output is None:
-        common.write(text)
-        return
-    try:
-        write(output, text)
-    except OSError as error:
-        raise UsageError(f"{output}: {error.strerror}; choose another file") from None
+    deliver(text, output)
