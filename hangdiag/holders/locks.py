@@ -146,9 +146,8 @@ def _held_in_lock_all(scene: Scene, index: int, queued: bool) -> Need | None:
         return need
     inside = [
         other
-        for other in sorted((machine.threads & scene.locks_all) - {index})
-        if any(frame.function == "vcpu_lock_all" for frame in scene.capture.threads[other].frames)
-        and (queued or scene.waits[other].kind != "lock")
+        for other in sorted((machine.threads & scene.threads_in(["vcpu_lock_all"])) - {index})
+        if queued or scene.waits[other].kind != "lock"
     ]
     if not inside:
         return need

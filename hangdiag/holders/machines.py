@@ -44,7 +44,7 @@ _WMESG_IN_RUN = frozenset({"vmrndv", "vmidle", "vmhalt", "vmsusp"})
 #: vm_handle_hlt() and vm_handle_suspend() sleep on the struct vcpu of the vCPU that runs (msleep_spin(vcpu, ...)).
 _ON_OWN_VCPU = frozenset({"vmidle", "vmhalt", "vmsusp"})
 #: Numbers below are a vCPU's id, not its address.
-_LEAST_ADDRESS = 4096
+LEAST_ADDRESS = 4096
 #: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
 _VM_SIZE = 0x10000
 
@@ -57,15 +57,13 @@ def functions_of(thread: Thread) -> list[str]:
 def in_device(thread: Thread) -> bool:
     """Is the thread inside /dev/vmm/NAME?"""
     return (
-        in_vm_run(thread)
-        or thread.wmesg == "vmstat"
-        or any(frame.function in _IN_DEVICE for frame in thread.frames)
+        in_vm_run(thread) or thread.wmesg == "vmstat" or not _IN_DEVICE.isdisjoint(functions_of(thread))
     )
 
 
 def in_vm_run(thread: Thread) -> bool:
     """Is the thread inside VM_RUN: does it have its vCPU locked (FROZEN, RUNNING or SLEEPING)?"""
-    return thread.wmesg in _WMESG_IN_RUN or any(frame.function in _HOLDS_VCPU for frame in thread.frames)
+    return thread.wmesg in _WMESG_IN_RUN or not _HOLDS_VCPU.isdisjoint(functions_of(thread))
 
 
 def vcpu_of(thread: Thread) -> int | None:
@@ -78,7 +76,7 @@ def vcpu_of(thread: Thread) -> int | None:
     for frame in thread.frames:
         if _OWN_VCPU.match(frame.function):
             value = frame.number("vcpuid")
-            if value is not None and 0 <= value < 4096:
+            if value is not None and 0 <= value < LEAST_ADDRESS:
                 return value
     return None
 
@@ -91,7 +89,7 @@ def own_vcpu(thread: Thread) -> int | None:
         return None
     # the callers' first: functions further in may work on other vCPUs
     values = (frame.number("vcpu") for frame in reversed(thread.frames) if _OWN_VCPU.match(frame.function))
-    return next((value for value in values if value is not None and value >= _LEAST_ADDRESS), None)
+    return next((value for value in values if value is not None and value >= LEAST_ADDRESS), None)
 
 
 def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, ...]:

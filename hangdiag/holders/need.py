@@ -144,6 +144,10 @@ class Scene:
         thread = self.capture.threads[index]
         return (thread.stack_where,) if thread.stack_where is not None else thread.where[:1]
 
+    def threads_in(self, functions: Iterable[str]) -> set[int]:
+        """The threads that have one of ``functions`` on their stack."""
+        return {index for function in functions for index in self.by_function.get(function, ())}
+
 
 def without_crowd(threads: Iterable[int], scene: Scene) -> list[int]:
     """``threads`` in their order; of visitors that are alike only the first few.

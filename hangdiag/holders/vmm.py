@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hangdiag.holders.machines import functions_of, own_vcpu, vcpu_of
+from hangdiag.holders.machines import LEAST_ADDRESS, functions_of, own_vcpu, vcpu_of
 from hangdiag.holders.need import Holder, Machine, Need, Resource, Scene, holders_of, without_crowd
 from hangdiag.model import Thread, release_numbers
 
@@ -133,10 +133,7 @@ def _nameless(scene: Scene, machine: Machine) -> list[int]:
 
 
 def _is_helped(scene: Scene, machine: Machine) -> bool:
-    return any(
-        "vcpu_set_state_all" in functions_of(scene.capture.threads[index])
-        for index in machine.threads & scene.locks_all
-    )
+    return not machine.threads.isdisjoint(scene.threads_in(["vcpu_set_state_all"]))
 
 
 def vcpu_state(scene: Scene, index: int) -> Need | None:
@@ -254,7 +251,7 @@ def _all_vcpus(scene: Scene, machine: Machine, index: int) -> Need:
 def _target(scene: Scene, machine: Machine, index: int) -> tuple[int | None, str]:
     """The vCPU that a thread in vcpu_set_state() waits for, and how that is known."""
     for value, how in _wanted(scene.capture.threads[index]):
-        if value < 4096:
+        if value < LEAST_ADDRESS:
             return value, how
         if (found := _vcpu_at(scene, machine, value)) is not None:
             return found, how
@@ -317,21 +314,22 @@ def _lockers(scene: Scene, machine: Machine, index: int, target: int | None) -> 
 
 def _hides_vcpu(scene: Scene, machine: Machine) -> bool:
     """May a thread that runs, or of which too little is shown, be that of a vCPU? Asked where none of them has a name."""
-    for index in machine.members - scene.in_device:
-        thread, kind = scene.capture.threads[index], scene.waits[index].kind
-        if thread.name is None and kind in ("running", "runnable"):
-            return True
-        if thread.name is None and kind in ("unknown", "sleep") and len(thread.frames) < _TELLS_RUN:
-            return True
-    return False
+    return any(
+        scene.capture.threads[index].name is None
+        and (scene.waits[index].kind in ("running", "runnable") or _shows_too_little(scene, index))
+        for index in machine.members - scene.in_device
+    )
 
 
 def _has_unknown(scene: Scene, machine: Machine) -> bool:
     """Is there a vCPU thread of which is not known whether it is inside VM_RUN: without a stack, or with its top alone?"""
-    return any(
-        scene.waits[thread].kind in ("unknown", "sleep") and len(scene.capture.threads[thread].frames) < _TELLS_RUN
-        for thread in machine.vcpus.values()
-    )
+    return any(_shows_too_little(scene, thread) for thread in machine.vcpus.values())
+
+
+def _shows_too_little(scene: Scene, index: int) -> bool:
+    """Is the stack missing, or too short to tell whether it goes through vm_run()?"""
+    frames = scene.capture.threads[index].frames
+    return scene.waits[index].kind in ("unknown", "sleep") and len(frames) < _TELLS_RUN
 
 
 def suspend(scene: Scene, index: int) -> Need | None:

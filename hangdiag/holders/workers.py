@@ -17,8 +17,9 @@ _PAGERS = frozenset({"vm_pageout_worker", "vm_pageout_laundry_worker", "vm_pageo
 
 def _workers(scene: Scene, index: int, functions: frozenset[str]) -> list[int]:
     """Threads at work in one of ``functions``: those that rest there have nothing to finish."""
-    there = {other for function in functions for other in scene.by_function.get(function, ())}
-    return sorted(other for other in there if other != index and not scene.waits[other].idle)
+    return sorted(
+        other for other in scene.threads_in(functions) if other != index and not scene.waits[other].idle
+    )
 
 
 def _candidates(resource: Resource, scene: Scene, members: list[int], why: str, nobody: str) -> Need:
