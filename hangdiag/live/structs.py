@@ -35,14 +35,8 @@ class View:
 
     def unsigned(self, member: str) -> int | None:
         """``member`` as an unsigned number (a pointer, a flag word)."""
-        place = self.layout.fields.get(member)
-        if place is None:
-            return None
-        begin = place.offset - self.start
-        end = begin + place.size
-        if begin < 0 or end > len(self.data):
-            return None
-        return int.from_bytes(self.data[begin:end], self.byte_order)
+        data = self.raw(member)
+        return None if data is None else int.from_bytes(data, self.byte_order)
 
     def signed(self, member: str) -> int | None:
         """``member`` as a signed number."""

@@ -36,9 +36,7 @@ def page_data(diagnosis: Diagnosis, texts: Sequence[str], detail: str = "all") -
     stacks: dict[tuple[int | None, ...], int] = {}
     parts = _parts(diagnosis)
     threads = [_thread(diagnosis, index, words, stacks, parts) for index in range(len(diagnosis.capture.threads))]
-    targets: dict[int, int] = {}
-    for edge in diagnosis.edges:
-        targets[edge.waiter] = targets.get(edge.waiter, 0) + 1
+    several = summary_graph.choices(diagnosis)
     gravest = diagnosis.findings[0]
     begin = next(iter((*gravest.cycle, *gravest.threads, *gravest.causes)), None)
     return {
@@ -48,7 +46,7 @@ def page_data(diagnosis: Diagnosis, texts: Sequence[str], detail: str = "all") -
         "threads": threads,
         "resources": [resource.label for resource in diagnosis.resources],
         "edges": [
-            [edge.waiter, edge.holder, edge.resource, edge.mode, edge.certainty, targets[edge.waiter] > 1, edge.evidence]
+            [edge.waiter, edge.holder, edge.resource, edge.mode, edge.certainty, edge.waiter in several, edge.evidence]
             for edge in diagnosis.edges
         ],
         "cycle": gravest.cycle,

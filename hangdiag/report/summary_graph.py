@@ -46,10 +46,14 @@ def select(diagnosis: Diagnosis, focus: str) -> Picture:
         for edge in diagnosis.edges:
             chosen.update({edge.waiter: None, edge.holder: None})
     edges = tuple([edge for edge in diagnosis.edges if edge.waiter in chosen and edge.holder in chosen])
-    several = {waiter for waiter, number in Counter(edge.waiter for edge in diagnosis.edges).items() if number > 1}
-    return Picture(
-        tuple(chosen), edges, {index: part(diagnosis, index) for index in chosen}, frozenset(several), {}
-    )
+    parts = {index: part(diagnosis, index) for index in chosen}
+    return Picture(tuple(chosen), edges, parts, choices(diagnosis), {})
+
+
+def choices(diagnosis: Diagnosis) -> frozenset[int]:
+    """The threads that wait for several."""
+    counts = Counter(edge.waiter for edge in diagnosis.edges)
+    return frozenset([waiter for waiter, number in counts.items() if number > 1])
 
 
 def without_crowds(diagnosis: Diagnosis, picture: Picture) -> Picture:

@@ -7,7 +7,7 @@ wait channel. ``btp``, ``btpa`` and ``btpp`` follow frame pointers: ``frame 0 at
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from dataclasses import replace
 
 from hangdiag.model import Frame, Process, Thread
 from hangdiag.readers.section import Section
@@ -51,12 +51,8 @@ def read_rows(section: Section, start: int, match: re.Match[str]) -> int:
         )
         section.draft.add_process(Process(pid, command, where=where))
         index += 1
-    _add(section, rows)
-    return index
-
-
-def _add(section: Section, rows: Sequence[Thread]) -> None:
     section.draft.add_rows(rows, "gdbinit ps")
+    return index
 
 
 def read_frames(section: Section, start: int, match: re.Match[str]) -> int:
@@ -77,17 +73,7 @@ def _read_frames(section: Section, start: int, of: Thread) -> int:
         index += 1
     where = section.where(start, index)
     section.draft.add_threads(
-        [
-            Thread(
-                of.pid,
-                command=of.command,
-                state=of.state,
-                wmesg=of.wmesg,
-                frames=tuple(frames),
-                where=(*of.where, where),
-                stack_where=where,
-            )
-        ]
+        [replace(of, frames=tuple(frames), where=(*of.where, where), stack_where=where)]
     )
     section.count_stacks("kgdb")
     return index
