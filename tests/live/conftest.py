@@ -10,10 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from hangdiag.live import ddb_console
+from hangdiag.live.mi import Answer, Session
 
 MODEL = Path(__file__).parent / "model"
 VARIANTS = {
@@ -194,3 +197,29 @@ def kgdb(tmp_path: Path) -> str:
     )
     script.chmod(0o755)
     return str(script)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    # A Unix socket's path is short.
+    return tmp_path
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listens for a countdown no longer than it takes here; commands that are programs of their own listen in full."""
+    monkeypatch.setattr(ddb_console, "_LISTENING", 0.05)
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All commands that are sent to debuggers."""
+    heard: list[str] = []
+    send = Session.ask_many
+
+    def listen(self: Session, commands: Sequence[str], timeout: float | None = None) -> list[Answer]:
+        heard.extend(commands)
+        return send(self, commands, timeout)
+
+    monkeypatch.setattr(Session, "ask_many", listen)
+    return heard

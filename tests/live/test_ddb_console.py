@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from hangdiag.errors import DebuggerError, UsageError
-from hangdiag.live import ddb_console
 from hangdiag.live.attach import CutShort, Interrupted, attach
 from hangdiag.live.channel import open_channel
 from hangdiag.live.ddb_console import Console
@@ -30,19 +29,7 @@ from .ddb_reading import is_read, quiet, read
 from .fake_ddb import PS, TRACE, WAITING, FakeDdb, FakeTerminal, Hangup
 from .fake_ddb import Console as Silence
 
-pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    # A Unix socket's path is short.
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Listens for a countdown no longer than it takes here; commands that are programs of their own listen in full.
-    monkeypatch.setattr(ddb_console, "_LISTENING", 0.05)
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("soon")]
 
 
 @pytest.fixture(

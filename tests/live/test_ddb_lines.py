@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from hangdiag.errors import DebuggerError
-from hangdiag.live import ddb_console
 from hangdiag.live.attach import CutShort, attach
 from hangdiag.live.ddb_console import Console
 from hangdiag.live.options import Options
@@ -19,19 +18,7 @@ from .ddb_reading import hurry, is_read, quiet, read
 from .fake_ddb import PS, TRACE, FakeDdb
 from .fake_ddb import Console as Silence
 
-pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    # A Unix socket's path is short.
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Listens for a countdown no longer than it takes here; commands that are programs of their own listen in full.
-    monkeypatch.setattr(ddb_console, "_LISTENING", 0.05)
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("soon")]
 
 
 def test_a_line_that_loses_letters(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

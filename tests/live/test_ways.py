@@ -13,14 +13,13 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hangdiag.errors import DebuggerError
 from hangdiag.live.attach import attach
-from hangdiag.live.mi import Answer, Session
 from hangdiag.live.options import Options
 from hangdiag.live.release import release
 from hangdiag.model import Capture
@@ -400,20 +399,6 @@ def test_kernel_by_kgdb(build: Callable[[str], Path], kgdb: str, monkeypatch: py
         assert dict(captures[-1].host.facts)["moved"] == ""
         assert process.poll() is None
         assert wait_until(lambda: state_of(process.pid) == "S")
-
-
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """All commands that are sent to debuggers."""
-    heard: list[str] = []
-    send = Session.ask_many
-
-    def listen(self: Session, commands: Sequence[str], timeout: float | None = None) -> list[Answer]:
-        heard.extend(commands)
-        return send(self, commands, timeout)
-
-    monkeypatch.setattr(Session, "ask_many", listen)
-    return heard
 
 
 def test_kgdb_is_not_asked_for_what_the_kernels_file_tells(
