@@ -217,6 +217,7 @@ LAYERS: dict[str, Layer] = {
     "ANSI": _each(lambda line: "\x1b[0;32m" + line + "\x1b[0m\x1b[K"),
     "no-break blanks": _each(lambda line: line.replace("  ", "\u00a0 ").replace(" at ", "\u00a0at\u00a0")),
     "curly quotes": _each(lambda line: re.sub(r'"([^"\n]*)"', "“\\1”", line)),
+    "blanks collapsed": _each(lambda line: " ".join(line.split())),
     "filled up to 80": _each(lambda line: line.ljust(80)),
     "trailing blanks": _each(lambda line: line + "   "),
     "blank lines": lambda rows: [row for own in rows for row in (own, ("", 0, 0))],

@@ -14,13 +14,16 @@ from hangdiag.readers.section import Opener, Read, Section
 from hangdiag.text.lazy import lazy
 
 _FIELD = lazy(r"(\w[\w ]{0,30}?)\s*= (.*)")
+#: Where blanks were lost, it looks like a panic's.
+_CPU = lazy(r"cpuid = (\d+)\s*\Z")
 _THREAD = lazy(r"(?P<td>0x[0-9a-f]+): pid (?P<pid>\d+)(?: tid (?P<tid>\d+))?(?: critnest \d+)? \"(?P<name>[^\"]*)\"")
 
 
 def _read_pcpu(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     index = start
-    cpu: int | None = None
+    narrow = _CPU.match(lines[start - 1]) if start else None
+    cpu = None if narrow is None else int(narrow.group(1))
     tid: int | None = None
     threads = []
     while index < len(lines):
@@ -73,7 +76,7 @@ _REGISTER = r"(?:[cdefgs]s|[re]?(?:[abcd]x|[sd]i|[sb]p|ip|fl(?:ags)?)|r\d+|dr\d|
 _WITNESS_LOCK = r"\s{0,80}\S.{0,200}? \(type: .{0,80}?depth: \d+"
 _WITNESS = _WITNESS_LOCK + r"|(?:Sleep|Spin) locks:|Locks which were never acquired:|\s*\Z"
 OPENERS = (
-    Opener("ddb-pcpu", "ddb", r"cpuid\s+= \d|Current CPU: \d", _read_pcpu),
+    Opener("ddb-pcpu", "ddb", r"cpuid\s+= \d|Current CPU: \d|dynamic pcpu\s+= 0x", _read_pcpu),
     Opener("ddb-registers", "ddb", _REGISTER, _skip_while(_REGISTER + r"|\S+\+0x[0-9a-f]+:")),
     Opener("ddb-cdev", "ddb", r"[\w./-]+ 0x[0-9a-f]{8,16}\Z", _skip_while(r"[\w./-]+ 0x[0-9a-f]{8,16}\Z")),
     Opener("ddb-witness", "ddb", r"(?:Sleep|Spin) locks:\Z|Locks which were never acquired:", _skip_while(_WITNESS)),

@@ -9,7 +9,7 @@ that is blocked on a turnstile, and ``CPU n`` in its place one that runs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hangdiag.model import Process, Thread
 from hangdiag.readers.section import Opener, Section
@@ -22,6 +22,9 @@ _PROCESS = lazy(
 )
 # a widespread gdb script prints the priority before the state
 _THREAD = lazy(r" {0,10}(?P<tid>\d{4,9})(?: {10,20}| {1,6}\d{1,3} {4,12})(?P<state>[A-Za-z?]{1,8})(?P<rest> .*|)\Z")
+# where blanks in a row are lost, as browsers and chats show them, the header tells it
+_NARROW_HEADER = lazy(r"\s*pid {1,2}ppid {1,2}pgrp {1,2}uid {1,2}state ")
+_NARROW_THREAD = lazy(r" {0,2}(?P<tid>\d{4,9}) {1,2}(?:\d{1,3} {1,2})?(?P<state>[A-Z?s][A-Za-z?]{0,7})(?P<rest> .*|)\Z")
 # rows that are plainly of this table, whatever stands before them
 _CHANNEL = r"\*?[^ ].{0,9} +0x[0-9a-f]{8,16} "
 _ROW = (
@@ -33,7 +36,7 @@ _ROW = (
 _ROWS = lazy(_ROW)
 # the message may hold blanks ("lab sx "); "CPU 1" stands in its place without a channel
 _REST = lazy(
-    r"\s+(?:(?P<lock>\*)?(?P<wmesg>\S.{0,40}?)\s+(?P<wchan>0x[0-9a-f]+)|(?P<cpu>CPU\s+\d+))?\s+(?P<cmd>\S.*)"
+    r"\s+(?:(?:(?P<lock>\*)?(?P<wmesg>\S.{0,40}?)\s+(?P<wchan>0x[0-9a-f]+)|(?P<cpu>CPU\s+\d+))\s+)?(?P<cmd>\S.*)"
 )
 _CPU = lazy(r"CPU\s+(\d+)\Z")
 _STATES = {"Run": "running", "RunQ": "runnable", "CanRun": "runnable", "Inactv": "inactive", "s": "suspended"}
@@ -55,6 +58,8 @@ class _Table:
     command: str | None = None
     wide: bool = False
     with_arguments: bool = False
+    #: whether blanks were lost: one or two stand between columns
+    narrow: bool = False
 
 
 def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
@@ -62,6 +67,7 @@ def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
     table = _Table(
         wide=re.search(r"uid   state", section.lines[start]) is not None,
         with_arguments=isinstance(command, str) and _WITH_ARGUMENTS.match(command) is not None,
+        narrow=_NARROW_HEADER.match(section.lines[start]) is not None,
     )
     index = _read_rows(section, start + 1, table)
     return index if index > start + 1 else start
@@ -81,9 +87,9 @@ def _read_rows(section: Section, index: int, table: _Table) -> int:
     end = len(lines)
     while index < end:
         line = lines[index]
-        found = _THREAD.match(line)
+        found = _THREAD.match(line) or (_NARROW_THREAD.match(line) if table.narrow else None)
         if found is not None:
-            threads.append(_thread(section, index, found, _Table(pid, command, table.wide)))
+            threads.append(_thread(section, index, found, replace(table, pid=pid, command=command, with_arguments=False)))
         else:
             found = _PROCESS.match(line)
             if found is None:
@@ -104,9 +110,9 @@ def _read_rows(section: Section, index: int, table: _Table) -> int:
                 where = section.where(begin, index + 1)
                 section.draft.add_process(Process(pid, command, arguments, where=(where,)))
             else:
-                section.draft.add_row(_thread(section, index, found, _Table(pid, None, table.wide, table.with_arguments)))
+                section.draft.add_row(_thread(section, index, found, replace(table, pid=pid, command=None)))
         index += 1
-    section.context["ddb ps"] = _Table(pid, command, table.wide, table.with_arguments)
+    section.context["ddb ps"] = replace(table, pid=pid, command=command)
     section.draft.add_threads(threads)
     return index
 

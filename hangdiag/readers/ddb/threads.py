@@ -130,5 +130,5 @@ def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
 
 OPENERS = (
     Opener("ddb-thread", "ddb", r"Thread \d+ at 0x[0-9a-f]+:", _read_thread),
-    Opener("ddb-threads", "ddb", r"  +\d+ \(0x[0-9a-f]+\) \(stack 0x", _read_threads),
+    Opener("ddb-threads", "ddb", r" {0,8}\d{1,9} \(0x[0-9a-f]+\) \(stack 0x", _read_threads),
 )
