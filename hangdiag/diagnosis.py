@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from hangdiag import graph, wording
 from hangdiag.findings import Diagnosis, Edge, Finding
-from hangdiag.holders import Need, Resource, Scene, find_needs, make_scene
+from hangdiag.holders import Machine, Need, Resource, Scene, find_needs, make_scene
 from hangdiag.knowledge import Knowledge, Matcher
 from hangdiag.knowledge.model import VERDICTS
 from hangdiag.known_bugs import with_known_bugs
@@ -340,6 +340,7 @@ def _nothing(scene: Scene) -> Finding:
         # a mutex of the program, whose owner only its memory tells
         or (wait.kind == "user-lock" and threads[index].is_user_stack and _is_suspicious(scene, index))
     ]
+    userland = [index for machine in scene.machines for index in _held_in_userland(scene, machine)]
     if not threads:
         return Finding("inconclusive", "possible", "no thread was found in the input")
     if dark:
@@ -350,5 +351,38 @@ def _nothing(scene: Scene) -> Finding:
             tuple(dark),
             evidence=tuple(sorted({where for index in dark for where in scene.thread_where(index)})),
         )
-    certainty = "possible" if scene.capture.is_abridged else _at_most(scene, range(len(threads)), "likely")
-    return Finding("no-hang", certainty, wording.no_hang(scene))
+    if unowned := [index for index in userland if not _may_be_held(scene, scene.machine_of[index])]:
+        return Finding(
+            "inconclusive",
+            "possible",
+            wording.held_in_userland(scene, unowned),
+            tuple(unowned),
+            causes=tuple(unowned),
+            evidence=tuple(sorted({where for index in unowned for where in scene.thread_where(index)})),
+        )
+    waiting = [index for machine in scene.machines for index in _waits_while_nothing_runs(scene, machine)]
+    sure = not (scene.capture.is_abridged or userland or waiting)
+    certainty = _at_most(scene, range(len(threads)), "likely" if sure else "possible")
+    return Finding("no-hang", certainty, wording.no_hang(scene, waiting))
+
+
+def _held_in_userland(scene: Scene, machine: Machine) -> list[int]:
+    """The vCPU threads of a VM that wait for another thread of bhyve: none of them rests there."""
+    vcpus = sorted(machine.vcpus.values())
+    return [index for index in vcpus if scene.waits[index].kind == "user-lock" and not scene.waits[index].idle]
+
+
+def _may_be_held(scene: Scene, machine: Machine) -> bool:
+    """May a thread of this bhyve have the mutex and be at work? Who rests, or is inside VM_RUN, holds none."""
+    return any(
+        not scene.waits[index].idle and scene.waits[index].kind != "user-lock"
+        for index in machine.members - scene.in_run
+    )
+
+
+def _waits_while_nothing_runs(scene: Scene, machine: Machine) -> list[int]:
+    """The threads of a VM that wait for storage while none of its vCPUs runs: its disk may be slow, or dead."""
+    vcpus = machine.vcpus.values()
+    if not vcpus or any(scene.waits[index].kind in ("running", "runnable") for index in vcpus):
+        return []
+    return [index for index in sorted(machine.members) if _waits_for_storage(scene, index)]

@@ -199,8 +199,18 @@ def inconclusive(scene: Scene, dark: Sequence[int]) -> str:
     return f"nothing shown waits for another thread, but what {names(scene, dark)} {wait} for is not known"
 
 
-def no_hang(scene: Scene) -> str:
-    """Nothing wrong was found."""
+def held_in_userland(scene: Scene, members: Sequence[int]) -> str:
+    """vCPU threads that wait for a thread of bhyve, of which none seems to be at work."""
+    wait = "waits" if len(members) == 1 else "wait"
+    return f"{names(scene, members)} {wait} for another thread of bhyve, and which one only bhyve's memory tells"
+
+
+def no_hang(scene: Scene, waiting: Sequence[int] = ()) -> str:
+    """Nothing wrong was found; ``waiting`` are threads of guests that do nothing but wait for storage."""
+    if waiting:
+        titles = listed(list(dict.fromkeys(scene.waits[index].title for index in waiting)), 3)
+        does = "waits" if len(waiting) == 1 else "wait"
+        return f"no thread waits for another one; no vCPU runs, and {names(scene, waiting)} {does} for storage ({titles})"
     if scene.machines:
         idle = all(scene.waits[index].idle for machine in scene.machines for index in machine.vcpus.values())
         if idle and any(machine.vcpus for machine in scene.machines):

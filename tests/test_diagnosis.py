@@ -478,6 +478,8 @@ def test_block_workers_behind_the_sync_thread_are_an_io_stall():
     assert tids(diagnosis, finding.causes) == [100150]
 
 
+PREADV = "devfs_read_f dofileread kern_preadv sys_preadv amd64_syscall fast_syscall_common"
+WORKER_IDLE = "mi_switch sleepq_catch_signals sleepq_wait_sig _sleep umtxq_sleep do_wait __umtx_op_wait_uint_private sys__umtx_op amd64_syscall"
 NFS_WRITE = (
     "mi_switch sleepq_timedwait _sleep clnt_vc_call clnt_reconnect_call newnfs_request nfsrpc_write ncl_write "
     "VOP_WRITE_APV vn_write vn_io_fault dofilewrite kern_pwritev sys_pwritev amd64_syscall"
@@ -485,22 +487,47 @@ NFS_WRITE = (
 
 
 @pytest.mark.parametrize(
-    ("stacks", "workers", "verdict"),
+    ("stacks", "workers", "verdict", "certainty"),
     [
-        (("halted", "halted"), 4, "io-stall"),
-        (("halted", "halted"), 3, "no-hang"),
-        (("halted", "in guest"), 4, "no-hang"),
-        (("halted", NFS_WRITE), 1, "io-stall"),
-        (("halted", NFS_WRITE), 0, "no-hang"),
+        (("halted", "halted"), 4, "io-stall", "possible"),
+        (("halted", "halted"), 3, "no-hang", "possible"),
+        (("halted", "in guest"), 4, "no-hang", "likely"),
+        (("halted", NFS_WRITE), 1, "io-stall", "possible"),
+        (("halted", NFS_WRITE), 0, "no-hang", "possible"),
     ],
 )
-def test_a_guest_that_only_waits_for_its_server(stacks, workers, verdict):
+def test_a_guest_that_only_waits_for_its_server(stacks, workers, verdict, certainty):
     blocks = [T(100200 + number, f"blk-4:0-{number}", NFS_WRITE) for number in range(workers)]
     _, finding = first(procstat([*vcpus(*stacks), *blocks]))
-    assert (finding.verdict, finding.certainty) == (
-        verdict,
-        "possible" if verdict == "io-stall" else "likely",
-    )
+    assert (finding.verdict, finding.certainty) == (verdict, certainty)
+    if (verdict, certainty) == ("no-hang", "possible"):
+        assert "wait" in finding.summary.partition(";")[2]
+        assert "NFS client" in finding.summary
+
+
+def test_a_slow_disk_is_no_proof_of_health():
+    # a guest whose disk does not answer looks like an idle one, but for its worker
+    worker = T(100200, "blk-4:0-0", f"mi_switch sleepq_wait _cv_wait zio_wait zvol_cdev_read {PREADV}")
+    _, finding = first(procstat([*vcpus("halted", "halted"), worker]))
+    assert (finding.verdict, finding.certainty) == ("no-hang", "possible")
+    assert "blk-4:0-0 (tid 100200)" in finding.summary
+
+
+@pytest.mark.parametrize("others", [(), ("halted",), ("in guest",), ("mutex in userland",)])
+def test_a_vcpu_thread_in_a_mutex_of_bhyve_is_no_healthy_guest(others):
+    threads = [T(100859, "mevent", "kqueue"), *vcpus("mutex in userland", *others), T(100200, "blk-4:0-0", WORKER_IDLE)]
+    diagnosis, finding = first(procstat(threads))
+    assert (finding.verdict, finding.certainty) == ("inconclusive", "possible")
+    assert 100860 in tids(diagnosis, finding.threads)
+    assert "bhyve" in finding.summary
+    assert any("gdb -p 2210" in step for step in finding.next_steps)
+
+
+@pytest.mark.parametrize("owner", [f"zvol_cdev_read {PREADV}", f"mi_switch sleepq_wait _cv_wait zio_wait zvol_cdev_read {PREADV}"])
+def test_a_mutex_that_a_thread_in_userland_may_have_is_everyday(owner):
+    threads = [*vcpus("mutex in userland", "halted"), T(100200, "blk-4:0-0", owner)]
+    _, finding = first(procstat(threads))
+    assert (finding.verdict, finding.certainty) == ("no-hang", "possible")
 
 
 def test_lock_all_by_another_process_does_not_weaken_the_proof():
