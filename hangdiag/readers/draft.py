@@ -18,6 +18,7 @@ from hangdiag.readers.merging import (
     Instant,
     add_places,
     finish_threads,
+    has_moved,
     is_same_told,
     merge_threads,
     merge_told,
@@ -59,8 +60,12 @@ class Draft:
         self._mentions: list[Mention] = []
 
     def pass_time(self) -> None:
-        """The machine ran on, or was booted again: a thread that is described anew is in a new instant."""
+        """The machine ran on: a thread that is described anew is in a new instant."""
         self.now.before.update(self.now.threads)
+
+    def begin_time(self) -> None:
+        """The machine was booted, or left the debugger: what follows is of another time."""
+        self._begin_instant(self.now.label)
 
     def see_time(self) -> None:
         """The time of day was printed: a tool's table behind it is not the one before it."""
@@ -127,18 +132,25 @@ class Draft:
         self.instants.append(made)
         return made
 
-    def add_threads(self, threads: Iterable[Thread], table: str | None = None) -> None:
+    def announce(self, threads: Sequence[Thread]) -> None:
+        """These threads are listed next, all of one instant: that which is being read, or a new one."""
+        if self.now.threads and instants.is_another_table(self.now, threads, None):
+            self._begin_instant(self.now.label)
+
+    def add_threads(self, threads: Iterable[Thread], table: str | None = None, announced: bool = False) -> None:
         """Merge a section of threads. ``table`` names a tool that prints each thread once:
-        when it prints the same threads again, that is a new instant.
+        when it prints the same threads again, that is a new instant. Whose they are is known if they were ``announced``.
         """
         batch = list(threads)
-        if self.now.threads and instants.is_another_table(self.now, batch, table):
+        if not announced and self.now.threads and instants.is_another_table(self.now, batch, table):
             self._begin_instant(self.now.label)
         instant = self.now
         if table is not None:
             instant.tables.setdefault(table, set()).update(thread.tid for thread in batch)
+            instant.printed.setdefault(table, set()).update(thread.pid for thread in batch)
         known = instant.threads
         for thread in batch:
+            instant.note(thread)
             key: object = thread.tid
             if key is None:
                 if thread.address is not None:
@@ -157,6 +169,8 @@ class Draft:
                 places = instant.places[key] = dict.fromkeys(before.where)
             for where in thread.where:
                 places[where] = None
+            if thread.tid is not None and has_moved(before, thread):
+                instant.moved.add(thread.tid)
             known[key] = merge_threads(before, thread)
 
     def replace_thread(self, before: Thread, after: Thread) -> bool:
@@ -304,7 +318,7 @@ class Draft:
             made.append(
                 Capture(
                     sources=tuple(self.sources),
-                    host=instant.host if instant.host.release else replace(instant.host, release=release),
+                    host=_finished(instant, release),
                     processes=_without(instant.processes.values(), {item.where for item in homeless}),
                     threads=tuple(threads),
                     locks=tuple(dict.fromkeys(instant.locks)),
@@ -316,6 +330,15 @@ class Draft:
             unread = unread_in_source(unread, self.parts)
         made[0] = replace(made[0], unread=settle(unread, made))
         return tuple(made)
+
+
+def _finished(instant: Instant, release: str | None) -> Host:
+    """What is known of the host: ``release`` if no better one is, and which threads moved while it was looked at."""
+    host = instant.host
+    if instant.moved:
+        moved = " ".join([str(tid) for tid in sorted(instant.moved)])
+        host = replace(host, facts=(*host.facts, ("moved", moved)))
+    return host if host.release else replace(host, release=release)
 
 
 def _without(processes: Iterable[Process], places: set[Where]) -> tuple[Process, ...]:

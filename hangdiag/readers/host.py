@@ -26,6 +26,8 @@ _STATISTIC = lazy(r"(?P<name>[A-Za-z][\w ,/()%-]{5,60}?)[ \t]*\t(?P<value>-?\d+)
 _SHELL = lazy(r"\[?[\w.-]{1,32}@(?P<host>[\w.-]{1,64})")
 _HOST = lazy(r"[\w.-]{1,64}\s*\Z")
 _TITLE = lazy(r"(?:ps|vmstat|pstat|iostat|ipcs|w|nfsstat|netstat|fstat)(?: -\w+)*\Z|dmesg\Z|kernel config\Z|ddb capture buffer\Z")
+#: So many lines below a word about it there may be what it speaks of.
+_NEAR = 4
 _ARCHITECTURES = ("amd64", "arm64", "i386", "riscv", "aarch64")
 
 
@@ -143,9 +145,11 @@ def _read_title(section: Section, start: int, match: re.Match[str]) -> int:
 
 def _read_boot(section: Section, start: int, match: re.Match[str]) -> int:
     """The kernel was booted: what follows is of another instant than what came before."""
-    # what a dump holds of the console was written before it
-    if not section.context.get("message buffer") and section.context.get("crashinfo") != "dmesg":
-        section.draft.pass_time()
+    # what a dump or dmesg(8) shows of the console was written before it
+    before = section.lines[max(start - _NEAR, 0) : start]
+    is_old = section.context.get("message buffer") or section.context.get("crashinfo") == "dmesg"
+    if not is_old and not any("dmesg" in line for line in before):
+        section.draft.begin_time()
     return start + 1
 
 

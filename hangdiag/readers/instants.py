@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from hangdiag.model import Thread
 from hangdiag.readers.merging import Instant, are_different
-from hangdiag.readers.rows import says_other
+from hangdiag.readers.rows import agree, says_other
 
 #: A share of threads that may disagree before two sections count as two instants (a thread may exit meanwhile).
 _TOLERATED = 0.2
@@ -28,8 +28,13 @@ def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | Non
     """Does a section with thread ids begin a new instant? ``table`` names a tool that prints each thread once."""
     known = instant.threads
     shared = [(known[thread.tid], thread) for thread in batch if thread.tid is not None and thread.tid in known]
+    if any(instant.vcpus.get((thread.pid, thread.name), thread.tid) != thread.tid for thread in batch):  # type: ignore[arg-type]
+        return True
+    others = _are_other_processes(instant, batch)
     if not shared:
-        return False
+        return others or (table is not None and _goes_back(instant, batch, table))
+    if others:
+        return True
     if any(thread.tid in instant.before for _, thread in shared):
         return True
     if table is not None and table in instant.tables:
@@ -45,6 +50,24 @@ def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | Non
             return True
     strangers = sum(1 for before, after in shared if are_different(before, after))
     return strangers > len(shared) * _TOLERATED
+
+
+def _are_other_processes(instant: Instant, batch: Sequence[Thread]) -> bool:
+    """Are the commands of processes whose threads are shown again others than before?"""
+    commands = instant.commands
+    now = {
+        thread.pid: thread.command
+        for thread in batch
+        if thread.command is not None and thread.tid not in instant.threads and thread.pid in commands
+    }
+    other = sum(not agree(commands[pid], command) for pid, command in now.items() if pid is not None)
+    return other > len(now) * _TOLERATED
+
+
+def _goes_back(instant: Instant, batch: Sequence[Thread], table: str) -> bool:
+    """Does a tool print threads of a process of which it has printed others? It prints all of them at once."""
+    printed = instant.printed.get(table, ())
+    return any(thread.pid in printed for thread in batch if thread.pid is not None)
 
 
 def _has_changed(before: Thread, after: Thread) -> bool:

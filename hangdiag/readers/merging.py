@@ -15,6 +15,8 @@ _THREAD_FIELDS = tuple(
 #: Stacks of fewer frames say little; of two of one time at least this share of functions is the same.
 TELLING = 4
 _COMMON = 0.5
+#: So many functions of each that are not on the other make two stacks of them in any case.
+_OTHERS = 2
 #: What says that a spin mutex is held too long, and panics (sys/kern/kern_mutex.c).
 _SPIN_CHECKS = frozenset({"_mtx_lock_indefinite_check", "_mtx_lock_spin_failed"})
 #: Places of one thing that are kept at most: more are a hostile input.
@@ -42,8 +44,14 @@ class Instant:
     spun_for: LockFact | None = None
     vms: dict[object, VirtualMachine] = field(default_factory=dict)
     host: Host = field(default_factory=Host)
-    #: the tids that a tool printed that prints each thread once
+    #: the tids that a tool printed that prints each thread once, and the processes whose threads it printed
     tables: dict[str, set[int | None]] = field(default_factory=dict)
+    printed: dict[str, set[int | None]] = field(default_factory=dict)
+    #: the command of each process, and the thread of each vCPU
+    commands: dict[int, str] = field(default_factory=dict)
+    vcpus: dict[tuple[int, str], int] = field(default_factory=dict)
+    #: tids of threads that two tools saw at different places
+    moved: set[int] = field(default_factory=set)
     #: tools whose tables were printed before a later date was
     stale: set[str] = field(default_factory=set)
     #: tids that were described before time passed
@@ -58,26 +66,41 @@ class Instant:
         return not (self.threads or self.rows or self.told or self.locks or self.vms or self.processes)
 
 
+    def note(self, thread: Thread) -> None:
+        """Remember who a thread with an id is."""
+        if thread.pid is None or thread.tid is None:
+            return
+        if thread.command is not None:
+            self.commands.setdefault(thread.pid, thread.command)
+        if thread.name is not None and thread.name.startswith("vcpu "):
+            self.vcpus.setdefault((thread.pid, thread.name), thread.tid)
+
+
 def are_different(before: Thread, after: Thread) -> bool:
     """Do two notes with the same tid speak of different threads?"""
     if before.pid is not None and after.pid is not None and before.pid != after.pid:
         return True
     if before.command is not None and after.command is not None and before.command != after.command:
         return True
-    return _has_moved(before, after)
+    return has_moved(before, after)
 
 
-def _has_moved(before: Thread, after: Thread) -> bool:
-    """Are the two stacks of different times? Debuggers differ in inlined frames, but hardly in most of a stack."""
+def has_moved(before: Thread, after: Thread) -> bool:
+    """Are the two stacks of different times? Debuggers differ in inlined frames, and a letter may be lost."""
     if len(before.frames) < TELLING or len(after.frames) < TELLING:
         return False
     if before.frames == after.frames or before.stack_of_debugger or after.stack_of_debugger:
         return False
     if before.is_user_stack != after.is_user_stack:
         return False
-    one = {frame.function for frame in before.frames}
-    other = {frame.function for frame in after.frames}
-    return len(one & other) < min(len(one), len(other)) * _COMMON
+    one, other = _own_functions(before), _own_functions(after)
+    common = len(one & other)
+    return common < min(len(one), len(other)) * _COMMON or min(len(one), len(other)) - common >= _OTHERS
+
+
+def _own_functions(thread: Thread) -> set[str]:
+    """The functions on its stack that every debugger names."""
+    return {frame.function for frame in thread.frames if not frame.inlined and frame.function != "??"}
 
 
 def merge_threads(before: Thread, after: Thread) -> Thread:

@@ -35,7 +35,7 @@ def are_another_look(before: Said, rows: Sequence[Thread]) -> bool:
 def says_other(before: Thread, after: Thread) -> bool:
     """Does a table without stacks say of a thread that it waits for something else than before?"""
     for one, other in ((before.wmesg, after.wmesg), (before.lock, after.lock)):
-        if one is not None and other is not None and not _agree(one, other):
+        if one is not None and other is not None and not agree(one, other):
             return True
     asleep = {None, "sleeping", "lock", "suspended"}
     return (before.state in asleep) != (after.state in asleep)
@@ -121,15 +121,16 @@ def _one_look(
 
 def _may_be_same(one: Thread, other: Thread) -> bool:
     return (
-        _agree(one.name, other.name)
-        and _agree(one.wmesg, other.wmesg)
-        and _agree(one.lock, other.lock)
+        agree(one.name, other.name)
+        and agree(one.wmesg, other.wmesg)
+        and agree(one.lock, other.lock)
         and (one.state == other.state or None in (one.state, other.state))
         and (not one.frames or not other.frames or one.frames == other.frames)
     )
 
 
-def _agree(one: str | None, other: str | None) -> bool:
+def agree(one: str | None, other: str | None) -> bool:
+    """May two words be one, of which a tool may have cut off the end?"""
     return one is None or other is None or one.startswith(other) or other.startswith(one)
 
 

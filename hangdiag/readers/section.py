@@ -67,6 +67,8 @@ class Section:
     loose: int = 0
     #: a reader that takes some of those as well says here from which on
     loose_end: int | None = None
+    #: the line behind the list of threads that is being read, of which the draft knows whose it is
+    listed_end: int = 0
     #: the original number of the last line that is not blank
     last: int = 0
 
@@ -76,6 +78,7 @@ class Section:
     def turn_to(self, page: Page, peeler: Peeler) -> None:
         """Go on with ``page``, which is behind the one that was read."""
         self.page, self.lines, self.peeler = page, page.lines, peeler
+        self.listed_end = 0
         for name in _OF_PAGE:
             self.context.pop(name, None)
 

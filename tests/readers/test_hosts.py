@@ -301,7 +301,7 @@ def test_what_stands_around_the_lines_of_several_hosts_is_of_none():
     text, _ = tagged("pdsh", ALTERNATING, PAIRS["alltrace"])
     around = procstat([T(100700, "vcpu 0", "halted", 77)])
     prose = "We saw this on both, and nothing else.\n" * 12
-    captures = check_lines(around + prose + text + prose + around.replace("100700", "100701"))
+    captures = check_lines(around + prose + text + prose + procstat([T(100701, "vcpu 0", "halted", 78)]))
     assert [[thread.tid for thread in capture.threads] for capture in captures] == [
         [100700, 100701], *([thread.tid for thread in threads] for threads in (DEADLOCK, HALTED)),
     ]  # fmt: skip

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hangdiag.readers import read_text
 from hangdiag.readers.files import read_paths
-from tests.traces import T, alltrace, procstat, vcpus
+from tests.readers.accounts import check_lines
+from tests.traces import T, alltrace, analysed, kgdb, procstat, vcpus
 
 BUSY = [*vcpus("joined", "lock one", "started", "joined"), T(100900, "mevent", "kqueue"), T(100901, "blk-3:0-0", "mutex in userland")]
 LATER = [*vcpus("halted", "in guest", "halted", "halted"), T(100900, "mevent", "kqueue"), T(100901, "blk-3:0-0", "mutex in userland")]
@@ -71,10 +74,11 @@ def test_what_was_shown_before_a_boot_is_another_time_than_what_is_behind_it():
 
 
 def test_prompts_of_two_hosts():
-    one = "root@alpha:~ # procstat -kk -a\n" + procstat(BUSY[:3])
+    one = "root@alpha:~ # procstat -kk 2210\n" + procstat(BUSY)
     two = "[root@beta.example.org /root]# procstat -kk -a\n" + procstat([T(100700, "vcpu 0", "halted", 77)])
-    captures = read_text(one + two + "root@alpha:~ # procstat -kk 2210\n" + procstat(BUSY[3:]))
-    assert tids(captures) == [numbers(*BUSY), [100700]]
+    more = [T(100910, "-", "destroy, sysctl", 2290, "bhyvectl")]
+    captures = read_text(one + two + "root@alpha:~ # procstat -kk 2290\n" + procstat(more))
+    assert tids(captures) == [numbers(*BUSY, *more), [100700]]
     assert all(not capture.unread for capture in captures)
 
 
@@ -136,3 +140,76 @@ def test_a_section_that_is_quoted_once_more_is_not_another_instant():
     text = alltrace(BUSY)
     (capture,) = read_text(text + "\nI wrote:\n" + "".join(f"> {line}\n" for line in text.splitlines()))
     assert tids([capture]) == [numbers(*BUSY)]
+
+
+#: Each half of a deadlock says little; taken for one look they would prove what never was.
+HALF = [T(100860, "vcpu 0", "joined"), T(100862, "vcpu 2", "started"), T(100900, "mevent", "kqueue")]
+OTHER = [T(100861, "vcpu 1", "lock one"), T(100863, "vcpu 3", "joined"), T(100901, "blk-3:0-0", "mutex in userland")]
+BANNER = (
+    "Copyright (c) 1992-2021 The FreeBSD Project.\nCopyright (c) 1979, 1980, 1983, 1986, 1988, 1989, 1991, 1992, 1993, 1994\n"
+    "\tThe Regents of the University of California. All rights reserved.\n"
+    "FreeBSD 13.1-STABLE #0 stable/13-n250000: Mon Jan  1 00:00:00 UTC 2022\n"
+)
+ENTERED = (
+    "KDB: enter: manual escape to debugger\n[ thread pid 11 tid 100003 ]\n"
+    "Stopped at      kdb_enter+0x37: movq    $0,0x1273c1e(%rip)\n"
+)
+
+
+def is_apart(text):
+    captures = check_lines(text)
+    return tids(captures) == [numbers(*HALF), numbers(*OTHER)]
+
+
+def test_the_halves_are_a_deadlock_if_they_are_taken_together():
+    assert analysed(procstat([*HALF, *OTHER])).findings[0].verdict == "deadlock"
+
+
+def test_a_tool_that_prints_other_threads_of_a_process_was_run_at_another_time():
+    assert is_apart(procstat(HALF) + procstat(OTHER))
+    # of another process it is asked next
+    other = [T(100910, "-", "destroy, sysctl", 2290, "bhyvectl")]
+    assert tids(read_text(procstat(HALF) + procstat(other))) == [numbers(*HALF, *other)]
+    # rows without their header may be picked out of one list
+    assert tids(read_text(procstat(HALF) + "and the others:\n" + procstat(OTHER).partition("\n")[2])) == [numbers(*HALF, *OTHER)]
+
+
+@pytest.mark.parametrize("form", [alltrace, procstat])
+def test_a_process_with_another_command_is_another_process(form):
+    later = [T(100861, "-", "kqueue", 2210, "sshd")]
+    assert tids(read_text(alltrace(HALF) + form(later))) == [numbers(*HALF), [100861]]
+
+
+def test_two_threads_of_one_vcpu_are_of_two_times():
+    later = [T(thread.tid + 1000, thread.name, thread.stack) for thread in vcpus("lock one", "lock one")]
+    assert tids(read_text(procstat(HALF) + kgdb(later))) == [numbers(*HALF), numbers(*later)]
+
+
+@pytest.mark.parametrize("between", [BANNER, "---<<BOOT>>---\n", "db> reset\n", "db> c\n", "db> cont\n", ENTERED])
+def test_what_is_shown_behind_a_boot_or_a_return_to_the_kernel_is_of_another_time(between):
+    assert is_apart(ENTERED + alltrace(HALF) + between + alltrace(OTHER).replace("db> alltrace\n", ""))
+
+
+def test_what_gdb_shows_behind_a_continue_is_of_another_time():
+    assert is_apart(kgdb(HALF) + "(kgdb) c\nContinuing.\n" + kgdb(OTHER))
+
+
+def test_a_message_buffer_tells_of_no_boot_since():
+    (capture,) = read_text("# procstat -kk 2210\n" + procstat(HALF) + "# dmesg\n---<<BOOT>>---\n" + BANNER + alltrace(OTHER))
+    assert tids([capture]) == [numbers(*HALF, *OTHER)]
+
+
+def test_threads_that_another_tool_saw_elsewhere_moved():
+    moved = [T(100860, "vcpu 0", "halted"), *HALF[1:], *OTHER]
+    (capture,) = read_text(procstat([*HALF, *OTHER]) + alltrace(moved))
+    assert capture.moved == {100860}
+    (capture,) = read_text(procstat([*HALF, *OTHER]) + alltrace([*HALF, *OTHER]) + kgdb([*HALF, *OTHER]))
+    assert capture.moved == frozenset()
+
+
+def test_a_list_of_all_threads_later_in_time_is_one_capture():
+    later = [T(thread.tid, thread.name, "halted") for thread in (*HALF, *OTHER)]
+    # only the last ones moved
+    some = [*(T(100100 + number, "-", "kqueue", 100 + number, "sshd") for number in range(3)), *later]
+    captures = read_text(alltrace([*some[:3], *HALF, *OTHER]) + alltrace(some))
+    assert tids(captures) == [numbers(*some)] * 2

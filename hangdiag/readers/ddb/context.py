@@ -14,7 +14,9 @@ from hangdiag.text.lazy import lazy
 
 _PROMPT = lazy(r"db(?::\d+:[\w.-]+)?> ?")
 #: Commands after which the machine runs on (sys/ddb/db_run.c) or starts anew.
-_GOES_ON = frozenset({"c", "continue", "reset", "reboot", "s", "step", "n", "next"})
+_GOES_ON = frozenset({"c", "continue", "reset", "reboot"})
+#: Commands after which it runs on for a moment.
+_STEPS = frozenset({"s", "step", "n", "next"})
 # the first line of an answer whose line end was lost
 _ANSWER = lazy(
     r".{1,40}?(?=Tracing (?:command|pid) | *pid +ppid +pgrp +uid |Thread \d+ at 0x|Process \d+ \(.{1,30}\) (?:at|thread) 0x"
@@ -42,11 +44,14 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     answer = _ANSWER.match(rest)
     command = (rest[: answer.end()] if answer is not None else rest).strip()
     section.context["ddb command"] = command
+    section.listed_end = 0
     current.forget_next(section)
     found = _BACKTRACE.match(command)
     if found is not None and int(found.group(1)) >= 100000:
         current.name_next(section, None, int(found.group(1)))
-    if command in _GOES_ON:
+    if command in _GOES_ON or (len(command) > 2 and any(name.startswith(command) for name in _GOES_ON)):
+        section.draft.begin_time()
+    elif command in _STEPS:
         section.draft.pass_time()
     if answer is not None:
         section.lines[start] = rest[answer.end() :]
@@ -84,6 +89,8 @@ def _read_note(section: Section, start: int, match: re.Match[str]) -> int:
         section.context.pop("ddb backtrace", None)
     elif "KDB: enter: " in line:
         section.context["ddb why"] = line.partition("KDB: enter: ")[2].strip()
+        if section.context.get("ddb entered") is not None:
+            section.draft.begin_time()
     elif "KDB: stack backtrace" in line:
         current.begin_backtrace(section)
         of_thread = _OF_THREAD.match(line)

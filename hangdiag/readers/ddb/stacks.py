@@ -56,6 +56,8 @@ _TAIL_REST = lazy(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\
 _BROKEN_HEAD = lazy(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
 # arm64 up to 12: the registers of a frame on lines of their own
 _REGISTERS = lazy(r"\s+(?:pc|sp|fp|lr) ?= ?(?:0x)?[0-9a-f]+")
+#: What is behind a list of stacks: another command, another stay in the debugger, a boot.
+_ENDS_LIST = ("db>", "db:", "KDB: enter", "---<<BOOT>>---", "Copyright (c)")
 _ELISIONS = frozenset({"...", "[...]", "…", "[…]", "..", "<snip>", "[snip]", "[..]"})
 _SEPARATOR = lazy(r"--- (?:trap|syscall|interrupt|(?:unhandled )?exception|system (?:call|error)|invalid trapframe)\b")
 _END_OF_KERNEL = lazy(r"--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,|invalid trapframe)")
@@ -70,6 +72,8 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
     found = HEADER.match(section.lines[start])
     if found is None:
         return start
+    if start >= section.listed_end:
+        section.listed_end = _announce(section, start)
     frames, end = read_frames(section, start + 1)
     where = section.where(start, end)
     cpu = found.group("cpu")
@@ -87,11 +91,37 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
         where=(where,),
         stack_where=where if frames else None,
     )
-    section.draft.add_threads([thread])
+    section.draft.add_threads([thread], announced=True)
     section.context["ddb last thread"] = thread
     if frames:
         section.count_stacks("ddb")
     return end
+
+
+def _announce(section: Section, start: int) -> int:
+    """Tell the draft which threads are listed from line ``start`` on, before the first is read; returns the list's end."""
+    lines = section.lines
+    known = section.draft.now.threads
+    listed: list[tuple[Thread, list[Frame]]] = []
+    seen: set[int] = set()
+    wanted = False  # of threads that are not known, the stacks tell nothing new
+    index = start
+    while index < len(lines) and not lines[index].startswith(_ENDS_LIST):
+        line = lines[index]
+        if line.startswith("Tracing "):
+            found = HEADER.match(line)
+            if found is not None:
+                tid = int(found.group("tid"))
+                if tid in seen:
+                    break  # the list of another time
+                seen.add(tid)
+                wanted = tid in known
+                listed.append((Thread(int(found.group("pid")), tid, command=found.group("command")), []))
+        elif wanted and (frame := FRAME.match(line.partition("/frame")[0])) is not None:
+            listed[-1][1].append(Frame(frame.group("name")))
+        index += 1
+    section.draft.announce([replace(thread, frames=tuple(frames)) for thread, frames in listed])
+    return index
 
 
 def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
@@ -255,7 +285,7 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
         if _extend(section, gap, frames, where):
             return end
     thread = replace(current.nobody(section, where), frames=frames, stack_where=where)
-    section.draft.add_threads([thread])
+    section.draft.add_threads([thread], announced=True)
     section.context["ddb last thread"] = thread
     current.end_backtrace(section, thread)
     section.count_stacks("ddb")

@@ -80,6 +80,12 @@ def _read_stopped(section: Section, start: int, match: re.Match[str]) -> int:
     return end + 1 if end < len(section.lines) and SOURCE.match(section.lines[end]) else end
 
 
+def _read_continuing(section: Section, start: int, match: re.Match[str]) -> int:
+    """The program, or the machine behind a stub, runs on (gdb/infcmd.c, continue_command)."""
+    section.draft.begin_time()
+    return start + 1
+
+
 def _read_noise(section: Section, start: int, match: re.Match[str]) -> int:
     if section.lines[start].startswith("warning: multi-threaded target stopped"):
         section.context["gdb first thread is not current"] = True
@@ -88,6 +94,7 @@ def _read_noise(section: Section, start: int, match: re.Match[str]) -> int:
 
 OPENERS = (
     Opener("gdb-banner", "kgdb", r"GNU gdb ", _read_banner),
+    Opener("gdb-continuing", "kgdb", r"Continuing\.\s*\Z", _read_continuing),
     Opener("gdb-attached", "kgdb", r"Attaching to (?:program|process)", _read_attached),
     Opener("gdb-symbols", "kgdb", r"Reading symbols from ", _read_symbols),
     Opener(
