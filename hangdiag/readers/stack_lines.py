@@ -142,7 +142,7 @@ def _stack_below(lines: list[str], index: int) -> tuple[tuple[Frame, ...], int]:
 
 
 OPENERS = (
-    Opener("siginfo", "console", r".{0,200}?\bload: [\d.,]+ +cmd: ", _read_siginfo, ("load: ",)),
+    Opener("siginfo", "console", r".{0,200}?(?:\b|\^T)load: [\d.,]+ +cmd: ", _read_siginfo, ("load: ",)),
     Opener(
         "bare-stack",
         "procstat",

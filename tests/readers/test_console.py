@@ -165,6 +165,11 @@ def test_siginfo():
     assert capture.sources[0].format == "console"
 
 
+def test_siginfo_behind_the_echo_of_its_key():
+    thread = only(read("^Tload: 0.46  cmd: bhyvectl 2290 [devdrn] 12.14r 0.00u 0.00s 0% 3784k\nmi_switch+0xc2 _sleep+0x1d1 destroy_devl+0x26e\n"))
+    assert (thread.pid, thread.wmesg, functions(thread)) == (2290, "devdrn", ["mi_switch", "_sleep", "destroy_devl"])
+
+
 def test_siginfo_in_prose():
     thread = only(read('# "load: 5.40  cmd: bash 24517 [vmmaps] 2.45r 0.00u 0.00s 0% 3448k" seen.\n'))
     assert (thread.command, thread.wmesg) == ("bash", "vmmaps")

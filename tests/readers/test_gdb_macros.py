@@ -67,6 +67,20 @@ QUIET = {
     "object 0xfffff80004d2d000": "Object 0xfffff80004d2d000: type=2, size=0x10\n sref=0, backing_object(0)=(0)+0x0",
     "intr": "irq1: atkbd0 (pid 12) {SOFT, ENTROPY}\nswi4: clock (0) (pid 12) {SOFT, DEAD}",
     "all ttys": "TTY              HOTFULL  INQ  CAN  LIN\nttyv0               1920    0    0    0",
+    "prison": "prison 0xfffff80003a41000:\n jid             = 3\n name            = web\n parent          = 0xffffffff81c8e780\n"
+    " ref             = 21\n path            = /jails/web",
+    "all prisons": "prison 0xfffff80003a41000:\n jid             = 3",
+    "files": "              File    Type    Data Flag GCFl Count MCount      Vnode  FPID FCmd\n"
+    "0xfffff800053e0960  vnode 0xfffff800055c9ce8 00000001 0000     1      0 0xfffff80005680000   700 sh",
+    "mkdirs": "mkdirs",
+    "ips": "ips 0xfffff80003a41000",
+    "callout_last": "\ncpu 0 last callout function: 0xffffffff80c0a4f0 (sleepq_timeout)\ncpu 0 last callout argument: 0xfffff80003a41000",
+    "t4 tcb t4nex0 3": "{-1} 0x0 00000000 00000000",
+    "vnet_sysinit": "SYSINIT vnet\n  0xffffffff81a2b0c0(0x0)  domain_init+0x0",
+    "idt": "  0\t0xffffffff8104c070 Xdiv+0\n  1\t0xffffffff8104c0b0 Xdbg+0x10",
+    "tslog": "0x0 123456789012345 ENTER mi_startup\n0xfffffe00ad000000 123456789012399 EXIT mi_startup",
+    "radix 0x10": "node 0xfffff80003a41000 key 0x7\n  parent 0x0",
+    "some_driver 0xfffff80003a41000": "softc: 0xfffff80003a41000\nqueue 0: thread 0xfffff80003a42000 idle",
     "pciregs": "hostb0@pci0:0:0:0:\tclass=0x060000 card=0x00000000\n\nppt0@pci0:4:0:0:\tclass=0x030000",
 }
 
@@ -80,6 +94,18 @@ def test_ddb_commands_that_tell_nothing_of_threads(command):
     left = read_accounted(f"db> show {command}\n{QUIET[command]}\n\nThat was all I could see.\n", indented=False)
     assert left.threads == ()
     assert left.unread[-1].where.last == text.count("\n") + 1
+
+
+@pytest.mark.parametrize("command", ["print $rip", "x/s panicstr", "scripts", "p/x 0t16", "capture status", "search 0xffff 1"])
+def test_other_ddb_commands_that_tell_nothing_of_threads(command):
+    capture = read_accounted(f"db> {command}\nffffffff80b1d2b3\ndb_enter+0x3b: sleepq_wait\ndb> ps\n", indented=False)
+    assert (capture.threads, capture.unread) == ((), ())
+
+
+@pytest.mark.parametrize("command", ["shw alllocks", "alltrce", "show alll", "sh all tr"])
+def test_lines_behind_what_may_be_a_telling_command_are_no_loss_unnoticed(command):
+    capture = read_accounted(f"db> {command}\nmi_swtch() a mi_switch+0xe1/frm\ndb> ps\n", indented=False)
+    assert [(item.where.first, item.trace_like) for item in capture.unread] == [(2, True)]
 
 
 def test_what_else_is_printed_in_between_is_read():

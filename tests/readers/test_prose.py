@@ -404,3 +404,59 @@ def test_lines_that_seem_to_go_on_are_not_joined_again_and_again(monkeypatch, li
     read(text, indented=False)
     assert looked_at
     assert sum(looked_at) < 4 * len(text)
+
+
+LOCKED = "vcpu_lock_one() -> vcpu_set_state_locked() -> msleep_spin_sbt()"
+JOINED = "vm_run() -> vm_handle_rendezvous() -> _sleep()"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "There is no thread in",
+        "I don't see any bhyve thread in",
+        "Not a single vCPU thread is in",
+        "None of the threads is in",
+        "Nothing is stuck in",
+        "vcpu 1 is not in",
+        "vcpu 1 isn't stuck in",
+        "That thread is no longer in",
+        "Es gibt keinen Thread in",
+        "What if some thread is in",
+        "Could it be that one thread is in",
+        "It would hang if one thread was in",
+    ],
+)
+@pytest.mark.parametrize("broken", [" ", "\n"])
+def test_stacks_that_nobody_saw(before, broken):
+    text = f"One thread is in {JOINED}.\n{before}{broken}{LOCKED}.\n"
+    capture = read(text, indented=False)
+    assert [functions(thread) for thread in capture.threads] == [VM_RUN]
+    assert [(item.where.last, item.trace_like) for item in capture.unread if "nobody" in item.why] == [(2 + (broken == "\n"), False)]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "I have no idea why. One thread is in",
+        "vcpu 1 is not running, it is in",
+        "vcpu 1 does not come back from",
+        "It looks as if one thread is in",
+        "No other guest runs; one thread is in",
+        "There is no deadlock of locks, a thread sits in",
+        "It never leaves",
+        "vcpu 1 has not joined because it is in",
+    ],
+)
+def test_words_that_deny_something_else(before):
+    text = f"One thread is in {JOINED}.\n{before} {LOCKED}.\n"
+    assert [functions(thread) for thread in read(text, indented=False).threads] == [VM_RUN, LOCK_ONE]
+
+
+@pytest.mark.parametrize("quoted", ["", "> "])
+@pytest.mark.parametrize("between", [" and another in ", "\n{}and another in "])
+def test_a_question_goes_on_behind_its_first_stack(quoted, between):
+    text = f"{quoted}Could it be that you have one thread in {JOINED}{between.format(quoted)}{LOCKED}?\n"
+    assert not any(capture.threads for capture in read_text(text))
+    after = f"{text}\nYes: vcpu 1 is in {LOCKED}\n"
+    assert [functions(thread) for thread in read(after, indented=False).threads] == [LOCK_ONE]

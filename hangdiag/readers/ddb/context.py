@@ -22,15 +22,19 @@ _ANSWER = lazy(
     r".{1,40}?(?=Tracing (?:command|pid) | *pid +ppid +pgrp +uid |Thread \d+ at 0x|Process \d+ \(.{1,30}\) (?:at|thread) 0x"
     r"|chain \d+:\s*\Z| ?thread \d+ \(pid \d+|Locked vnodes\s*\Z|(?:exclusive|shared) [a-z ]{2,12} .{1,200} r = \d)"
 )
-#: Commands that print nothing of threads, locks or waits (ddb(4); DB_SHOW_COMMAND and DB_SHOW_ALL_COMMAND in sys/).
-_QUIET = lazy(
-    r"(?:show|sh) (?:all )?(?:allrman|apic|bio|breaks|bufqueues|callout(?:_last)?|cbstat|cdev|conifhk|cpusets|cyrixreg|devmap"
-    r"|dmars?|domain|ffs|files|freepages|geom|idt|ifnets?|igi_list|inodedeps|inpcb|intr|intrcnt|irqs|ktr|lapic|lltables?|malloc|map"
-    r"|mount|msgbuf|object|page|pageq|panic|pciregs|physmem|pmap|procvm|protosw|pte|rman|rmans|route|routetable|rtc|sockbuf|socket"
-    r"|sysinit|sysregs|tcpcb|tslog|ttys?|umacache|uma|unpcb|vmochk|vmopag|vnets?|vnet_\w+|vnetrcrs|vpath|watches"
-    r"|worklist)(?:/\w+)?(?: |\Z)"
-    r"|(?:show|sh|help|scripts|x/\w+ .+|examine/\w+ .+)\Z"
-)
+#: Of the commands ``show X`` and ``show all X``, those that tell of threads, locks or waits (ddb(4); DB_SHOW_COMMAND
+#: and DB_SHOW_ALL_COMMAND in sys/). There are over a hundred others, and drivers add theirs.
+_TELLING = (
+    "allchains", "alllocks", "allpcpu", "allprocs", "alltrace", "badstacks", "buffer", "cdev", "chains", "lock", "lockchain",
+    "lockedbufs", "lockedvnods", "locks", "locktree", "pcpu", "proc", "procs", "registers", "sleepchain", "sleepq",
+    "sleepqueue", "thread", "threads", "trace", "turnstile", "vnode", "vnodebufs", "witness",
+)  # fmt: skip
+#: Other commands that tell nothing of them (sys/ddb/db_command.c).
+_SILENT = frozenset({
+    "break", "b", "call", "capture", "delete", "d", "dhwatch", "dump", "examine", "gdb", "halt", "help", "hwatch", "kill",
+    "kldstat", "netdump", "netgdb", "p", "pprint", "print", "script", "scripts", "search", "set", "textdump", "unscript", "w",
+    "watch", "watchdog", "write", "x", "xb", "xf",
+})  # fmt: skip
 #: So many lines of such are passed over.
 _LONGEST_QUIET = 20_000
 _BACKTRACE = lazy(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
@@ -56,7 +60,18 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     if answer is not None:
         section.lines[start] = rest[answer.end() :]
         return start
-    return _behind_quiet(section, start + 1) if _QUIET.match(command) else start + 1
+    return _behind_quiet(section, start + 1) if _is_quiet(command) else start + 1
+
+
+def _is_quiet(command: str) -> bool:
+    """Does ``command`` print nothing of threads, locks or waits? ddb takes any begin of a name that only one has."""
+    words = [word.partition("/")[0] for word in command.split()]
+    if not words:
+        return False
+    if len(words[0]) < 2 or not "show".startswith(words[0]):
+        return words[0] in _SILENT
+    asked = words[1:] if words[1:2] != ["all"] else words[2:]
+    return not asked or not any(name.startswith(asked[0]) for name in _TELLING)
 
 
 def _behind_quiet(section: Section, index: int) -> int:

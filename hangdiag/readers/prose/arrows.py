@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-from hangdiag.model import Thread
+from hangdiag.model import Thread, Unread
 from hangdiag.readers.prose.chains import ARROW, WEAK, Chain, find_chains, may_hold_stacks, plain
+from hangdiag.readers.prose.denials import is_denied, is_supposed
 from hangdiag.readers.prose.subjects import Subject, find_subject, last_sentence
 from hangdiag.readers.section import Section
 from hangdiag.text.lazy import lazy
@@ -35,6 +36,7 @@ _WMESG = lazy(
     r"\bwmesg[ \t]{0,2}[:=]?[ \t]{0,2}[\"'“]?(?P<told>[a-z][\w-]{1,15})"
     r"|\A[\"'“]?(?P<noted>[a-z][a-z0-9]{2,8})[\"'”]?\Z"
 )
+_END = lazy(r"[.!?](?:\s|\Z)")
 _NO_STACKS = lazy(r"lock order |\bdef \w+\(|\bfn \w+\(|\btypedef\b|\)\s?->\s?\w+\s?\{|-->|<!--")
 
 
@@ -64,8 +66,19 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
         return start
     made: list[tuple[Chain, Subject]] = []
     position = 0
+    supposed = section.context.get("prose supposed") == begin
+    nobodys = 0
     for number, chain in enumerate(chains):
-        before = find_subject(last_sentence(text[position : chain.begin]))
+        words = text[position : chain.begin]
+        sentence = last_sentence(words)
+        if number == 0:
+            sentence = _sentence_above(section, begin, sentence)
+        supposed = is_supposed(sentence) or (supposed and sentence.endswith(words))
+        if supposed or is_denied(sentence):
+            nobodys += 1
+            position = chain.end
+            continue
+        before = find_subject(last_sentence(words))
         following = chains[number + 1].begin if number + 1 < len(chains) else len(text)
         subject = before.joined(_behind(chain, text[chain.end : following]))
         position = chain.end
@@ -75,9 +88,15 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
             begin, above = _above(section, begin) if not before.tells else _heading(section, begin)
             subject = subject.joined(above)
         made.append((chain, subject))
+    if supposed and not _END.search(text[position:]):
+        section.context["prose supposed"] = end
+    where = section.where(begin, end)
+    if nobodys and not made:
+        section.draft.unread.append(Unread(where, "prose about stacks that nobody saw"))
+        section.loose_end = begin
+        return end
     if not made:
         return start
-    where = section.where(begin, end)
     for chain, subject in made:
         threads = [_thread(chain, one, subject, where) for one in _names(subject)]
         section.draft.add_told(threads, again=not subject.another, abridged=not subject.tells)
@@ -86,6 +105,13 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
     section.draft.note_prose(lines[begin:end])
     section.loose_end = begin
     return end
+
+
+def _sentence_above(section: Section, begin: int, words: str) -> str:
+    """``words`` before the first stack, with the sentence's begin on the line above."""
+    if begin <= section.loose or len(last_sentence(words)) < len(words):
+        return words
+    return last_sentence(f"{section.lines[begin - 1].strip()} {words}")
 
 
 def _goes_on(text: str, line: str) -> bool:
