@@ -6,8 +6,11 @@ memory that is needed depends on the islands, not on the file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hangdiag.containers.decode import decode
@@ -19,14 +22,21 @@ from hangdiag.readers.scan import Scanner
 if TYPE_CHECKING:
     import hashlib
 
-#: Every trace has one of these near; a mark is looked for only where its rarest letter is, which is quicker to tell.
-MARKS: tuple[tuple[bytes, bytes], ...] = (
-    (b"+", b"+0x"), (b"_", b"mi_switch"), (b"K", b"KSTACK"), (b"_", b"sched_"), (b"w", b"wchan"), (b"W", b"WCHAN"),
-    (b"#", b"#0 "), (b"#", b"#1 "), (b"#", b"frame #"), (b">", b"db> "), (b"b)", b"db) "), (b"(", b"(pid "),
-    (b"@", b"locked @"), (b"p", b"panic: "), (b"K", b"KDB: "), (b"l", b"load: "), (b"F", b"FreeBSD "),
-    (b"<", b"<<BOOT"), (b">", b"() -"), (b"\xe2", "→".encode()), (b"C", b"COMMAND"),
-    (b"_", b"thread_id"), (b"-", b"wait-channel"),
+#: Every trace has one of these near.
+MARKS: tuple[bytes, ...] = (
+    b"+0x", b"mi_switch", b"KSTACK", b"sched_", b"wchan", b"WCHAN", b"#0 ", b"#1 ", b"frame #", b"db> ", b"db) ", b"(pid ",
+    b"locked @", b"panic: ", b"KDB: ", b"load: ", b"FreeBSD ", b"<<BOOT", b"() -", "→".encode(), b"COMMAND",
+    b"thread_id", b"wait-channel",
 )  # fmt: skip
+_LONGEST_MARK = max(map(len, MARKS))
+#: Most marks have a pair of letters, the one of +BCcd, the other of 0:HKOS_bhk: +0, ch, CK, db, c:, BS, d_ and so on.
+#: With all of the first alike, and all of the others, one search finds them all; prose has few such pairs.
+_ALIKE = bytes.maketrans(b"+BCcd\xe2" b"0:HKOS_bhk\x86", b"cccccc" b"hhhhhhhhhhh")
+_PAIR = b"ch"
+#: So many places are looked at one by one whether a mark is there.
+_MOST_FOUND = 20
+#: Those that have none, by a letter that prose may not have at all.
+_OTHERS = ((b"#", re.compile(rb"#(?:[01] |(?<=frame #))")), (b"(", re.compile(rb"\((?:pid |\) -)")))
 #: Blocks are looked at in this size; an island takes one more on either side.
 BLOCK = 1 << 16
 #: An island longer than this is read in parts.
@@ -76,9 +86,14 @@ def read_large(draft: Draft, chunks: Iterable[bytes], path: str, container: str 
 
 
 def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
+    """The same, each hashed while it is looked at: OpenSSL holds no lock of Python's meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        for chunk in chunks:
+            hashing = pool.submit(digest.update, chunk)
+            yield chunk
+            hashing.result()
 
 
 def _with_line_ends(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -91,8 +106,20 @@ def _with_line_ends(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def has_marks(block: bytes) -> bool:
-    """Could there be part of a trace in ``block``?"""
-    return any(letter in block and mark in block for letter, mark in MARKS)
+    """Could there be part of a trace in ``block``: is one of the marks in it?"""
+    if any(letter in block and pattern.search(block) for letter, pattern in _OTHERS):
+        return True
+    found = list(islice(_paired().finditer(block.translate(_ALIKE)), _MOST_FOUND))
+    near = [block[max(one.start() - _LONGEST_MARK, 0) : one.end() + _LONGEST_MARK] for one in found]
+    return any(mark in part for part in (near if len(near) < _MOST_FOUND else [block]) for mark in MARKS)
+
+
+@cache
+def _paired() -> re.Pattern[bytes]:
+    """What finds the marks that have a pair in a block of which letters are alike, and little else."""
+    forms = [mark.translate(_ALIKE).partition(_PAIR) for mark in MARKS]
+    ends = [re.escape(after) + b"(?<=" + re.escape(before + pair + after) + b")" for before, pair, after in forms if pair]
+    return re.compile(_PAIR + b"(?:" + b"|".join(ends) + b")")
 
 
 def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
@@ -147,33 +174,19 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """The bytes in blocks that end in a line end, and whether each has marks; what has none in large ones."""
-    rest: list[bytes] = []
+    """The bytes in blocks that end in a line end, and whether each has marks."""
+    rest = b""
     for chunk in chunks:
-        end = chunk.rfind(b"\n") + 1
-        if not end:
-            rest.append(chunk)
-            if sum(map(len, rest)) > LONGEST_LINE:
-                whole = b"".join(rest)
-                rest = []
-                yield whole, has_marks(whole)
-            continue
-        whole = b"".join([*rest, chunk[:end]]) if rest else chunk[:end]
-        rest = [chunk[end:]] if end < len(chunk) else []
-        if not has_marks(whole):
-            # an island takes a little of it on either side
-            head, tail = whole.find(b"\n", BLOCK) + 1, whole.rfind(b"\n", 0, -BLOCK) + 1
-            if 0 < head < tail:
-                yield from ((part, False) for part in (whole[:head], whole[head:tail], whole[tail:]))
-            else:
-                yield whole, False
-            continue
-        position = 0
-        while position < len(whole):
-            stop = whole.find(b"\n", min(position + BLOCK, len(whole) - 1)) + 1
-            block = whole[position : stop or len(whole)]
+        position, end = 0, chunk.rfind(b"\n") + 1
+        while position < end:
+            stop = chunk.find(b"\n", min(position + BLOCK, end) - 1) + 1
+            block = rest + chunk[position:stop]
+            rest = b""
             yield block, has_marks(block)
-            position = stop or len(whole)
+            position = stop
+        rest += chunk[end:]
+        if len(rest) > LONGEST_LINE:
+            yield rest, has_marks(rest)
+            rest = b""
     if rest:
-        block = b"".join(rest)
-        yield block, has_marks(block)
+        yield rest, has_marks(rest)

@@ -1,0 +1,45 @@
+"""Large files: which blocks may hold a trace, and that no trace is lost or torn at the borders of what is read at a time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hangdiag.readers import stream
+
+#: Whole marks, parts of them, and letters that pairs of a mark are made of.
+PIECES = sorted(
+    {mark[begin:end] for mark in stream.MARKS for begin in range(len(mark)) for end in (begin + 1, begin + 3, len(mark))}
+    | {mark.translate(stream._ALIKE) for mark in stream.MARKS}
+    | {b"\n", b"ch", b"d0", b"c0) ", b"#2 ", b"\xe2\x80"}
+)
+
+
+@pytest.mark.parametrize("mark", stream.MARKS, ids=bytes.decode)
+@pytest.mark.parametrize("around", [b"", b"ch", b"x" * 40, b"d0d d) loach #2 () "])
+def test_a_mark_is_found_wherever_it_is(mark, around):
+    assert stream.has_marks(around + mark + around)
+    assert stream.has_marks(around * 30 + mark + around * 30)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.integers(1, 30))
+def test_blocks_with_marks_are_those_in_which_a_search_finds_one(pieces, times):
+    block = b"".join(pieces) * times
+    assert stream.has_marks(block) == any(mark in block for mark in stream.MARKS)
+
+
+@given(st.binary(max_size=60), st.lists(st.integers(1, 9), max_size=20), st.integers(1, 12))
+def test_blocks_are_the_file(data, sizes, longest):
+    chunks = []
+    for size in sizes:
+        chunks.append(data[:size])
+        data = data[size:]
+    chunks.append(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "BLOCK", 4)
+        patch.setattr(stream, "LONGEST_LINE", longest)
+        blocks = [block for block, _ in stream._blocks(chunks)]
+    assert b"".join(blocks) == b"".join(chunks)
+    assert all(block.endswith(b"\n") or len(block) > longest for block in blocks[:-1])
