@@ -46,3 +46,15 @@ def test_no_deadlock(case, form):
     assert "deadlock" not in found
     # ddb prints no names: which thread runs which vCPU is not always known then
     assert diagnosis.findings[0].verdict in verdicts | ({"inconclusive"} if form is alltrace else set())
+
+
+def test_a_vcpu_that_runs_and_has_no_name_is_one():
+    # `show allchains` names the threads that sleep, alltrace none
+    threads = vcpus("started", "joined", "lock all", "in guest")
+    waits = zip(threads, ("vmrndv", "vmrndv", "vmstat"), strict=False)
+    chains = "".join(
+        f"chain {number}:\n thread {thread.tid} (pid 2210, {thread.name}) is sleeping on 0xfffffe0000723110 \"{wmesg}\"\n"
+        for number, (thread, wmesg) in enumerate(waits, 1)
+    )
+    finding = analysed(f"db> show allchains\n{chains}{alltrace(threads)}").findings[0]
+    assert (finding.verdict, finding.certainty) != ("deadlock", "proven")

@@ -43,6 +43,8 @@ LOCKS_ALL = frozenset({"vcpu_lock_all", "vcpu_set_state_all", "vmm_write_lock"})
 _WMESG_IN_RUN = frozenset({"vmrndv", "vmidle", "vmhalt", "vmsusp"})
 #: vm_handle_hlt() and vm_handle_suspend() sleep on the struct vcpu of the vCPU that runs (msleep_spin(vcpu, ...)).
 _ON_OWN_VCPU = frozenset({"vmidle", "vmhalt", "vmsusp"})
+#: Of a thread with such a wait nothing says that it is none of a vCPU.
+_MAY_RUN = frozenset({"running", "runnable", "unknown"})
 #: Numbers below are a vCPU's id, not its address.
 LEAST_ADDRESS = 4096
 #: struct vm is one allocation; its fields lie within this many bytes of each other (FreeBSD 11 to 15: under 64 KB).
@@ -127,7 +129,14 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
                 read=read,
                 complete=bool(vcpus)
                 and expected <= vcpus.keys()
-                and (active is not None or (not capture.is_abridged and _lists_runners(capture, vcpus))),
+                and (
+                    active is not None
+                    or (
+                        not capture.is_abridged
+                        and _lists_runners(capture, vcpus)
+                        and not _has_nameless_vcpu(capture, waits, set(members) - set(vcpus.values()))
+                    )
+                ),
             )
         )
     return _with_visitors(capture, waits, machines)
@@ -141,6 +150,19 @@ def _lists_runners(capture: Capture, vcpus: dict[int, int]) -> bool:
     """
     threads = [capture.threads[index] for index in vcpus.values()]
     return any(thread.command is not None or thread.frames for thread in threads)
+
+
+def _has_nameless_vcpu(capture: Capture, waits: tuple[Wait, ...], others: set[int]) -> bool:
+    """Is one of ``others`` that of one more vCPU, or may it be: without a name, in VM_RUN or running?
+
+    One that has joined the rendezvous is known to wait.
+    """
+    return any(
+        capture.threads[index].name is None
+        and waits[index].kind != "rendezvous"
+        and (in_vm_run(capture.threads[index]) or waits[index].kind in _MAY_RUN)
+        for index in others
+    )
 
 
 def _groups(capture: Capture) -> dict[object, list[int]]:

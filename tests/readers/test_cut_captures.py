@@ -281,3 +281,49 @@ def test_a_console_stack_that_goes_on_is_no_cut_one():
     lines = [f"#{number} 0xffffffff829ca8f4 at {name}+0x49\n" for number, name in enumerate(["mi_switch", "_cv_wait", *BELOW])]
     capture = read("".join(lines[:4]) + "em0: link state changed to UP\n" + "".join(lines[4:]), indented=False)
     assert [(len(thread.frames), thread.told) for thread in capture.threads] == [(8, False)]
+
+
+def _ddb_stack(functions, frame, tid=None):
+    head = [f"Tracing command bhyve pid 2210 tid {tid} td 0xfffff80002411740"] if tid is not None else []
+    lines = [
+        f"{name}() at {name}+0x1f/frame {frame + place * 0x60:#x}" if frame else f"{name}() at {name}+0x1f"
+        for place, name in enumerate(functions.split())
+    ]
+    return [*head, *lines]
+
+
+_SLEEPS = "sched_switch mi_switch sleepq_timedwait _sleep vm_handle_rendezvous vm_run vmmdev_ioctl amd64_syscall"
+
+
+@pytest.mark.parametrize(
+    ("lines", "own"),
+    [
+        pytest.param(
+            [*_ddb_stack(_SLEEPS, 0, 100850)[:5], *_ddb_stack(_SLEEPS, 0)], "sched_switch mi_switch sleepq_timedwait _sleep",
+            id="another one begins",
+        ),
+        pytest.param(
+            [*_ddb_stack(_SLEEPS, 0xFFFFFE0011FDD500, 100850)[:4], *_ddb_stack(_SLEEPS, 0xFFFFFE0011FE2500)[3:]],
+            "sched_switch mi_switch sleepq_timedwait", id="frames go on further out",
+        ),
+        pytest.param(
+            [*_ddb_stack(_SLEEPS, 0xFFFFFE0011FE2500, 100850)[:4], *_ddb_stack(_SLEEPS, 0xFFFFFE0011FDD500)[3:]],
+            "sched_switch mi_switch sleepq_timedwait", id="frames go on further in",
+        ),
+    ],
+)  # fmt: skip
+def test_frames_of_another_ddb_stack_are_not_those_of_the_header_before(lines, own):
+    (capture,) = read_text("db> alltrace\n\n" + "\n".join(lines) + "\n")
+    assert [frame.function for frame in next(one for one in capture.threads if one.tid == 100850).frames] == own.split()
+    assert sum(len(thread.frames) for thread in capture.threads) == len(lines) - 1
+
+
+def test_a_stack_goes_on_behind_a_trap_on_another_one():
+    # cpustop_handler runs on the stack that NMIs have (sys/amd64/amd64/exception.S)
+    lines = [
+        *_ddb_stack("cpustop_handler ipi_nmi_handler trap nmi_calltrap", 0xFFFFFE0000C20E90, 100850),
+        "--- trap 0x13, rip = 0xffffffff80c6d0a2, rsp = 0xfffffe0011fdd480, rbp = 0xfffffe0011fdd500 ---",
+        *_ddb_stack(_SLEEPS, 0xFFFFFE0011FDD500),
+    ]
+    (capture,) = read_text("\n".join(lines) + "\n")
+    assert [len(thread.frames) for thread in capture.threads] == [12]

@@ -15,9 +15,9 @@ from dataclasses import replace
 
 from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.ddb import current
-from hangdiag.readers.ddb.mixed import find_mixed
+from hangdiag.readers.ddb.mixed import GAP, POINTER, find_mixed
 from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import parse_offset
+from hangdiag.readers.stacks import SWITCHES, parse_offset
 from hangdiag.text.lazy import lazy
 
 HEADER = lazy(
@@ -125,7 +125,55 @@ def _announce(section: Section, start: int) -> int:
 
 
 def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
-    """The frames from line ``start`` on, and the index of the first line behind them."""
+    """The frames from line ``start`` on, and the index of the first line behind them.
+
+    Frames of another thread that follow without its header are not among them.
+    """
+    frames, end = _read_frames(section, start)
+    torn = _torn_at(section.lines, start, end) if _may_be_torn(section.lines, frames, start, end) else None
+    return (frames, end) if torn is None else _read_frames(section, start, torn)
+
+
+def _may_be_torn(lines: list[str], frames: tuple[Frame, ...], start: int, end: int) -> bool:
+    """Is it worth looking whether the frames in these lines are of one stack?"""
+    if any(frame.function in SWITCHES for frame in frames[1:]):
+        return True
+    tails = [tail for line in lines[start:end] if (tail := line.partition("/frame ")[2])]
+    return sorted(tails) != tails or bool(tails and tails[0][:-4] != tails[-1][:-4])
+
+
+def _torn_at(lines: list[str], start: int, end: int) -> int | None:
+    """The line of the first frame that is on another stack than those before it.
+
+    Frame pointers grow outwards, and a thread is switched away in the innermost functions alone; behind a trap, both begin anew.
+    """
+    previous = ""
+    depth = 0
+    before = ""
+    for index in range(start, end):
+        line = lines[index]
+        if line.startswith("--- "):
+            previous, depth = "", 0
+            continue
+        found = FRAME.match(line.partition("/frame")[0])
+        if found is None:
+            continue
+        name = found.group("name")
+        if depth and name in SWITCHES and (name != "mi_switch" or depth > 1 or before not in SWITCHES or before == name):
+            return index
+        tail = POINTER.match(line.partition("/frame ")[2])
+        if tail is not None:
+            pointer = tail.group(1)
+            if len(pointer) == len(previous) and not 0 <= int(pointer, 16) - int(previous, 16) < GAP:
+                return index
+            previous = pointer  # of another length, one of the two was broken in two
+        depth += 1
+        before = name
+    return None
+
+
+def _read_frames(section: Section, start: int, stop: int | None = None) -> tuple[tuple[Frame, ...], int]:
+    """The frames in the lines from ``start`` on, up to ``stop``, and the index of the first line behind them."""
     memo = section.context.get("ddb frames")
     if memo is None:
         memo = section.context["ddb frames"] = {}
@@ -134,7 +182,7 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
     frames: list[Frame] = []
     index = start
     ended = False
-    while index < len(lines):
+    while index < (len(lines) if stop is None else stop):
         line = lines[index]
         head = line.partition("/frame")[0]
         frame = memo.get(head)
