@@ -58,3 +58,24 @@ def test_a_vcpu_that_runs_and_has_no_name_is_one():
     )
     finding = analysed(f"db> show allchains\n{chains}{alltrace(threads)}").findings[0]
     assert (finding.verdict, finding.certainty) != ("deadlock", "proven")
+
+
+@pytest.mark.parametrize(("wmesg", "sure"), [("vmrndv", True), ("CPU 1", False)])
+def test_a_thread_that_one_tool_saw_running_and_another_one_asleep_proves_nothing(wmesg, sure):
+    threads = vcpus("started", "lock all", "joined")
+    ps = "db> ps\n  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n"
+    ps += " 2210     1     0     0  D       (threaded)                  bhyve\n"
+    for thread, said in zip(threads, ("vmrndv", "vmstat", wmesg), strict=True):
+        state = "Run" if "CPU" in said else "D"
+        wchan = "" if "CPU" in said else "0xfffffe0000723110"
+        ps += f"{thread.tid}                   {state:<7} {said:<7} {wchan:18}  {thread.name}\n"
+    finding = analysed(ps + alltrace(threads)).findings[0]
+    assert (finding.verdict == "deadlock" and finding.certainty == "proven") == sure
+
+
+def test_a_stack_in_the_guest_that_has_no_header_may_be_of_the_missing_vcpu():
+    threads = vcpus("started", "lock all", "joined")
+    stray = "\n".join(alltrace(vcpus("in guest")).splitlines()[3:])
+    names = "".join(f"Thread {thread.tid} at {thread.tid * 0x1000 + 0xFFFFF80000000000:#x}:\n proc (pid 2210): 0xfffff800021c0530\n name: {thread.name}\n" for thread in threads)
+    finding = analysed(f"{alltrace(threads)}\n{stray}\ndb> show thread\n{names}").findings[0]
+    assert (finding.verdict, finding.certainty) != ("deadlock", "proven")

@@ -100,6 +100,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
     processes = {process.pid: process for process in capture.processes}
     machines = []
     reads = list(capture.vms)
+    strays = {index for index, thread in enumerate(capture.threads) if thread.pid is None and thread.tid is None}
     for order, (key, members) in enumerate(groups.items()):
         pid = key if isinstance(key, int) else None
         vcpus: dict[int, int] = {}
@@ -135,6 +136,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
                         not capture.is_abridged
                         and _lists_runners(capture, vcpus)
                         and not _has_nameless_vcpu(capture, waits, set(members) - set(vcpus.values()))
+                        and not (pid is not None and any(in_vm_run(capture.threads[index]) for index in strays))
                     )
                 ),
             )

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 
 from hangdiag.model import Frame, Host, LockFact, Process, Thread, VirtualMachine, Where
 from hangdiag.readers.rows import Said, join_rows
+from hangdiag.readers.stacks import SWITCHES
 
-_THREAD_FIELDS = tuple(
-    item.name for item in fields(Thread) if item.name not in ("frames", "where", "stack_where", "stack_of_debugger")
-)
+_OF_STACK = frozenset({"frames", "where", "stack_where", "stack_of_debugger", "told"})
+_THREAD_FIELDS = tuple(item.name for item in fields(Thread) if item.name not in _OF_STACK)
 #: Stacks of fewer frames say little; of two of one time at least this share of functions is the same.
 TELLING = 4
 _COMMON = 0.5
@@ -142,6 +142,22 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
         stack_where=stack.stack_where,
         stack_of_debugger=stack.stack_of_debugger,
         where=before.where,
+        told=stack.told or (other.told and not other.frames) or _contradict(before, after) or _contradict(after, before),
+    )
+
+
+def _contradict(one: Thread, other: Thread) -> bool:
+    """Did one tool see a thread on a CPU, or ready for one, that sleeps in the other's words or stack?
+
+    It moved in between, or one of the two is of another thread.
+    """
+    if one.state not in ("running", "runnable"):
+        return False
+    return other.state in ("sleeping", "lock") or (
+        other.state is None
+        and not one.frames
+        and any(frame.function in SWITCHES for frame in other.frames[:2])
+        and any(frame.function.startswith(("sleepq_", "turnstile_")) for frame in other.frames[1:4])
     )
 
 

@@ -36,6 +36,8 @@ _PROSE = frozenset({
 })  # fmt: skip
 _SWITCHES = ("mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline")
 _OWN = lazy(r"\s*\d{1,7}\s{1,20}\d{6,7}\s{1,20}\S")
+#: The begin of a row whose line end before it was lost.
+_ROW_INSIDE = lazy(r"(?<=\s)\d{1,7} {1,20}\d{6,7} {1,20}\S")
 #: No terminal is narrower.
 _NARROWEST = 60
 _WITH_OFFSET = lazy(r"(?:[A-Za-z_][\w.$]{0,200}\+0x[0-9a-f]{1,8}|\?\?\+0)\Z")
@@ -128,8 +130,9 @@ def _read_rows(
     rows: list[Thread] = []
     end = len(lines)
     may_be_joined = first_numbers != last_numbers
+    left = ""
     while index < end:
-        line = lines[index]
+        line = left or lines[index]
         parts = line.split(None, 2)
         if len(parts) < 3 or not (parts[0].isdecimal() and parts[1].isdecimal()) or len(parts[1]) < 4:
             if not parts:
@@ -154,7 +157,11 @@ def _read_rows(
         if may_be_joined and first_numbers[index] != last_numbers[index]:
             text = _mend(text)
         frames = stacks.get(text)
+        left = ""
         if frames is None:
+            inside = _ROW_INSIDE.search(text)
+            if inside is not None:
+                text, left = text[: inside.start()], text[inside.start() :]
             frames = stacks[text] = _frames(text, memo)
         if not sure and (len(parts[1]) < 6 or not (stack_of(text, memo) or (who[0] is not None and not text))):
             break
@@ -173,7 +180,7 @@ def _read_rows(
                 stack_where=where,
             )
         )
-        index += 1
+        index += not left
     return rows, index
 
 

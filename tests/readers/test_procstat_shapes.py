@@ -7,6 +7,7 @@ import pytest
 from hangdiag.readers import read_text
 from tests.readers.help import functions, only, trace_like
 from tests.readers.help import read_accounted as read
+from tests.traces import T, procstat, vcpus
 
 HEADER = "  PID    TID COMM                TDNAME              KSTACK                       \n"
 HEADER_11 = "  PID    TID COMM             TDNAME           KSTACK                       \n"
@@ -465,3 +466,12 @@ def test_a_function_a_line(form):
 def test_few_words_a_line_are_no_stack():
     capture = read("mi_switch\nsleepq_wait\nand others\n", indented=False)
     assert capture.threads == ()
+
+
+def test_rows_whose_line_end_was_lost_are_two():
+    first, second = procstat(vcpus("lock one", "in guest")).splitlines()[1:]
+    capture = read(f"{HEADER}{first}{second}\n", indented=False)
+    assert [(thread.tid, thread.name, len(thread.frames)) for thread in capture.threads] == [
+        (100860, "vcpu 0", 14),
+        (100861, "vcpu 1", len(T(0, "", "in guest").functions)),
+    ]

@@ -136,7 +136,8 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
 
 def _may_be_torn(lines: list[str], frames: tuple[Frame, ...], start: int, end: int) -> bool:
     """Is it worth looking whether the frames in these lines are of one stack?"""
-    if any(frame.function in SWITCHES for frame in frames[1:]):
+    switches = [frame.function in SWITCHES for frame in frames]
+    if switches != sorted(switches, reverse=True):
         return True
     tails = [tail for line in lines[start:end] if (tail := line.partition("/frame ")[2])]
     return sorted(tails) != tails or bool(tails and tails[0][:-4] != tails[-1][:-4])
@@ -147,19 +148,17 @@ def _torn_at(lines: list[str], start: int, end: int) -> int | None:
 
     Frame pointers grow outwards, and a thread is switched away in the innermost functions alone; behind a trap, both begin anew.
     """
-    previous = ""
-    depth = 0
-    before = ""
+    previous = before = ""
     for index in range(start, end):
         line = lines[index]
         if line.startswith("--- "):
-            previous, depth = "", 0
+            previous = before = ""
             continue
         found = FRAME.match(line.partition("/frame")[0])
         if found is None:
             continue
         name = found.group("name")
-        if depth and name in SWITCHES and (name != "mi_switch" or depth > 1 or before not in SWITCHES or before == name):
+        if before and name in SWITCHES and (before not in SWITCHES or (before == "mi_switch") > (name == "mi_switch")):
             return index
         tail = POINTER.match(line.partition("/frame ")[2])
         if tail is not None:
@@ -167,7 +166,6 @@ def _torn_at(lines: list[str], start: int, end: int) -> int | None:
             if len(pointer) == len(previous) and not 0 <= int(pointer, 16) - int(previous, 16) < GAP:
                 return index
             previous = pointer  # of another length, one of the two was broken in two
-        depth += 1
         before = name
     return None
 
