@@ -13,9 +13,12 @@ from hangdiag.readers.gdb.threads import Identity
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
+_WORD = r"(?![A-Za-z_]\w*+ = )[^\s,{}\"']++"
+#: A value, or the begin or end of one that has members, and what stands before it: few tokens, as structures are long.
 _TOKEN = lazy(
-    r"\s*(?:(?P<open>\{)|(?P<close>\})|(?P<comma>,)|(?P<string>\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?)"
-    r"|(?P<char>'(?:[^'\\]|\\.)*')|(?P<name>[A-Za-z_]\w*) = |(?P<word>[^\s,{}\"']+))"
+    r"\s*+(?:(?P<comma>,)[\s,]*+)?(?:(?P<name>[A-Za-z_]\w*+) = \s*+)?"
+    r"(?:(?P<open>\{)|(?P<close>\})|(?P<string>\"(?:[^\"\\]|\\.)*\"(?:\.\.\.)?)|(?P<char>'(?:[^'\\]|\\.)*')"
+    rf"|(?P<words>{_WORD}(?: {_WORD})*+))?"
 )
 _EXPRESSION = lazy(r"(?:p|print|output|inspect)(?:/[a-z]+)? (?:-[a-z].{0,80}? -- )?(?P<expression>\S.*?)\s*\Z")
 _STOP = lazy(r"\((?:k?gdb)\)|\$\d+ = |#\d+ |Thread \d")
@@ -51,13 +54,19 @@ def parse_value(text: str) -> object:
     last: str | None = None
     goes_on = False
     position = 0
-    while position < len(text):
+    while True:
         token = _TOKEN.match(text, position)
-        if token is None:
+        kind = token.lastgroup if token is not None else None
+        if token is None or kind is None or kind == "comma":
             break
         position = token.end()
-        kind = token.lastgroup
+        if token["name"] is not None:
+            name, goes_on = token["name"], False
+        elif token["comma"] is not None:
+            goes_on = False
         value: object = None
+        if kind == "name":
+            continue
         if kind == "open":
             if len(stack) >= _DEEPEST:
                 break
@@ -69,14 +78,8 @@ def parse_value(text: str) -> object:
                 break
             value = members if members else items
             members, items, name = stack.pop()
-        elif kind == "name":
-            name, goes_on = token.group("name"), False
-            continue
-        elif kind == "comma":
-            goes_on = False
-            continue
         else:
-            word = token.group().strip()
+            word = token[kind]
             value = word.rstrip(".")[1:-1] if kind == "string" else word
             if goes_on:
                 more = f'"{value}"' if kind == "string" else word
