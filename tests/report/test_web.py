@@ -21,7 +21,7 @@ from tests.report.helpers import SAMPLES
 @pytest.fixture
 def server():
     made = make_server(0)
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield made.server_port
     made.shutdown()
