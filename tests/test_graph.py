@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import networkx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,8 +76,16 @@ def test_whoever_is_stuck_reaches_a_core(given_conditions):
         assert all(after in given_conditions[before].targets for before, after in pairwise(cycle))
 
 
+@pytest.fixture(scope="module")
+def networkx():
+    """Imported where it is needed: that takes longer than the tests."""
+    import networkx
+
+    return networkx
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30))
-def test_components_agree_with_networkx(pairs):
+def test_components_agree_with_networkx(networkx, pairs):
     edges: dict[int, list[int]] = {}
     for before, after in pairs:
         edges.setdefault(before, []).append(after)
