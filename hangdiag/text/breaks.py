@@ -33,6 +33,8 @@ _MANY_FOLDS = 8
 _GAP = " " * 8
 #: So many letters at the begin of two lines tell whether both have the same prefix.
 _PREFIX = 8
+#: Both lines begin with it: a diff's sign, a string's quote.
+_OPENING = ("+", '"', "'")
 _DIGITS = str.maketrans("123456789", "0" * 9)
 #: No row is so long that a terminal breaks it into more lines.
 _MOST_PARTS = 40
@@ -52,7 +54,7 @@ _BEGIN = (
     r"|(?:td|proc|tid|pid)[ =\[]|[A-Za-z_][\w.$]* \+ \d+ in section"
     r"|exclusive |shared |[0-9a-f]{16} (?:[0-9a-f]{16}|[A-Za-z_][\w.]*)[ `+(]|\S+`"
     r"|\s{1,24}PC: |\s{1,24}\[ |\[ [0-9a-f]{8}|stack pointer|<\d+>"
-    r"|\s{1,24}\w+ = |No (?:locals|symbol)|\s{1,24}0x[0-9a-f]+ \(tid|(?:[>*|#;%`]+|//+)(?:\s|\Z)"
+    r"|\s{1,24}\w+ = |No (?:locals|symbol)|\s{1,24}0x[0-9a-f]+ \(tid|(?:[>*|#;%`]+|//+)(?:\s|\Z)|\*\*|\{\{"
     # rows of ps and top: a process and its user, a thread and its message, a user and his process
     r"|\d{1,7} +[a-z][\w-]{0,31} {2,9}-?\d+ +\S|\d{6,7} \S+(?: \S+){0,7} {2,9}\S|[a-z_][\w.-]{0,31} +\d+ +\d+[. ]"
     rf"|{_LOGGED})"
@@ -115,7 +117,7 @@ def begins_anew(line: str) -> bool:
 
 def is_like(line: str, after: str) -> bool:
     """Do both lines begin with the same, digits aside? A prefix does that, the rest of a broken line does not."""
-    if line[:1] == after[:1] == "+":  # a diff's
+    if line[:1] == after[:1] and line[:1] in _OPENING:
         return True
     if after[:_PREFIX].lstrip()[:1].isdigit() and counts_on(line, after) and _number_end(after) - _number_end(line) in (0, 1):
         return True  # an editor's numbers

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from hangdiag.text.breaks import Lines, mend_breaks
 from hangdiag.text.hosts import Share, share_out
 from hangdiag.text.lazy import lazy
-from hangdiag.text.literal import split_literal
+from hangdiag.text.literal import split_literal, take_strings
 from hangdiag.text.marks import form_of, marks_in, may_have_layer
 from hangdiag.text.page import Page, mend
-from hangdiag.text.peelings import INDENT, counts_on, peelings, split_lost, split_row, without
+from hangdiag.text.peelings import INDENT, counts_on, peelings, split_lost, split_row, without, without_end
 from hangdiag.text.prefixes import OF_HOSTS, PREFIXES, TAGS, compiled
 
 _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
@@ -153,6 +153,8 @@ class Peeler:
             self._split(index, len(self.page.lines), split_lost)
         elif layer == "tabs":
             self._expand(index)
+        elif layer.startswith("string "):
+            self._take_strings(layer, index)
         elif layer == "literal":
             self._mend(index, self._split(index, index + 1, split_literal))
         else:
@@ -191,7 +193,7 @@ class Peeler:
                     hosts.append((place, ""))  # written by nobody knows whom
             else:
                 rest = line[found.end() :]
-                lines[place] = rest.rstrip("`") if layer == "code" else rest
+                lines[place] = without_end(found.group(), rest) if layer == "code" else rest
                 if tells_host and (not hosts or found.group("host") != hosts[-1][1]):
                     hosts.append((place, found.group("host")))
                 changed.append(place)
@@ -301,6 +303,14 @@ class Peeler:
         lines = self.page.lines
         for place in range(index, self._end_of_block(_TAB, index, _GAP)):
             lines[place] = lines[place].expandtabs()
+
+    def _take_strings(self, layer: str, index: int) -> None:
+        """Put the strings of a block that begins at line ``index`` in place of its lines."""
+        page = self.page
+        lines, first, last, end = take_strings(page.lines, page.first, page.last, layer, index, _GAP)
+        self.work += end - index
+        self._replace(index, end, (lines, first, last))
+        self._mend(index, index + len(lines))
 
     def _take_table(self, index: int) -> None:
         """Turn the rows of a Markdown table into columns; the line below its head goes."""

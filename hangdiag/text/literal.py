@@ -1,20 +1,164 @@
-"""Line ends, tabs and quotes written as a program's string shows them: ``\\n``, ``\\t``, ``\\"``."""
+r"""Text in the strings of programs: lines of a log in JSON, of a table in CSV, of a source; ``\\n``, ``\\t``, ``\\"``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
+
+from hangdiag.text.lazy import lazy
 
 #: So many line ends in one line, and so many of the first parts that begin something, show a text in a string.
 _ENOUGH = 3
 _BEGINNINGS = 2
 _SAMPLE = 20
+# behind a blank, a comma, an equals sign or a bracket; in CSV a quote within is doubled
+_STRING = lazy(r"""(?<![^ \t,;:=(\[{bu])(?:"((?:[^"\\]|\\.|"")*)"|'((?:[^'\\]|\\.)*)')""")
+_QUOTE = lazy(r"""(?<![^ \t,;:=(\[{bu])["']""")
+_KEY = lazy(r"([\w.-]{1,40})=\Z")
+#: What stands between strings: of a program, of a table whose other cells have no quotes.
+_STRUCTURE = lazy(r"\s*[^\s\"'\\]*(?:[,:;]\s[^\s\"'\\]*)*\s*\Z")
+_NO_VALUE = lazy(r"(?:true|false|null|None|[-\d.e+\s{}()\[\],:;])*\Z")
+_ESCAPE = lazy(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([0-7]{3})|(.))")
+_LETTERS = {"n": "\n", "t": "\t", "r": "", "b": "\x08", "e": "\x1b", "f": "", "v": "", "0": ""}
+_CONTROLS = {9: "\t", 10: "\n", 27: "\x1b"}
+#: The name of all strings of a line, where they are a list.
+ALL = "string *"
+
+
+@dataclass(frozen=True, slots=True)
+class _Literal:
+    """A string between ``start`` and ``end`` of a line, which a key or its place in the line names."""
+
+    name: str
+    start: int
+    end: int
+    text: str
+    #: of CSV, which has no escapes
+    is_cell: bool
+
+    def lines(self) -> list[str]:
+        """What it holds, without escapes."""
+        text = self.text
+        if self.is_cell:
+            text = text.replace('""', '"')
+        elif "\\" in text:
+            text = _ESCAPE.sub(_letter, text)
+        lines = text.split("\n")
+        if len(lines) > 1 and not lines[-1]:
+            lines.pop()
+        return lines
+
+
+def _literals(line: str) -> list[_Literal]:
+    """The strings of ``line``, each with the name of a value before it."""
+    found: list[_Literal] = []
+    end = 0
+    count = 0
+    while (quote := _QUOTE.search(line, end)) is not None:
+        place = quote.start()
+        match = _STRING.match(line, place)
+        if match is None:
+            break
+        before = line[end:place]
+        key = _KEY.search(before[-42:])
+        if found and before.strip() == ":":
+            named = found.pop()
+            name, place = named.text, named.start
+        else:
+            name = key.group(1) if key is not None else str(count)
+        text = match.group(match.lastindex or 1)
+        found.append(_Literal(name, place, match.end(), text, match.lastindex == 1 and '""' in text))
+        end = match.end()
+        count += 1
+    return found
+
+
+def _is_structure(line: str, literals: list[_Literal]) -> bool:
+    """Is there nothing but cells and brackets around the strings of ``line``?"""
+    end = 0
+    outside = []
+    for literal in literals:
+        outside.append(line[end : literal.start])
+        end = literal.end
+    return _STRUCTURE.match("".join([*outside, line[end:]])) is not None
+
+
+def _letter(found: re.Match[str]) -> str:
+    code, octal, letter = found.group(1) or found.group(2), found.group(3), found.group(4)
+    if letter is not None:
+        return _LETTERS.get(letter, letter)
+    number = int(code, 16) if code else int(octal, 8)
+    if number < 0x20 or 0xD800 <= number < 0xE000:
+        return _CONTROLS.get(number, "")
+    return chr(number)
+
+
+def strings_in(line: str) -> Iterator[tuple[str, list[str]]]:
+    """The strings of ``line`` that may be lines of a trace: a name for each, and its lines."""
+    literals = _literals(line)
+    if not literals:
+        return
+    if len(literals) >= _ENOUGH and line.lstrip()[:1] in "[({" and all(literal.name.isdecimal() for literal in literals):
+        yield ALL, [part for literal in literals for part in literal.lines()]
+        return
+    structure = _is_structure(line, literals)
+    for literal in literals:
+        if structure or not literal.name.isdecimal():
+            yield f"string {literal.name}", literal.lines()
+
+
+def take_strings(
+    lines: Sequence[str], first: Sequence[int], last: Sequence[int], name: str, start: int, longest_gap: int
+) -> tuple[list[str], list[int], list[int], int]:
+    """The strings called ``name`` of the block that begins at line ``start``, their original numbers, and the block's end.
+
+    Lines between that hold other values only go; their numbers are added to what stands before them.
+    """
+    made: list[str] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    end = start
+    pending: list[int] = []
+    for index in range(start, len(lines)):
+        if index - end > longest_gap:
+            break
+        strings = dict(strings_in(lines[index]))
+        if name not in strings:
+            pending.append(index)
+            continue
+        for place in pending:
+            if made and _says_nothing(lines[place]):
+                ends[-1] = last[place]
+            else:
+                made.append(lines[place])
+                begins.append(first[place])
+                ends.append(last[place])
+        pending = []
+        parts = strings[name]
+        made += parts
+        begins += [first[index]] * len(parts)
+        ends += [last[index]] * len(parts)
+        end = index + 1
+    return made, begins, ends, end
+
+
+def _says_nothing(line: str) -> bool:
+    for literal in reversed(_literals(line)):
+        line = line[: literal.start] + line[literal.end :]
+    return _NO_VALUE.match(line) is not None
 
 
 def split_literal(line: str) -> list[str]:
     r"""``line`` cut at ``\n`` written as two letters; the quotes of a string around it go away."""
     if "\\n" not in line:
         return [line]
+    whole = line.count("\\n")
+    for literal in _literals(line):
+        if literal.text.count("\\n") * 2 > whole:
+            around = [part for part in (line[: literal.start], line[literal.end :]) if part.strip(" \t,;:=([{}])bu")]
+            return [*around[:1], *literal.lines(), *around[1:]]
     text = line.replace("\\r", "").replace("\\t", "\t").replace('\\"', '"')
     parts = text.split("\\n")
     parts[0] = parts[0].lstrip('"')

@@ -8,7 +8,7 @@ _MARKS = (
     "db:", "panic: ", "KDB: ", "load: ", "FreeBSD ", "BOOT>>", "->", "→", "<-", "COMMAND", "WCHAN", "```", "~~~", "locks:",
     " at ", "\\n", "$1 = ", "Id ", " = ", "LWP", "STATE", "frame #", "mutex", "`", "<running>", "lock order", "cpuid",
     " D", "0:00", " state D", " state R", " state S", " state T", " state L", " state I", " state W", " state Z",
-    '"procstat"', '"process-', "<proc",
+    '"procstat"', '"process-', "<proc", "\\u003",
 )  # fmt: skip
 _DIGITS = str.maketrans("023456789", "111111111")
 
@@ -39,6 +39,7 @@ def may_have_layer(line: str) -> bool:
             or "$ " in line[:32]
             or "% " in line[:32]
             or ": " in line[:65]
+            or '="' in line
             or ".txt" in line[:80]
             or ".log:" in line[:80]
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hangdiag.text import html, mail, noise, soft, spacing, terminal
+from hangdiag.text import html, mail, markup, noise, soft, spacing, terminal
 from hangdiag.text.breaks import Lines, mend_breaks
 from hangdiag.text.literal import split_lines, split_literal
 
@@ -37,6 +37,10 @@ def make_page(text: str, first_line: int = 1, begins: Callable[[str], bool] = _n
         text = terminal.join_line_ends(text)
     if "\\" in text and text.count("\\n") > 3 * (text.count("\n") + 1):
         return _make_page_of_literal(text, first_line, begins)
+    return _make_page(text, first_line, begins)
+
+
+def _make_page(text: str, first_line: int, begins: Callable[[str], bool]) -> Page:
     if terminal.is_plain(text):
         lines = text.split("\n")
         if not lines[-1]:
@@ -64,6 +68,17 @@ def mend(
     whole: Lines | None = None
     if " \n" in text:
         lines = _without_common_blanks(lines)
+    if markup.has_ends(text):
+        stripped = markup.strip_ends(lines, begins)
+        if stripped is not lines:
+            lines = stripped
+            whole = lines, list(first), list(last)
+    if "\\" in text and markup.has_signs(text):
+        lines = markup.unescape_signs(lines)
+        whole = lines, list(first), list(last)
+    if "[/" in text and markup.has_bb_tags(text):
+        lines = markup.strip_bb_tags(lines)
+        whole = lines, list(first), list(last)
     # to look for one letter first is ten times as fast
     if "=" in text and ("=3D" in text or "=\n" in text):
         runs = mail.quoted_printable(lines)
@@ -119,7 +134,7 @@ def _make_page_of_literal(text: str, first_line: int, begins: Callable[[str], bo
         for part in split_literal(line):
             lines.append(part)
             numbers.append(number)
-    whole = make_page("\n".join(line.replace("\\n", " ") for line in lines), 1, begins)
+    whole = _make_page("\n".join(lines), 1, begins)
     first = [numbers[place - 1] for place in whole.first]
     last = [numbers[place - 1] for place in whole.last]
     return Page(whole.lines, first, last)

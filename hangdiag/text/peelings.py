@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hangdiag.text.lazy import lazy
-from hangdiag.text.literal import split_literal
+from hangdiag.text.literal import split_literal, strings_in
 from hangdiag.text.prefixes import PREFIXES, TAGS, compiled
 
 _ROW = lazy(r"[ \t]*\|(.*)\|[ \t]*\Z")
@@ -31,11 +31,19 @@ def without(layer: str, line: str) -> str:
     return line[found.end() :] if found is not None else line
 
 
+def without_end(begin: str, line: str) -> str:
+    """``line`` without what ends the code or the emphasis that ``begin`` begins."""
+    return line.rstrip("`") if begin[0] == "`" else line.removesuffix("}}" if begin == "{{" else begin)
+
+
 def peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
     """Ways to take one layer off ``line``, which ``after`` follows: its name and what is left, as lines."""
     if len(line) > _LONGEST:
-        if "\\n" in line and len(line) <= _LONGEST_TEXT:
-            yield "literal", split_literal(line)
+        if len(line) <= _LONGEST_TEXT:
+            if line[0] in "[(":
+                yield from strings_in(line)
+            if "\\n" in line:
+                yield "literal", split_literal(line)
         return
     tagged: list[tuple[str, list[str]]] = []
     if "\t" in line:
@@ -50,13 +58,15 @@ def peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
                 tagged += [(name, [rest[1:]]), (name, [rest])]
                 continue
             if name == "code":
-                rest = rest.rstrip("`")
+                rest = without_end(found.group(), rest)
             elif rest[0] in " \t":
                 yield name, [rest[1:]]
             yield name, [rest]
     found = INDENT.match(line)
     if found is not None:
         yield "indent", [line[found.end() :]]
+    if '"' in line or "'" in line:
+        yield from strings_in(line)
     if "\\n" in line:
         yield "literal", split_literal(line)
     if "at " in line:

@@ -23,7 +23,8 @@ PREFIXES: dict[str, str] = {
     "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
     # irssi, ZNC, weechat: who said it, and when
     "chat": r"(?:\[?\d\d:\d\d(?::\d\d)?\]? {1,4})?"
-    r"(?:<[ @+%~&!]?(?!\d{1,3}>|running>|swapped>)[\w\[\]^{}`-]{1,30}>|[@+%]?[\w\[\]^{}`-]{1,30} [|│])(?= |\Z)",
+    r"(?:<[ @+%~&!]?(?!\d{1,3}>|running>|swapped>)[\w\[\]^{}`-]{1,30}>|[@+%]?[\w\[\]^{}`-]{1,30} [|│])(?=[ \t]|\Z)"
+    r"|\[\d\d:\d\d(?::\d\d)?, [\d/.-]{6,10}\] [^:\[\]]{1,40}:(?= |\Z)",
     "priority": r"<\d{1,3}>(?:\d (?=\d{4}-))?",
     # fprintlog_rfc3164 (usr.sbin/syslogd/syslogd.c): -v has the priority before the host; a forwarder names whose line it is
     "syslog": rf"{_SYSLOG_DATE} (?:<[\w.]{{1,24}}> )?(?:\S+ Forwarded from (?=\S+: ))?(?P<host>\S+?):? "
@@ -31,17 +32,20 @@ PREFIXES: dict[str, str] = {
     r"|[\w./-]+ (?:-|\d+) \S+ (?:-|\[[^\]]{0,80}\])(?= |\Z))",
     "uptime": r"\[ {0,8}\d+(?:\.\d{1,9}(?: {1,4}\d+\.\d{1,9})?)?\]",
     "clock": rf"\[(?:[\w:.-]{{1,20}} )?(?:{_SYSLOG_DATE}|{_TIME})[^\]]{{0,12}}\]",
-    "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t]))?",
+    # the cells of a table that was exported; what a container's runtime puts behind
+    "cells": rf"(?:{_DATE}[T ])?{_TIME}(?:Z|[+-]\d\d:?\d\d)?(?:[,;\t][\w.:/@-]{{0,60}}){{0,6}}[,;\t]",
+    "time": rf"(?:{_SYSLOG_DATE}|{_TIME})(?:[ \t]?[>|:-](?=[ \t])| std(?:out|err) [FP](?= |\Z))?",
+    "labels": r"\{[\w.-]{1,40}=\"[^\"{}]{0,80}\"(?:, ?[\w.-]{1,40}=\"[^\"{}]{0,80}\"){0,20}\}(?=[ \t]|\Z)",
     # seconds since 1970, or since ts -s began
     "epoch": r"\d{10}\.\d{1,9}:?|\d{1,9}\.\d{6}(?= |\Z)",
-    "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM)(?=\s|\Z)",
-    "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|\Z|-(?=[#A-Za-z ]))|L\d+:",
+    "code": r"`{1,2}(?!`)|\*\*(?=.*\*\*\Z)|\{\{(?=.*\}\}\Z)",
+    "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM|:)(?=\s|\Z)",
+    "number": r"[ \t]*\d{1,7}(?:[:|)]|\t|\Z|-(?=[#A-Za-z ]|\d{6,7} ))|L\d+:",
     # grep's, of several files
     "file": rf"(?!{_FULL_NAME}:[ \t])(?:[\w.@+~-]{{0,60}}/){{0,12}}[\w@+~-]{{1,60}}(?:\.[\w-]{{1,20}}){{1,4}}"
     r"(?::(?:\d{1,7}:)?|-\d{1,7}-)",
     "count": r" {0,8}\d{1,7}(?= |\Z)",
     "bullet": r"[-•·‣](?=[ \t])|\+(?!0x|\+)|\d{1,3}\.(?= )",
-    "code": r"`{1,2}(?!`)",
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
     "console": r"~|login: |(?!db> )[\w.-]{1,30}(?:> | ?# | console: )",
     # what pdsh, clush and dsh put before the output of each host, and tools that show several consoles

@@ -19,8 +19,10 @@ LETTERS = str.maketrans(
         "\x00": None, "\x07": None, "\x0c": None, "\u00a0": " ", "\u202f": " ", "\u2007": " ", "\u2009": " ", "\u3000": " ",
         "\ufeff": None, "\u200b": None, "\u200c": None, "\u200d": None, "\u2060": None, "\u00ad": None,
         "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2013": "-", "\u2014": "-",
-        "\u2212": "-", "\u2026": "...", "\uff1a": ":", "\uff08": "(", "\uff09": ")",
+        "\u2010": "-", "\u2011": "-", "\u2212": "-", "\u2502": "|", "\u2503": "|", "\u2551": "|", "\u2026": "...",
     }
+    # the wide forms of East Asian keyboards
+    | {chr(0xFEE0 + code): chr(code) for code in range(0x21, 0x7F)}
 )  # fmt: skip
 # Three dashes around a trap or a system call, of which word processors make longer ones.
 _DASHES = lazy(

@@ -7,6 +7,7 @@ A row is a line and the numbers of the first and last line of the plain text tha
 from __future__ import annotations
 
 import html
+import json
 import quopri
 import re
 import textwrap
@@ -134,6 +135,15 @@ def _spans(rows: list[Row]) -> list[Row]:
     return _each(lambda line: '<span class="line">' + html.escape(line) + "</span>")(rows)
 
 
+def _pretty_json(rows: list[Row]) -> list[Row]:
+    """Each line as a value of a record of its own, over several lines."""
+    return [
+        row
+        for line, first, last in rows
+        for row in (("  {", 0, 0), (f'    "line": {json.dumps(line)},', first, last), ('    "job": "console"', 0, 0), ("  },", 0, 0))
+    ]
+
+
 _escaped = _each(html.escape)
 
 LAYERS: dict[str, Layer] = {
@@ -210,6 +220,9 @@ LAYERS: dict[str, Layer] = {
     "ISO clock": _each(lambda line: "2026-11-23T04:42:01.1234567Z " + line),
     "capture tag": _each(lambda line: "[cap 15:03:21] " + line),
     "marks of a console server": _now_and_then("[-- MARK -- Mon Nov 23 04:42:01 2026]", 40),
+    "JSON log": _each(
+        lambda line: json.dumps({"log": line + "\r\n", "stream": "stdout"}).replace("<", "\\u003c").replace(">", "\\u003e")
+    ),
     "CR LF": _each(lambda line: line + "\r"),
     "CR CR LF": _each(lambda line: line + "\r\r"),
     "mixed ends": _numbered(lambda number, line: line + ("\r" if number % 3 else "")),
@@ -245,6 +258,21 @@ VARIANTS: dict[str, Layer] = {
     "backslashes in a quote": lambda rows: _each(lambda line: "> " + line)(_continued(rows)),
     "chat without a time": _each(lambda line: "<@some_body> " + line),
     "wide box": _each(lambda line: f"| {line:<120} |"),
+    "pretty JSON": _pretty_json,
+    "list of strings": lambda rows: [(json.dumps([line for line, _, _ in rows]), 1, rows[-1][2])],
+    "strings of a program": _each(lambda line: "    " + repr(line + "\n")),
+    "logfmt": _each(lambda line: f"ts=2026-11-23T04:42:01Z level=info msg={json.dumps(line)}"),
+    "CSV": _each(lambda line: '"2026-11-23T04:42:01.123Z","{}","host"'.format(line.replace('"', '""'))),
+    "TSV": _each(lambda line: f"2026-11-23 04:42:01\thost\t{line}"),
+    "log of a container": _each(lambda line: "2026-11-23T04:42:01.123456789Z stdout F " + line),
+    "labels": _each(lambda line: '2026-11-23T04:42:01Z {host="host", job="console"} ' + line),
+    "cat -A": _each(lambda line: line.replace("\t", "^I") + "^M$"),
+    "escaped signs": _each(lambda line: re.sub(r"([_*<>#\[\]`+~])", r"\\\1", line)),
+    "hard breaks": _each(lambda line: line + "\\"),
+    "bold": _each(lambda line: f"**{line}**" if line else ""),
+    "BBCode": _each(lambda line: f"[SIZE=2][I]{line}[/I][/SIZE]"),
+    "box of lines": _each(lambda line: f"│ {line:<120} │"),
+    "wide letters": _each(lambda line: line.translate({code: 0xFEE0 + code for code in range(0x21, 0x7F)})),
     "long dashes": _each(lambda line: line.replace("---", "\u2014")),
 }
 
