@@ -9,16 +9,15 @@ from collections.abc import Iterable, Mapping
 
 from hangdiag import graph, wording
 from hangdiag.findings import Diagnosis, Edge, Finding
-from hangdiag.holders import Machine, Need, Resource, Scene, find_needs, make_scene
+from hangdiag.holders import Need, Resource, Scene, find_needs, make_scene
 from hangdiag.knowledge import Knowledge, Matcher
 from hangdiag.knowledge.model import VERDICTS
 from hangdiag.known_bugs import with_known_bugs
 from hangdiag.model import Capture, Where
+from hangdiag.no_hang import CAN_MOVE, at_most, is_suspicious, no_hang, waits_for_storage
 from hangdiag.steps import next_steps
 from hangdiag.waits import classify
 
-#: Kinds of wait that end without help from another thread of the capture, or are noticed by its waker.
-_CAN_MOVE = frozenset({"running", "runnable", "vcpu-halt"})
 #: What a need may rest on that no proof does.
 _UNSURE = frozenset({"rule", "order"})
 _GRAVITY = {verdict: number for number, verdict in enumerate(VERDICTS)}
@@ -47,7 +46,7 @@ def diagnose(capture: Capture, knowledge: Knowledge, matcher: Matcher | None = N
     explained = {index for finding in found for index in (*finding.threads, *finding.victims)}
     found += _others(scene, needs, explained)
     if not found:
-        found = [_nothing(scene)]
+        found = [no_hang(scene)]
     found.sort(
         key=lambda item: (
             _GRAVITY[item.verdict],
@@ -124,7 +123,7 @@ def _without_rules(needs: Mapping[int, Need], core: list[int]) -> list[int]:
 def _deadlock(
     scene: Scene, needs: Mapping[int, Need], core: list[int], victims: list[int], certainty: str
 ) -> Finding:
-    certainty = _at_most(scene, core, certainty)
+    certainty = at_most(scene, core, certainty)
     edges = {index: [holder.thread for holder in needs[index].holders] for index in core}
     initiators = [index for index in (*core, *victims) if wording.starts_rendezvous(scene, index)]
     initiator = initiators[0] if initiators else None
@@ -150,11 +149,6 @@ def _deadlock(
         reasons=_reasons(scene, needs, core),
         evidence=tuple(sorted(evidence)),
     )
-
-
-def _at_most(scene: Scene, indices: Iterable[int], certainty: str) -> str:
-    """``certainty``, but no more than "possible" for what no tool showed at one instant."""
-    return "possible" if any(scene.capture.threads[index].told for index in indices) else certainty
 
 
 def _reasons(scene: Scene, needs: Mapping[int, Need], indices: Iterable[int]) -> tuple[str, ...]:
@@ -210,14 +204,14 @@ def _verdict(scene: Scene, roots: frozenset[int], unknown: bool, explained: set[
     if any(root in explained for root in roots):
         return "blocked"
     kinds = {scene.waits[root].kind for root in roots}
-    resting = kinds - _CAN_MOVE
+    resting = kinds - CAN_MOVE
     if resting == {"unknown"}:
         return "inconclusive"
     if resting:
         suspicious = {
             kind
             for root in roots
-            if (kind := scene.waits[root].kind) in ("memory", "io") and _is_suspicious(scene, root)
+            if (kind := scene.waits[root].kind) in ("memory", "io") and is_suspicious(scene, root)
         }
         if "memory" in suspicious:
             return "memory-starvation"
@@ -229,17 +223,9 @@ def _verdict(scene: Scene, roots: frozenset[int], unknown: bool, explained: set[
 
 def _of_storage(scene: Scene, verdict: str, roots: Iterable[int], members: Iterable[int]) -> str:
     """``verdict``, but "io-stall" where storage waits for storage and nothing else is involved."""
-    if verdict == "blocked" and all(_waits_for_storage(scene, index) for index in (*roots, *members)):
+    if verdict == "blocked" and all(waits_for_storage(scene, index) for index in (*roots, *members)):
         return "io-stall"
     return verdict
-
-
-def _waits_for_storage(scene: Scene, index: int) -> bool:
-    """Does the thread wait for a disk, a file system or a file server?"""
-    wait = scene.waits[index]
-    if wait.kind == "network":
-        return wait.rule is not None and wait.rule.subsystem == "nfs"
-    return wait.kind in ("io", "filesystem") and not wait.idle
 
 
 def _stalled_guests(scene: Scene, told: set[int]) -> list[Finding]:
@@ -249,7 +235,7 @@ def _stalled_guests(scene: Scene, told: set[int]) -> list[Finding]:
     """
     findings = []
     for machine in scene.machines:
-        waiting = [index for index in sorted(machine.members) if _waits_for_storage(scene, index)]
+        waiting = [index for index in sorted(machine.members) if waits_for_storage(scene, index)]
         vcpu_waits = not set(waiting).isdisjoint(machine.vcpus.values())
         if len(waiting) < (2 if vcpu_waits else 4) or not told.isdisjoint(waiting):
             continue
@@ -271,22 +257,17 @@ def _stalled_guests(scene: Scene, told: set[int]) -> list[Finding]:
 def _is_everyday(scene: Scene, members: list[int]) -> bool:
     """A thread or two that wait for storage or memory are a host at work, not a finding."""
     return len(members) < 4 and all(
-        scene.waits[index].kind in ("io", "filesystem", "memory", "work") and not _is_suspicious(scene, index)
+        scene.waits[index].kind in ("io", "filesystem", "memory", "work") and not is_suspicious(scene, index)
         for index in members
     )
-
-
-def _is_suspicious(scene: Scene, index: int) -> bool:
-    rule = scene.waits[index].rule
-    return rule is not None and rule.normal == "suspicious"
 
 
 def _blocked(
     scene: Scene, needs: Mapping[int, Need], verdict: str, roots: list[int], members: list[int]
 ) -> Finding:
-    causes = [root for root in roots if scene.waits[root].kind not in _CAN_MOVE] or roots
+    causes = [root for root in roots if scene.waits[root].kind not in CAN_MOVE] or roots
     all_rest = all(
-        scene.waits[holder.thread].kind not in _CAN_MOVE for i in members for holder in needs[i].holders
+        scene.waits[holder.thread].kind not in CAN_MOVE for i in members for holder in needs[i].holders
     )
     sure = verdict in ("blocked", "contention") and all(
         needs[index].basis != "rule"
@@ -294,7 +275,7 @@ def _blocked(
         and (all_rest or needs[index].basis in ("observed", "order"))
         for index in members
     )
-    certainty = _at_most(scene, (*members, *causes), "likely" if sure else "possible")
+    certainty = at_most(scene, (*members, *causes), "likely" if sure else "possible")
     evidence = dict.fromkeys(where for index in (*members, *causes) for where in _evidence(scene, index, ()))
     return Finding(
         verdict,
@@ -328,61 +309,3 @@ def _suspicious(scene: Scene, explained: set[int], causes: set[int]) -> list[Fin
         )
         for (verdict, _), members in groups.items()
     ]
-
-
-def _nothing(scene: Scene) -> Finding:
-    """Nobody waits for anybody: no hang, unless too little is known to say so."""
-    threads = scene.capture.threads
-    dark = [
-        index
-        for index, wait in enumerate(scene.waits)
-        if (wait.kind in ("unknown", "sleep") and (index in scene.machine_of or len(threads) < 4))
-        # a mutex of the program, whose owner only its memory tells
-        or (wait.kind == "user-lock" and threads[index].is_user_stack and _is_suspicious(scene, index))
-    ]
-    userland = [index for machine in scene.machines for index in _held_in_userland(scene, machine)]
-    if not threads:
-        return Finding("inconclusive", "possible", "no thread was found in the input")
-    if dark:
-        return Finding(
-            "inconclusive",
-            "possible",
-            wording.inconclusive(scene, dark),
-            tuple(dark),
-            evidence=tuple(sorted({where for index in dark for where in scene.thread_where(index)})),
-        )
-    if unowned := [index for index in userland if not _may_be_held(scene, scene.machine_of[index])]:
-        return Finding(
-            "inconclusive",
-            "possible",
-            wording.held_in_userland(scene, unowned),
-            tuple(unowned),
-            causes=tuple(unowned),
-            evidence=tuple(sorted({where for index in unowned for where in scene.thread_where(index)})),
-        )
-    waiting = [index for machine in scene.machines for index in _waits_while_nothing_runs(scene, machine)]
-    sure = not (scene.capture.is_abridged or userland or waiting)
-    certainty = _at_most(scene, range(len(threads)), "likely" if sure else "possible")
-    return Finding("no-hang", certainty, wording.no_hang(scene, waiting))
-
-
-def _held_in_userland(scene: Scene, machine: Machine) -> list[int]:
-    """The vCPU threads of a VM that wait for another thread of bhyve: none of them rests there."""
-    vcpus = sorted(machine.vcpus.values())
-    return [index for index in vcpus if scene.waits[index].kind == "user-lock" and not scene.waits[index].idle]
-
-
-def _may_be_held(scene: Scene, machine: Machine) -> bool:
-    """May a thread of this bhyve have the mutex and be at work? Who rests, or is inside VM_RUN, holds none."""
-    return any(
-        not scene.waits[index].idle and scene.waits[index].kind != "user-lock"
-        for index in machine.members - scene.in_run
-    )
-
-
-def _waits_while_nothing_runs(scene: Scene, machine: Machine) -> list[int]:
-    """The threads of a VM that wait for storage while none of its vCPUs runs: its disk may be slow, or dead."""
-    vcpus = machine.vcpus.values()
-    if not vcpus or any(scene.waits[index].kind in ("running", "runnable") for index in vcpus):
-        return []
-    return [index for index in sorted(machine.members) if _waits_for_storage(scene, index)]

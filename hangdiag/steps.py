@@ -106,5 +106,7 @@ def _gather(finding: Finding, scene: Scene, needs: Mapping[int, Need], machine: 
                 " (this stops the process for a moment)"
             )
             break
+    if pid := next((threads[i].pid for i in finding.causes if scene.waits[i].kind == "stopped"), None):
+        steps.append(f"who stopped it: procstat -i {pid}, ps -o pid,stat,command -p {pid}; kill -CONT {pid} lets it go on")
     steps.append("whether it moves: a second capture some seconds later (procstat -kk -a)")
     return steps

@@ -205,12 +205,17 @@ def held_in_userland(scene: Scene, members: Sequence[int]) -> str:
     return f"{names(scene, members)} {wait} for another thread of bhyve, and which one only bhyve's memory tells"
 
 
+def stopped(scene: Scene, members: Sequence[int]) -> str:
+    """Guests of which all vCPU threads are stopped."""
+    return f"{names(scene, members)} {'is' if len(members) == 1 else 'are'} stopped, by a signal or a debugger"
+
+
 def no_hang(scene: Scene, waiting: Sequence[int] = ()) -> str:
-    """Nothing wrong was found; ``waiting`` are threads of guests that do nothing but wait for storage."""
+    """Nothing wrong was found; ``waiting`` are threads of guests that wait for something that is no thread."""
     if waiting:
         titles = listed(list(dict.fromkeys(scene.waits[index].title for index in waiting)), 3)
         does = "waits" if len(waiting) == 1 else "wait"
-        return f"no thread waits for another one; no vCPU runs, and {names(scene, waiting)} {does} for storage ({titles})"
+        return f"no thread waits for another one, but {names(scene, waiting)} {does} for something else ({titles})"
     if scene.machines:
         idle = all(scene.waits[index].idle for machine in scene.machines for index in machine.vcpus.values())
         if idle and any(machine.vcpus for machine in scene.machines):

@@ -49,10 +49,17 @@ def _destroyed(scene: Scene, index: int) -> tuple[Machine | None, str]:
     named = [machine for machine in scene.machines if machine.label in arguments.replace("=", " ").split()]
     if len(named) == 1:
         return named[0], "observed"
-    if len(scene.machines) == 1:
-        of_vmm = any(frame.function in _VMM_TEARDOWN for frame in thread.frames)
+    callers = [frame.function for frame in thread.frames]
+    of_vmm = any(caller in _VMM_TEARDOWN for caller in callers)
+    if len(scene.machines) == 1 and (of_vmm or not _destroys_another(callers)):
         return scene.machines[0], "observed" if of_vmm else "inferred"
     return None, ""
+
+
+def _destroys_another(callers: list[str]) -> bool:
+    """Does the stack show that another driver than vmm destroys its device? The taskqueue may do it for any (destroy_dev_tq)."""
+    last = max((place for place, caller in enumerate(callers) if caller.startswith("destroy_dev")), default=-1)
+    return last >= 0 and callers[last] != "destroy_dev_tq" and len(callers) > last + 1
 
 
 def single_threading(scene: Scene, index: int) -> Need | None:

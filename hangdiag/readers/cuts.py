@@ -35,6 +35,18 @@ def _lacks_threads(draft: Draft, source: int, last: int) -> bool:
     return len(at_end) == 1 and at_end[0].command == "bhyve"  # several: all is in one line
 
 
+def are_picked(draft: Draft, pids: object) -> bool:
+    """Were rows picked out of those of a bhyve among ``pids``, whose rows have no header?
+
+    Its main thread and its devices' are in any whole list; who shows the vCPUs' alone may have left out some of these too.
+    """
+    if not isinstance(pids, set):
+        return False
+    threads = [thread for thread in draft.now.threads.values() if thread.command == "bhyve" and thread.pid in pids]
+    others = {thread.pid for thread in threads if not (thread.name or "vcpu").startswith("vcpu")}
+    return any(thread.pid not in others for thread in threads)
+
+
 def is_cut(draft: Draft, source: int, last: int) -> bool:
     """Does the text of ``source`` end, in line ``last``, inside a stack? Its last function then lacks the others' offset.
 

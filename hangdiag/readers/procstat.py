@@ -72,6 +72,8 @@ def _read_row(section: Section, start: int, match: re.Match[str]) -> int:
     rows, index = _read_rows(section, start, width, 2 * width, True, sure=False)
     if not rows:
         return start
+    known = section.context.get("rows without a header")
+    section.context["rows without a header"] = {row.pid for row in rows}.union(known if isinstance(known, set) else ())
     add_rows(section, rows, table=None)
     return section.before_blanks(start, index)
 

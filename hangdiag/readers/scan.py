@@ -12,7 +12,7 @@ from functools import cache
 
 from hangdiag.model import LEFT_OUT, Source
 from hangdiag.readers import ddb, gdb, host, procstat, procstat_threads, ps, rare, stack_lines
-from hangdiag.readers.cuts import is_cut, lacks_end
+from hangdiag.readers.cuts import are_picked, is_cut, lacks_end
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.gdb.stacks import lacks_threads
 from hangdiag.readers.ledger import join_unread
@@ -160,6 +160,8 @@ class Scanner:
                 draft.set_host(fact=(LEFT_OUT, "the last line is cut"))
             elif lacks_end(draft, section.source, section.last) or lacks_threads(section.context):
                 draft.set_host(fact=(LEFT_OUT, "the end is cut off"))
+            elif are_picked(draft, section.context.get("rows without a header")):
+                draft.set_host(fact=(LEFT_OUT, "rows were picked out"))
         draft.now = now
 
     def _read_page(self, section: Section, page: Page) -> None:

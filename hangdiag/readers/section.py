@@ -20,7 +20,7 @@ from hangdiag.text.page import Page
 
 _TRACE_LIKE = lazy(
     r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
-    r"|\bwchan\b"
+    r"|(?<![,\w])wchan(?![,\w])"
 )
 #: One of these is in every line that looks like a trace: far quicker to tell than by the expression.
 _TRACE_WORDS = ("+0x", "_switch", "sleepq_", "turnstile_wait", "msleep_", "() at ", "#", "wchan")

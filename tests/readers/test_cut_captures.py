@@ -327,3 +327,22 @@ def test_a_stack_goes_on_behind_a_trap_on_another_one():
     ]
     (capture,) = read_text("\n".join(lines) + "\n")
     assert [len(thread.frames) for thread in capture.threads] == [12]
+
+
+HUNG = vcpus("started", "lock all")
+
+
+@pytest.mark.parametrize("between", ["", "and this is the other one:\n"])
+def test_rows_that_somebody_picked_out_prove_nothing(between):
+    # a vcpu 2 in the guest may be the one that has not joined
+    _, one, other = procstat(HUNG).splitlines(keepends=True)
+    ((certainty, *_),) = deadlocks(one + between + other)
+    assert certainty != "proven"
+
+
+def test_rows_without_their_header_that_hold_all_of_a_process_do():
+    text = procstat([T(100859, "mevent", "kqueue"), *HUNG])
+    assert [found[0] for found in deadlocks(text)] == ["proven"]
+    assert [found[0] for found in deadlocks(text.partition("\n")[2])] == ["proven"]
+    one, *others = text.partition("\n")[2].splitlines(keepends=True)
+    assert [found[0] for found in deadlocks("".join(others) + "and\n" + one)] == ["proven"]

@@ -178,6 +178,19 @@ def test_info_threads():
     assert capture.unread == ()
 
 
+def test_info_threads_with_global_numbers():
+    capture = read(
+        """
+        (gdb) info threads -gid
+          Id   GId  Target Id                               Frame
+        * 1.1  1    Thread 100860 (PID=2210: bhyve/vcpu 0)  sched_switch (td=0xfffffe00ad0b1ac0, flags=260) at sched_ule.c:2303
+          1.2  2    Thread 100861 (PID=2210: bhyve/vcpu 1)  sched_switch (td=0xfffffe00ad0b2000, flags=260) at sched_ule.c:2303
+        """
+    )
+    assert [(thread.tid, thread.name) for thread in capture.threads] == [(100860, "vcpu 0"), (100861, "vcpu 1")]
+    assert capture.unread == ()
+
+
 def test_the_debuggers_stack_shown_for_another_thread():
     capture = read(
         """

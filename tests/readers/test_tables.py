@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.readers.help import only, read
 
 
@@ -123,3 +125,9 @@ def test_top():
     ]
     assert capture.sources[0].format == "top"
     assert capture.unread == ()
+
+
+@pytest.mark.parametrize("command", ["$ ps -axHo pid,lwp,state,wchan,comm", "# ps -Ho wchan,tdaddr,tid 2210"])
+def test_a_command_line_that_names_columns_is_no_trace(command):
+    capture = read(f"{command}\n PID STAT  WCHAN  COMMAND\n2210 D     vmrndv bhyve\n", indented=False)
+    assert not any(item.trace_like for item in capture.unread)

@@ -26,7 +26,7 @@ _LWP = lazy(r"LWP (?P<lwp>\d+)(?: of process (?P<pid>\d+))?(?:/(?P<name>[^)]*)|(
 _USER = lazy(r"process (?P<pid>\d+)")
 _TITLE = lazy(r' "([^"]*)"')
 _ID = r"(?:Thread (?:0x)?[0-9a-f][0-9a-f.]*|LWP \d+(?: of process \d+|/\S+)?|process \d+)"
-_ROW = lazy(rf"(?P<current>\*)?\s*(?P<number>\d+)(?:\.\d+)?\s+(?P<target>{_ID}(?![\w.]).*)\Z")
+_ROW = lazy(rf"(?P<current>\*)?\s*(?P<number>\d+)(?:\.\d+)?\s+(?:\d+\s+)?(?P<target>{_ID}(?![\w.]).*)\Z")
 _IDENTIFIER = lazy(_ID)
 _SWITCH = lazy(
     r"\[(?:Switching to (?:thread \d+(?:\.\d+)? )?|Current thread is \d+ )\(?(?P<target>\w.{0,300}?)\)?\](?=#\d|\s*\Z)"
@@ -187,7 +187,7 @@ def _split_row(text: str) -> tuple[str, str]:
 
 
 OPENERS = (
-    Opener("gdb-info-threads", "kgdb", r"\s+Id\s+Target Id\s", _read_info),
+    Opener("gdb-info-threads", "kgdb", r"\s+Id\s+(?:GId\s+)?Target Id\s", _read_info),
     Opener("gdb-info-row", "kgdb", rf"(?:\*| ) {{0,4}}\d+(?:\.\d+)? +{_ID} ?[ (\"]", _read_info),
     Opener("gdb-switch", "kgdb", r"\[(?:Switching to|Current thread is) ", _read_switch),
 )
