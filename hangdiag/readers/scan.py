@@ -136,6 +136,8 @@ class Scanner:
         self._number = number
         self._section = _section(draft, number)
         self._hosts: dict[str, _Host] = {}
+        #: within these (None is the source itself) there were lines of several
+        self._shared: set[str | None] = set()
         self._formats: list[str] = []
 
     def format(self) -> str | None:
@@ -165,7 +167,7 @@ class Scanner:
         draft.now = now
 
     def _read_page(self, section: Section, page: Page) -> None:
-        peeler = Peeler(page, _opens, _begins)
+        peeler = Peeler(page, _opens, _begins, is_shared=self._draft.host in self._shared)
         section.turn_to(page, peeler)
         lines = page.lines
         formats = self._formats
@@ -225,6 +227,7 @@ class Scanner:
         """Read the lines of each of several hosts, as if they were a text of its own."""
         draft = self._draft
         now, around, mark = draft.now, draft.host, len(draft.unread)
+        self._shared.add(around)
         for share in shares:
             draft.host = share.host if around is None else f"{around} {share.host}"
             owner = self._hosts.get(draft.host)
@@ -232,6 +235,8 @@ class Scanner:
                 draft.parts.append(Part(self._number))
                 draft.enter_host(draft.host)
                 section = _section(draft, -len(draft.parts), self._section.stacks)
+                if draft.now is now:  # the one whose lines all were before others had any: they go on here
+                    section.context, self._section.context = self._section.context, {}
                 owner = self._hosts[draft.host] = _Host(section, draft.now)
             draft.now = owner.now
             draft.parts[-1 - owner.section.source].add(share.numbers)

@@ -131,23 +131,24 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
     open_until = 0  # blocks that the island still takes
     size = 0
     for block, marked in _blocks(chunks):
+        if held and (marked or open_until):
+            held.append(block)
+            size += len(block)
+            open_until = 1 if marked else open_until - 1
+            if size >= LONGEST_ISLAND:
+                data = b"".join(held)
+                end = _place_to_part(data)
+                count = data.count(b"\n", 0, end)
+                yield _Island(first, count, data[:end])
+                first += count
+                held, size = [data[end:]], len(data) - end
+            continue
         if held:
-            if marked or open_until:
-                held.append(block)
-                size += len(block)
-                open_until = 1 if marked else open_until - 1
-                if size < LONGEST_ISLAND:
-                    continue
             data = b"".join(held)
             count = data.count(b"\n")
             yield _Island(first, count, data)
             first += count
-            held, size = [], 0
-            if marked:
-                continue
-            if open_until:
-                open_until = 0
-                continue
+            held = []
             before = block
             continue
         if marked:
@@ -165,12 +166,20 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
         before = block
     if held:
         data = b"".join(held)
-        yield _Island(first, data.count(b"\n") + (not data.endswith(b"\n")), data)
+        yield _Island(first, data.count(b"\n") + (bool(data) and not data.endswith(b"\n")), data)
         return
     if before is not None:
         quiet += before.count(b"\n") + (not before.endswith(b"\n"))
     if quiet:
         yield _Island(first, quiet, b"")
+
+
+def _place_to_part(data: bytes) -> int:
+    """Behind the shortest line of the last block: a blank one, be it under a prefix, or a row's end. No stack lies over it."""
+    begin = data.rfind(b"\n", 0, max(len(data) - BLOCK, 0)) + 1
+    lines = data[begin:].split(b"\n")[:-1]
+    place = min(range(len(lines)), key=lambda index: (len(lines[index]), -index), default=-1)
+    return begin + sum(len(line) + 1 for line in lines[: place + 1]) if lines else len(data)
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:

@@ -46,13 +46,14 @@ def _is_address(name: str) -> bool:
     return _OF_ADDRESSES.issuperset(name) and (name.count(".") == 3 or name.count(":") > 1)
 
 
-def share_out(page: Page, hosts: Sequence[tuple[int, str]], end: int) -> list[Share]:
-    """The lines of each of ``hosts``, in the order in which they appear; empty if all are of one host.
+def share_out(page: Page, hosts: Sequence[tuple[int, str]], end: int, is_shared: bool) -> list[Share]:
+    """The lines of each of ``hosts``, in the order in which they appear; empty if all are of one host, unless the
+    source ``is_shared``.
 
     From each of the lines in ``hosts`` on, up to the next one or ``end``, they are of the host named there.
     """
     keys = _keys({name for _, name in hosts})
-    if len({key for key in keys.values() if host_label(key) is not None}) < 2:
+    if len({key for key in keys.values() if host_label(key) is not None}) < (1 if is_shared else 2):
         return []
     stretches: dict[str, list[range]] = {}
     for (begin, name), (stop, _) in pairwise([*hosts, (end, "")]):

@@ -64,6 +64,8 @@ class Peeler:
     #: the lines of a block that several hosts share, and the block's end: none of them is left on the page
     shares: list[Share] = field(default_factory=list)
     shared_end: int = 0
+    #: several hosts had lines before this page: those of one alone are its, too
+    is_shared: bool = False
 
     def host_of(self, index: int) -> str | None:
         """The host that wrote line ``index`` into a log, None if it was none that several may share."""
@@ -209,7 +211,7 @@ class Peeler:
     def _note_hosts(self, hosts: list[tuple[int, str]], end: int) -> None:
         """Take the lines of a block that several hosts share off the page, those of each host for themselves."""
         page = self.page
-        shares = share_out(page, hosts, end) if len(hosts) > 1 else []
+        shares = share_out(page, hosts, end, self.is_shared)
         for share in shares:
             own = share.page
             mended = mend(own.lines, own.first, own.last, self._begins, "\n".join(own.lines))

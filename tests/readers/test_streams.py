@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangdiag.readers import stream
+from hangdiag.diagnosis import diagnose
+from hangdiag.readers import files, stream
+from hangdiag.readers.files import read_paths
+from tests.traces import KNOWLEDGE, MATCHER
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
 #: Whole marks, parts of them, and letters that pairs of a mark are made of.
 PIECES = sorted(
@@ -43,3 +51,41 @@ def test_blocks_are_the_file(data, sizes, longest):
         blocks = [block for block, _ in stream._blocks(chunks)]
     assert b"".join(blocks) == b"".join(chunks)
     assert all(block.endswith(b"\n") or len(block) > longest for block in blocks[:-1])
+
+
+def diagnoses(path: Path) -> list[tuple[object, ...]]:
+    """What is found in each capture of the file."""
+    return [
+        (
+            len(capture.threads),
+            [
+                (found.verdict, found.certainty, found.summary, found.threads, found.cycle, found.victims)
+                for found in diagnose(capture, KNOWLEDGE, MATCHER).findings
+            ],
+        )
+        for capture in read_paths([str(path)], None)
+    ]
+
+
+def that_turns(lines: list[str], alone: range) -> Iterator[str]:
+    """The log of one host in which another one has lines too, but for those that are ``alone``."""
+    for number, line in enumerate(lines):
+        yield f"Nov 25 21:50:01 hosta kernel: {line}"
+        if number not in alone and number % 3 == 0:
+            yield f"Nov 25 21:50:01 hostb sshd[{number}]: Accepted publickey for root (pid 17)"
+
+
+@pytest.mark.parametrize("form", ["plain", "to several hosts", "to one host"])
+@pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.glob("*.txt")))
+def test_a_border_within_a_long_island_tears_nothing(name, form, tmp_path, monkeypatch):
+    lines = (SAMPLES / name).read_text().splitlines()
+    half = len(lines) // 2
+    if form != "plain":
+        lines = list(that_turns(lines, range(half) if form == "to several hosts" else range(half, len(lines))))
+    path = tmp_path / "console.log"
+    path.write_text("\n".join(lines) + "\n")
+    whole = diagnoses(path)
+    monkeypatch.setattr(files, "LARGE", 0)
+    monkeypatch.setattr(stream, "BLOCK", 12_000)
+    monkeypatch.setattr(stream, "LONGEST_ISLAND", 15_000)
+    assert diagnoses(path) == whole
