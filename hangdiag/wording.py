@@ -199,6 +199,19 @@ def inconclusive(scene: Scene, dark: Sequence[int]) -> str:
     return f"nothing shown waits for another thread, but what {names(scene, dark)} {wait} for is not known"
 
 
+def only_running(scene: Scene) -> str:
+    """None of the threads shown waits, and none that sleeps is shown."""
+    if len(scene.waits) == 1:
+        return f"only one thread is shown, {name(scene, 0)}, and it runs; what others wait for is not known"
+    return "only threads that run are shown; what others wait for is not known"
+
+
+def has_panicked(scene: Scene) -> bool:
+    """Is a thread shown that has panicked?"""
+    stacks = [thread.frames for thread in scene.capture.threads if not thread.is_user_stack]
+    return any(frame.function in _PANIC for frames in stacks for frame in frames)
+
+
 def held_in_userland(scene: Scene, members: Sequence[int]) -> str:
     """vCPU threads that wait for a thread of bhyve, of which none seems to be at work."""
     wait = "waits" if len(members) == 1 else "wait"
@@ -221,8 +234,7 @@ def no_hang(scene: Scene, waiting: Sequence[int] = ()) -> str:
         if idle and any(machine.vcpus for machine in scene.machines):
             return "no thread waits for another one; the vCPUs are halted, as an idle guest's are"
     waits = "no thread waits for another one in the kernel"
-    stacks = [thread.frames for thread in scene.capture.threads if not thread.is_user_stack]
-    if not any(frame.function in _PANIC for frames in stacks for frame in frames):
+    if not has_panicked(scene):
         return waits
     message = scene.capture.host.panic or ""
     about = f" ({textwrap.shorten(message, _LONGEST_PANIC, placeholder=' ...')})" if message else ""

@@ -59,9 +59,14 @@ class _Column:
     shape: re.Pattern[str] | None
 
 
-def read_row(header: str, line: str) -> list[tuple[str, str]] | None:
-    """Names and values of one row's columns in their order, or None if ``line`` is no row of the table."""
+def read_row(header: str, line: str, placed: bool = True) -> list[tuple[str, str]] | None:
+    """Names and values of one row's columns in their order, or None if ``line`` is no row of the table.
+
+    ``placed`` is false for a header that was not printed: its names stand above nothing.
+    """
     line = line[:LONGEST]
+    if not placed:
+        return _by_looks(header, line.expandtabs())
     if "\t" in header.strip():
         titles, values = header.strip().split("\t"), line.strip("\n").split("\t")
         if len(titles) == len(values) and all(" " not in title.strip() for title in titles):

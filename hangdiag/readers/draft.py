@@ -25,6 +25,7 @@ from hangdiag.readers.merging import (
 )
 from hangdiag.readers.parts import Part, in_source, unread_in_source
 from hangdiag.readers.rows import are_another_look, note_rows
+from hangdiag.readers.stacks import architecture_of
 from hangdiag.readers.vms import join_vms
 from hangdiag.text.hosts import host_label
 
@@ -53,11 +54,13 @@ class Draft:
         self.instants: list[Instant] = [self.now]
         self.host: str | None = None  #: the one of several hosts in a source whose lines are being read
         self.parts: list[Part] = []  #: the lines of each of those
+        self.seen: dict[str, str] = {}  #: messages of the kernel that tell of no thread, by their kind: the first of each
         self._hosts: dict[str, Instant] = {}
         self._origins: dict[str, Instant] = {}
         self._names: dict[str, str] = {}
         self._origin: str | None = None
         self._mentions: list[Mention] = []
+        self._anonymous = 0  # threads that nothing identifies
 
     def pass_time(self) -> None:
         """The machine ran on: a thread that is described anew is in a new instant."""
@@ -159,7 +162,8 @@ class Draft:
                     instant.rows.append([thread])
                     continue
                 else:
-                    key = ("anonymous", len(known))
+                    self._anonymous += 1
+                    key = ("anonymous", self._anonymous)
             before = known.get(key)
             if before is None:
                 known[key] = thread
@@ -318,7 +322,7 @@ class Draft:
             made.append(
                 Capture(
                     sources=tuple(self.sources),
-                    host=_finished(instant, release),
+                    host=_finished(instant, release, threads),
                     processes=_without(instant.processes.values(), {item.where for item in homeless}),
                     threads=tuple(threads),
                     locks=tuple(dict.fromkeys(instant.locks)),
@@ -332,13 +336,16 @@ class Draft:
         return tuple(made)
 
 
-def _finished(instant: Instant, release: str | None) -> Host:
-    """What is known of the host: ``release`` if no better one is, and which threads moved while it was looked at."""
+def _finished(instant: Instant, release: str | None, threads: Iterable[Thread]) -> Host:
+    """What is known of the host: ``release`` if no better one is, the machine of the stacks,
+    and which threads moved while it was looked at.
+    """
     host = instant.host
     if instant.moved:
         moved = " ".join([str(tid) for tid in sorted(instant.moved)])
         host = replace(host, facts=(*host.facts, ("moved", moved)))
-    return host if host.release else replace(host, release=release)
+    arch = host.arch or architecture_of(thread.frames for thread in threads)
+    return replace(host, release=host.release or release, arch=arch)
 
 
 def _without(processes: Iterable[Process], places: set[Where]) -> tuple[Process, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
+from textwrap import shorten
 from typing import BinaryIO
 
 from hangdiag.containers import Item, Limits, decode, open_items
@@ -20,6 +21,8 @@ from hangdiag.readers.stream import read_large
 _SAVED = b'{"schema":"hangdiag-capture/'
 #: Sources larger than this are read as a stream.
 LARGE = 1 << 20
+#: So much is repeated of a message that was all there was.
+_LONGEST_SEEN = 80
 _ADVICE = "give the output of 'procstat -kk -a', of ddb's 'alltrace' or of kgdb's 'thread apply all bt'"
 
 
@@ -156,4 +159,8 @@ def _complain(paths: Sequence[str], draft: Draft) -> None:
     lines = sum(source.lines for source in draft.sources)
     troubles = [item.why for item in draft.unread if not draft.sources[item.where.source].lines]
     but = f" ({troubles[0]})" if troubles else ""
-    raise InputError(f"{name}: no thread recognised in {lines} {'line' if lines == 1 else 'lines'}{but}; {_ADVICE}")
+    panic = next((instant.host.panic for instant in draft.instants if instant.host.panic), None)
+    seen = ({"a panic": panic} if panic else {}) | draft.seen
+    told = [f"{what} ({shorten(line, _LONGEST_SEEN, placeholder=' ...')})" for what, line in seen.items()]
+    only = f", only {' and '.join(told)}" if told else ""
+    raise InputError(f"{name}: no thread recognised in {lines} {'line' if lines == 1 else 'lines'}{only}{but}; {_ADVICE}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import LEFT_OUT
+from hangdiag.readers import ps
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
@@ -28,6 +29,10 @@ _HOST = lazy(r"[\w.-]{1,64}\s*\Z")
 _TITLE = lazy(r"(?:ps|vmstat|pstat|iostat|ipcs|w|nfsstat|netstat|fstat)(?: -\w+)*\Z|dmesg\Z|kernel config\Z|ddb capture buffer\Z")
 #: So many lines below a word about it there may be what it speaks of.
 _NEAR = 4
+_FORM_ROW = lazy(r"\s{0,4}\|? {0,4}(?P<key>[A-Za-z][\w ]{2,24}?)\s{0,24}\|\s{0,24}(?P<value>[^|\s][^|]{0,80}?)?\s*\|?\s*\Z")
+_RELEASE = lazy(r"\d{1,2}\.\d{1,2}-(?:RELEASE|STABLE|CURRENT|PRERELEASE|BETA|RC|ALPHA)[\w.-]{0,24}")
+_NUMBERS = lazy(r"\d{1,2}\.\d{1,2}")
+_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 _ARCHITECTURES = ("amd64", "arm64", "i386", "riscv", "aarch64")
 
 
@@ -93,7 +98,7 @@ def _read_shell(section: Section, start: int, match: re.Match[str]) -> int:
         section.draft.see_host(found.group("host"))
     if _FILTER.match(section.lines[start]) is not None:
         return _read_left_out(section, start, match)
-    return start + 1
+    return max(start + 1, ps.read_command(section, start, match))
 
 
 def _read_date(section: Section, start: int, match: re.Match[str]) -> int:
@@ -117,6 +122,26 @@ def _read_dump(section: Section, start: int, match: re.Match[str]) -> int:
         if banner is not None:
             draft.set_host(release=banner.group("release"), uname=value[:500])
     return start + 1
+
+
+def _read_form(section: Section, start: int, match: re.Match[str]) -> int:
+    """The table of an issue's form (OpenZFS has one): ``Distribution Version | 13.1-RELEASE-p2``."""
+    lines = section.lines
+    rows: dict[str, str] = {}
+    index = start
+    while index < len(lines) and (found := _FORM_ROW.match(lines[index])) is not None:
+        rows.setdefault(found.group("key").lower(), found.group("value"))
+        index += 1
+    system = rows.get("distribution name", "")
+    values = [rows[key] for key in ("kernel version", "distribution version", "freebsd version") if key in rows]
+    release = next((value for value in values if _RELEASE.fullmatch(value)), None)
+    if release is None and ("freebsd" in system.lower() or "freebsd version" in rows):
+        release = next((value for value in reversed(values) if _NUMBERS.fullmatch(value)), None)
+    if release is None:
+        return start
+    arch = rows.get("architecture", "").lower()
+    section.draft.set_host(release=release, arch=_ALIASES.get(arch, arch if arch in _ARCHITECTURES else None))
+    return index
 
 
 def _read_gathered(section: Section, start: int, match: re.Match[str]) -> int:
@@ -209,6 +234,13 @@ OPENERS = (
     ),
     Opener(
         "host-gathered", "console", r"-{15,16}\Z|[\w.-]{1,64} \| (?:CHANGED|SUCCESS|FAILED!?) \| rc=\d+ >>", _read_gathered
+    ),
+    Opener(
+        "host-form",
+        "console",
+        r"\s{0,4}\|? {0,4}(?:Distribution (?:Name|Version)|FreeBSD [Vv]ersion|Kernel Version|Architecture)\s{0,24}\|",
+        _read_form,
+        ("|",),
     ),
     Opener("crashinfo-title", "console", r"-{72}\s*\Z", _read_title),
     Opener("host-boot", "console", r"---<<BOOT>>---|Copyright \(c\) 1992-\d+ The FreeBSD Project", _read_boot),

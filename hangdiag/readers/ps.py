@@ -33,7 +33,15 @@ _TOP_STATES: dict[str, str | None] = {
     "RUN": "runnable", "SLEEP": "sleeping", "STOP": "suspended", "ZOMB": "zombie", "WAIT": "iwait", "START": "new",
     "LOCK": "lock",
 }  # fmt: skip
-_LONG_HEADER = "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND"
+#: Headers of rows that stand for themselves: of ps -l, aux, ax, and of a common choice of columns.
+_BARE_HEADERS = (
+    "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND", "USER PID %CPU %MEM VSZ RSS TT STAT STARTED TIME COMMAND",
+    "PID TT STAT TIME COMMAND", "PID STAT MWCHAN COMMAND", "PID LWP STAT MWCHAN COMMAND",
+)  # fmt: skip
+#: Columns by other names than those above them (bin/ps/keyword.c).
+_KEYWORDS = {"STATE": "STAT", "WCHAN": "MWCHAN", "TID": "LWP", "UCOMM": "COMM"}
+_CHOSEN_COLUMNS = r".{0,120}?\bps [^|]{0,80}?-?\w{0,8}o\s?(?P<columns>%?[a-z]{2,10}=?(?:,%?[a-z]{2,10}=?){1,20})(?![\w,])"
+_CHOSEN = lazy(_CHOSEN_COLUMNS)
 _STATE = r"[DILRSTWZ][A-Zs0-9<>+]{0,8}"
 _IN_WORDS = lazy(rf"\s*pid (?P<pid>\d{{1,7}}),? +state:? +(?P<state>{_STATE}),? +(?P<command>\S.{{0,300}})")
 _ON_CPU = lazy(r"CPU(\d+)\Z")
@@ -72,8 +80,23 @@ def _read_top(section: Section, start: int, match: re.Match[str]) -> int:
 
 
 def _read_bare_rows(section: Section, start: int, match: re.Match[str]) -> int:
-    """Rows of ``ps -l`` whose header was not copied."""
-    return _read_rows(section, start, _LONG_HEADER, "ps")
+    """Rows whose header was not copied: those of ``-l``, of ``aux``, of ``ax``, and of a choice of columns."""
+    for header in _BARE_HEADERS:
+        end = _read_rows(section, start, header, "ps", placed=False)
+        if end > start:
+            return end
+    return start
+
+
+def read_command(section: Section, start: int, match: re.Match[str]) -> int:
+    """``ps -axo pid,state,wchan,command | grep bhyve``: names the columns of the rows below, whose header grep took."""
+    found = _CHOSEN.match(section.lines[start])
+    if found is None or start + 1 >= len(section.lines):
+        return start
+    names = found.group("columns").replace("=", "").upper().split(",")
+    header = " ".join(_KEYWORDS.get(name, name) for name in names)
+    end = _read_rows(section, start + 1, header, "ps", placed=False)
+    return end if end > start + 1 else start
 
 
 def _read_words(section: Section, start: int, match: re.Match[str]) -> int:
@@ -86,8 +109,8 @@ def _read_words(section: Section, start: int, match: re.Match[str]) -> int:
     return start + 1
 
 
-def _read_rows(section: Section, start: int, header: str, tool: str) -> int:
-    """Rows of a table from line ``start`` on; the index of the line behind them."""
+def _read_rows(section: Section, start: int, header: str, tool: str, placed: bool = True) -> int:
+    """Rows of a table from line ``start`` on; the index of the line behind them. ``placed``: the header was printed."""
     lines = section.lines
     # with thread ids instead of process ids, top calls the first column THR (format_header)
     by_tid = tool == "top" and header.split(None, 1)[0] in ("THR", "THRID", "TID")
@@ -97,18 +120,18 @@ def _read_rows(section: Section, start: int, header: str, tool: str) -> int:
     header = _mend(header, seam)
 
     def is_row(line: str) -> bool:
-        return _row(header, _mend(line, seam), 0, by_tid) is not None
+        return _row(header, _mend(line, seam), 0, by_tid, placed) is not None
 
     rows: list[Row] = []
     pids: set[int | None] = set()
     index = start
     while index < len(lines):
         line = _mend(lines[index], seam)
-        row = _row(header, line, index, by_tid)
+        row = _row(header, line, index, by_tid, placed)
         if row is not None:
             rows.append(row)
             pids.add(row.pid)
-        elif rows and (whole := _with_rest(section, header, rows[-1], index, by_tid)) is not None:
+        elif rows and placed and (whole := _with_rest(section, header, rows[-1], index, by_tid)) is not None:
             rows[-1] = whole
         else:
             blank = not line.strip() and index + 1 < len(lines)
@@ -169,10 +192,10 @@ def add_table(section: Section, rows: list[Row], tool: str) -> None:
     section.count_stacks(tool, 0)
 
 
-def _row(header: str, line: str, index: int, by_tid: bool) -> Row | None:
+def _row(header: str, line: str, index: int, by_tid: bool, placed: bool = True) -> Row | None:
     if not (line[:1] in " \t0123456789-" or line[:1].isalpha()):
         return None
-    cells = read_row(header, line)
+    cells = read_row(header, line, placed)
     if cells is None:
         return None
     numbers: dict[str, int] = {}
@@ -266,9 +289,16 @@ OPENERS = (
         "ps-row",
         "ps",
         r"\s*\d{1,10} +\d{1,6} +\d{1,6} +\d{1,3} +-?\d{1,3} +-?\d{1,3} +\d{1,12} +\d{1,12} +\S.{0,8}? +"
-        rf"{_STATE} +\S{{1,8}} +\d{{1,7}}:\d\d[.,]\d\d ",
+        rf"{_STATE} +\S{{1,8}} +\d{{1,7}}:\d\d[.,]\d\d "
+        rf"|[\w.-]{{1,32}} +\d{{1,6}} +\d{{1,3}}[.,]\d +\d{{1,3}}[.,]\d +\d{{1,12}} +\d{{1,12}} +\S{{1,8}} +{_STATE} +\S{{1,8}}"
+        r" +\d{1,7}:\d\d[.,]\d\d "
+        rf"|\s{{0,8}}\d{{1,6}} {{1,3}}\S{{1,3}} +{_STATE} +\d{{1,7}}:\d\d[.,]\d\d \S"
+        # the state's column is four wide at least
+        rf"|\s{{0,8}}\d{{1,6}} (?:1\d{{5}} )?(?={_STATE} )(?:\S{{4,8}} |\S {{4,8}}|\S\S {{3,7}}|\S{{3}} {{2,6}})"
+        r"(?:[a-z][\w*-]{2,7}|-) +\S",
         _read_bare_rows,
     ),
+    Opener("ps-command", "ps", _CHOSEN_COLUMNS, read_command, ("ps ",)),
     Opener("ps-words", "ps", rf"\s*pid \d{{1,7}},? +state:? +{_STATE},? +\S", _read_words),
     Opener(
         "top-head",

@@ -182,6 +182,7 @@ ARROWS = (
         _later("prose.arrows", "read_arrows"),
         ("->", "=>", "<-", "<=", "─>", *"→←⟶⟵⇒⇐⟹⟸➔➜➡⬅↳⤷↪↰↓↑⇓⇑"),
     ),
+    Opener("calls", "console", r"\s{0,40}[A-Za-z_]\w{1,60}\(\)\s*\Z", _later("prose.arrows", "read_calls")),
     Opener(
         "arrow-words",
         "console",

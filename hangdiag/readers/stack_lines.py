@@ -29,6 +29,8 @@ _OFFSET = r"(?:\+0x[0-9a-f]+|\+\.\.\.)"
 #: Counts as wide as usr.bin/uniq prints them, or GNU's: other numbers before a stack are a list's or a line's.
 _COUNT = r"(?=.{4} \S|.{7} \S)"
 _COUNTED = lazy(_COUNT + rf" {{0,6}}(?P<count>\d{{1,7}}) (?P<stack>{SWITCH}{_OFFSET}?\s.*)")
+#: How many threads have the stack below.
+_COUNT_IN_WORDS = lazy(r".{0,40}?\b(?:other|remaining|all|the) (?P<count>\d{1,5}) (?:[\w-]{1,20} ){0,2}threads?\b", re.I)
 _ALONE = lazy(rf"\s{{0,40}}(?P<frame>[A-Za-z_][\w.]{{1,80}}{_OFFSET}?)(?:\(\))?\s*\Z")
 #: Fewer functions are no stack that was written down a line each.
 _SHORTEST_COLUMN = 4
@@ -36,18 +38,24 @@ _BEGINS = lazy(SWITCH + r"\b")
 
 
 def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
-    lines = section.lines
-    frames = stack_of(lines[start])
+    frames, index = _read_stack(section, start)
     if len(frames) < 2:
         return start
-    index = start + 1
-    while index < len(lines) and _goes_on(frames, lines[index]):
-        frames += stack_of(lines[index])
-        index += 1
     where = section.where(start, index)
     section.draft.add_threads([Thread(frames=frames, where=(where,), stack_where=where)])
     section.count_stacks("procstat")
     return index
+
+
+def _read_stack(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
+    """The stack on line ``start`` and on those that it was wrapped to, and the index behind it."""
+    lines = section.lines
+    frames = stack_of(lines[start])
+    index = start + 1
+    while len(frames) > 1 and index < len(lines) and _goes_on(frames, lines[index]):
+        frames += stack_of(lines[index])
+        index += 1
+    return frames, index
 
 
 def _read_counted(section: Section, start: int, match: re.Match[str]) -> int:
@@ -62,6 +70,24 @@ def _read_counted(section: Section, start: int, match: re.Match[str]) -> int:
     section.draft.add_counted(thread, int(found.group("count")))
     section.count_stacks("procstat")
     return start + 1
+
+
+def _read_counted_below(section: Section, start: int, match: re.Match[str]) -> int:
+    """``All other 56 threads:`` above a stack."""
+    lines = section.lines
+    found = _COUNT_IN_WORDS.match(lines[start])
+    below = start + 1
+    while below < min(start + 3, len(lines)) and not lines[below].strip():
+        below += 1
+    if found is None or below >= len(lines) or len(stack_of(lines[below])) < 2 or _BEGINS.match(lines[below]) is None:
+        return start
+    frames, end = _read_stack(section, below)
+    where = section.where(start, end)
+    thread = Thread(frames=frames, where=(where,), stack_where=section.where(below, end))
+    section.draft.add_threads([thread])
+    section.draft.add_counted(thread, int(found.group("count")))
+    section.count_stacks("procstat")
+    return end
 
 
 def _read_column(section: Section, start: int, match: re.Match[str]) -> int:
@@ -151,6 +177,13 @@ OPENERS = (
     ),
     Opener(
         "counted-stack", "procstat", _COUNT + rf" {{0,6}}\d{{1,7}} {SWITCH}{_OFFSET}?\s+[A-Za-z_]\w*(?:\s|\+|\Z)", _read_counted
+    ),
+    Opener(
+        "counted-below",
+        "procstat",
+        r".{0,40}?\b(?:[Oo]ther|[Rr]emaining|[Aa]ll|[Tt]he) \d{1,5} (?:[\w-]{1,20} ){0,2}threads?\b.{0,60}:\s*\Z",
+        _read_counted_below,
+        ("thread",),
     ),
     Opener("stack-column", "procstat", rf"\s{{0,40}}{SWITCH}{_OFFSET}?(?:\(\))?\s*\Z", _read_column),
     Opener("procstat-error", "procstat", r"procstat: \S", lambda section, start, match: start + 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hangdiag.model import Frame
 from hangdiag.text.lazy import lazy
@@ -25,6 +25,12 @@ OUTERMOST = ENDS | {
     "fork_exit", "amd64_syscall", "syscall", "do_el0_sync", "calltrap", "_sys_sysenter_post_swapgs", "sys_syscall",
     "sys_syscall32", "thread_start",
 }  # fmt: skip
+#: Functions that only one architecture has: the system call's entry (sys/amd64/amd64/trap.c, sys/arm64/arm64/trap.c,
+#: sys/riscv/riscv/trap.c).
+_OF_ARCHITECTURE = {
+    "amd64_syscall": "amd64", "fast_syscall_common": "amd64", "Xfast_syscall": "amd64", "Xfast_syscall_pti": "amd64",
+    "do_el0_sync": "arm64", "handle_el0_sync": "arm64", "do_trap_user": "riscv", "cpu_exception_handler_user": "riscv",
+}  # fmt: skip
 _ADDRESS = lazy(r"0x[0-9a-fA-F]+\Z")
 
 
@@ -32,6 +38,15 @@ def lacks_top(number: int, frames: Sequence[Frame]) -> bool:
     """Are the innermost functions missing from a stack whose first frame has this number? Not those that only switch."""
     top = frames[0].function if frames else ""
     return number > 0 and top not in SWITCHES and not top.startswith(("sleepq_", "turnstile_"))
+
+
+def architecture_of(stacks: Iterable[Sequence[Frame]]) -> str | None:
+    """The machine that kernel stacks are of, told by their outermost functions; None if none of them tells."""
+    for frames in stacks:
+        for frame in frames[-3:]:
+            if frame.function in _OF_ARCHITECTURE:
+                return _OF_ARCHITECTURE[frame.function]
+    return None
 
 
 class FrameMemo(dict[str, "Frame | None"]):

@@ -32,10 +32,7 @@ def as_bugzilla(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), redac
     if notes:
         lines += _section("OTHER CAPTURES", [line for note in notes for line in wrap(note, "  - ", "    ")])
     facts = summary.host_facts(diagnosis)
-    if facts:
-        lines += _section("HOST", [line for name, value in facts for line in wrap(f"{name}: {value}", "  ", "    ")])
-    else:
-        lines += _section("HOST", wrap("The capture does not tell. Please add the output of: uname -a"))
+    lines += _section("HOST", [line for name, value in facts for line in wrap(f"{name}: {value}", "  ", "    ")])
     chosen = summary.relevant(diagnosis)
     said = wrap("As ddb, kgdb and procstat print what was read of them:")
     lines += _section("THREADS CONCERNED", [*said, "", *thread_lines(diagnosis, chosen)] if chosen else ["  none"])

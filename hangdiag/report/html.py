@@ -178,8 +178,6 @@ _INTERACTIVE = """<div class="screen-only" data-needs-script hidden>
 
 def _facts(diagnosis: Diagnosis) -> str:
     facts = summary.host_facts(diagnosis)
-    if not facts:
-        return "<section><h2>Host</h2><p>The capture does not tell. Please add the output of <code>uname -a</code>.</p></section>"
     return "<section><h2>Host</h2>" + _items([f"{name.strip()}: {value}" for name, value in facts]) + "</section>"
 
 

@@ -34,9 +34,7 @@ def as_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), redac
         lines += ["## Other captures", "", *(f"- {text(note)}" for note in notes), ""]
     facts = summary.host_facts(diagnosis)
     lines += ["## Host", ""]
-    lines += [f"- {text(name.strip())}: {text(value)}" for name, value in facts] or [
-        "The capture does not tell. Please add the output of `uname -a`."
-    ]
+    lines += [f"- {text(name.strip())}: {text(value)}" for name, value in facts]
     chosen = summary.relevant(diagnosis)
     lines += ["", "## Threads concerned", "", *block(thread_lines(diagnosis, chosen)), ""]
     lines += _others(diagnosis, set(chosen))

@@ -197,7 +197,7 @@ def host_facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     """What the capture tells of the host and its VMs."""
     host = diagnosis.capture.host
     known = (
-        ("Release", host.release),
+        ("Release", host.release or (None if host.uname else "the capture does not tell; please add the output of: uname -a")),
         ("Architecture", host.arch),
         ("__FreeBSD_version", None if host.osreldate is None else str(host.osreldate)),
         ("uname", host.uname),

@@ -18,6 +18,7 @@ _LOST = lazy(
     r"|(?<=[0-9a-f])(?=#\d{1,3} 0x[0-9a-f]{6,16} at )|(?<=:\d)(?=#\d{1,3} +0x[0-9a-f]{6,16} in )"
     r"|(?<=---)(?=[A-Za-z_][\w.$@]*\(\) at )|(?<=[\w)]) +(?=[A-Za-z_][\w.$@]*\(\) at [A-Za-z_][\w.$@]*\+0x)"
     r"|(?<=[^ ]) +(?=#\d{1,3} 0x[0-9a-f]{6,16} at [A-Za-z_])"
+    r"|(?<=[^\s>|#*;])(?=Tracing (?:command .{1,24} )?pid -?\d{1,7} tid \d{1,7} td 0x)"
 )
 #: Lines longer than this have no prefix that is worth a search; they may hold a whole text.
 _LONGEST = 20_000
@@ -69,7 +70,7 @@ def peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
         yield from strings_in(line)
     if "\\n" in line:
         yield "literal", split_literal(line)
-    if "at " in line:
+    if "at " in line or "Tracing " in line:
         parts = split_lost(line)
         if len(parts) > 1:
             yield "lost", parts
@@ -88,7 +89,7 @@ def counts_on(line: str, after: str) -> bool:
 
 def split_lost(line: str) -> list[str]:
     """``line`` cut where line ends were lost between frames."""
-    parts = _LOST.split(line) if "at " in line else [line]
+    parts = _LOST.split(line) if "at " in line or "Tracing " in line else [line]
     return [part.strip(" ") for part in parts] if len(parts) > 1 else [line]
 
 

@@ -209,11 +209,16 @@ def test_aggregates():
         mi_switch sleepq_catch_signals sleepq_wait_sig _sleep umtxq_sleep do_wait
         """
     )
-    assert said(capture) == [
-        (1234, 100100, "nginx", None, "mi_switch sleepq_wait _sleep"),
-        (None, None, None, None, "mi_switch sleepq_catch_signals sleepq_wait_sig _sleep umtxq_sleep do_wait"),
-    ]
-    assert unread(capture) == [(3, 3)]
+    other = (None, None, None, None, "mi_switch sleepq_catch_signals sleepq_wait_sig _sleep umtxq_sleep do_wait")
+    assert said(capture) == [(1234, 100100, "nginx", None, "mi_switch sleepq_wait _sleep"), *[other] * 56]
+    assert not unread(capture)
+
+
+def test_a_number_of_threads_above_something_else():
+    text = "All other 56 threads:\n\nI left them out.\n"
+    assert not read_text(text)[0].threads
+    text += "mi_switch sleepq_catch_signals sleepq_wait_sig _sleep umtxq_sleep do_wait\n"
+    assert len(read_text(text)[0].threads) == 1
 
 
 def test_bare_stacks():

@@ -163,6 +163,8 @@ def _read_message(section: Section, start: int, match: re.Match[str]) -> int:
 
 def _read_trap(section: Section, start: int, match: re.Match[str]) -> int:
     """A line of a trap's report; one of them says whose the next stack is."""
+    if section.lines[start].startswith("Fatal "):
+        section.draft.seen.setdefault("a trap", section.lines[start].strip())
     found = _AT_TRAP.match(section.lines[start])
     if found is not None:
         tid = found.group("tid")

@@ -28,6 +28,8 @@ def _read_pcpu(section: Section, start: int, match: re.Match[str]) -> int:
     threads = []
     while index < len(lines):
         line = lines[index]
+        if "Tracing " in line and section.peeler is not None and section.peeler.split_lost(index):
+            continue
         field = _FIELD.match(line)
         held = HELD.match(line) if field is None or line.startswith(("exclusive ", "shared ")) else None
         if held is not None:

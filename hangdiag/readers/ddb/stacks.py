@@ -29,6 +29,13 @@ FRAME = lazy(
     r"(?P<name>\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at "
     r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+|0)|\.\.\.)\s*\Z"
 )
+# sys/mips/mips/db_trace.c (stacktrace_subr): "f+0x1a (?,?,?,?) ra 80102030 sp d1c0 sz 32"; sys/powerpc/powerpc/db_trace.c
+# (db_backtrace): "0xd1c0: at f+0x1a", "0xd1c0: kernel DSI read trap @ 0x10 by f+0x1a: srr1=0x9032"
+_OTHER_FRAME = lazy(
+    r"(?P<mips>[A-Za-z_][\w.$@]*\+(?:0x)?[0-9a-f]+) \([^()]{1,80}\) ra [0-9a-f]+ sp [0-9a-f]+ sz \d+\s*\Z"
+    r"|0x[0-9a-f]{8,16}: (?:at |kernel [^:]{1,60} by )(?P<powerpc>[A-Za-z_][\w.$@]*\+0x[0-9a-f]+)"
+    r"(?:\([^()]{1,160}\)|: srr1=\S+)?\s*\Z"
+)
 #: Functions in which a stack begins: innermost of a thread that sleeps, or that entered the debugger.
 BEGINNINGS = frozenset(
     {
@@ -55,12 +62,15 @@ _BROKEN_TAIL = lazy(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|
 _TAIL_REST = lazy(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\s*\Z")
 _BROKEN_HEAD = lazy(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
 # arm64 up to 12: the registers of a frame on lines of their own
-_REGISTERS = lazy(r"\s+(?:pc|sp|fp|lr) ?= ?(?:0x)?[0-9a-f]+")
+_REGISTERS = lazy(r"\s+(?:pc|sp|fp|lr|r1) ?= ?(?:0x)?[0-9a-f]+")
 #: What is behind a list of stacks: another command, another stay in the debugger, a boot.
 _ENDS_LIST = ("db>", "db:", "KDB: enter", "---<<BOOT>>---", "Copyright (c)")
 _ELISIONS = frozenset({"...", "[...]", "…", "[…]", "..", "<snip>", "[snip]", "[..]"})
-_SEPARATOR = lazy(r"--- (?:trap|syscall|interrupt|(?:unhandled )?exception|system (?:call|error)|invalid trapframe)\b")
-_END_OF_KERNEL = lazy(r"--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,|invalid trapframe)")
+_SEPARATOR = lazy(
+    r"--- (?:trap|syscall|interrupt|(?:unhandled )?exception|system (?:call|error)|invalid trapframe)\b"
+    r"|0x[0-9a-f]{8,16}: user [^:]{1,60} by "
+)
+_END_OF_KERNEL = lazy(r"0x|--- (?:syscall|system call|trap 0,|trap -,|trap 0x?0?,|invalid trapframe)")
 # amd64's kernel stacks are at 0xffff...
 _FROM_USERLAND = lazy(r"--- .{1,120}?\brsp = 0x[0-9a-f]{1,12},")
 _USER_FRAME = lazy(r"(?:\(null\)|[A-Za-z_][\w.$@]*|0x[0-9a-f]+)(?:\([^()]*\))? at 0x[0-9a-f]{1,12}(?:/frame 0x[0-9a-f]*)?\s*\Z")
@@ -223,7 +233,7 @@ def _behind_separator(lines: list[str], index: int, ended: bool) -> int:
             line += " " + lines[index].strip()
             index += 1
         if ended or _FROM_USERLAND.match(line):
-            while index < len(lines) and _USER_FRAME.match(lines[index]):
+            while index < len(lines) and (_USER_FRAME.match(lines[index]) or _REGISTERS.match(lines[index])):
                 index += 1
     return index
 
@@ -276,7 +286,11 @@ def parse_frame(head: str) -> Frame | None:
     """A frame from a ddb line up to ``/frame``, or None."""
     found = FRAME.match(head)
     if found is None:
-        return None
+        other = _OTHER_FRAME.match(head)
+        if other is None:
+            return None
+        name, _, offset = (other.group("mips") or other.group("powerpc")).partition("+")
+        return Frame(name, offset=int(offset, 16))
     address = found.group("address")
     if address is not None and "(" not in head:
         return None  # "buf at 0xfffffe00a1b2c000"
@@ -388,4 +402,11 @@ OPENERS = (
     # without "td" it is FreeBSD's gdb script that says so
     Opener("ddb-traced", "ddb", r"Tracing (?:command|pid)\b(?!.{0,200} tid \d+ \(CPU )", _read_traced),
     Opener("ddb-frames", "ddb", r"(?:\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at (?:[A-Za-z_][\w.$@]*|0x)", _read_bare),
+    Opener(
+        "ddb-other-frames",
+        "ddb",
+        r"[A-Za-z_][\w.$@]*\+(?:0x)?[0-9a-f]+ \([^()]{1,80}\) ra [0-9a-f]"
+        r"|0x[0-9a-f]{8,16}: (?:at [A-Za-z_]|kernel [^:]{1,60} by )",
+        _read_bare,
+    ),
 )

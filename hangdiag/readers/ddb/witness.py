@@ -24,6 +24,7 @@ _LINE = lazy(
 def _read_warning(section: Section, start: int, match: re.Match[str]) -> int:
     """A warning with the locks and stacks that it names."""
     lines = section.lines
+    section.draft.seen.setdefault("a warning of witness", lines[start].strip().rstrip(":"))
     index = start + 1
     while index < len(lines):
         following = read_numbered(section, index)[1]

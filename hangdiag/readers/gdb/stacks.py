@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.gdb import frames as gdb_frames
-from hangdiag.readers.gdb.threads import HEADER, Identity, identify
+from hangdiag.readers.gdb.threads import HEADER, Identity, identify, replaces_glimpse
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import lacks_top
 from hangdiag.text.lazy import lazy
@@ -172,7 +172,8 @@ def add_stack(
 ) -> None:
     """Note a thread with its stack; a ``glimpse`` shows its innermost frame alone. ``begun`` is the first one's number."""
     thread = replace(make_thread(section, start, end, identity, frames), told=lacks_top(begun, frames))
-    section.draft.add_threads([thread])
+    if not replaces_glimpse(section, thread):
+        section.draft.add_threads([thread])
     if not glimpse:
         section.count_stacks("kgdb")
     note_owner(section, thread)

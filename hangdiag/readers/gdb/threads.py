@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from hangdiag.model import Thread
+from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import number
@@ -129,7 +129,9 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
             if isinstance(shown, tuple) and stack and shown and shown[0].function == stack[0].function:
                 stack = shown  # that it was typed before says whose it is
         if identity.tid is None:
-            continue  # a CPU: its stack tells which thread it ran, if it comes
+            if identity.cpu is not None and frame is not None:
+                _glimpse(section, identity.cpu, stack, where)
+            continue
         address = frame.argument("td") if frame is not None and frame.function in gdb_frames.SWITCHES else None
         threads.append(
             Thread(
@@ -152,6 +154,30 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
         )
     section.draft.add_threads(threads)
     return index
+
+
+def _glimpse(section: Section, cpu: int, stack: tuple[Frame, ...], where: Where) -> None:
+    """Note what a CPU is in; which thread it runs is not told. The stack that was shown of it, or will be, counts instead."""
+    shown = section.context.setdefault("gdb cpus", {})
+    assert isinstance(shown, dict)
+    if cpu in shown:
+        return
+    thread = Thread(state="running", cpu=cpu, frames=stack, where=(where,), stack_where=where)
+    section.draft.add_threads([thread])
+    shown[cpu] = thread
+
+
+def replaces_glimpse(section: Section, thread: Thread) -> bool:
+    """Is ``thread`` the stack of a CPU of which only the innermost frame was known? Then it counts from now on."""
+    if thread.cpu is None or thread.tid is not None:
+        return False
+    shown = section.context.setdefault("gdb cpus", {})
+    assert isinstance(shown, dict)
+    before = shown.get(thread.cpu)
+    shown[thread.cpu] = None
+    if not isinstance(before, Thread):
+        return False
+    return section.draft.replace_thread(before, replace(thread, where=(*before.where, *thread.where)))
 
 
 def _gather_row(lines: list[str], start: int, text: str) -> tuple[str, int]:

@@ -18,6 +18,9 @@ from hangdiag.text.lazy import lazy
 _LONGEST, _HIGHEST = 60, 4
 #: So much of a text is looked at.
 _WIDEST = 6000
+#: A call alone on its line, and so many of them at least are a stack.
+_CALL = lazy(r"\s{0,40}[A-Za-z_]\w{1,60}\(\)\s*\Z")
+_SHORTEST = 3
 _QUOTE = lazy(r"[\s>|#*]{0,40}")
 _LEADING = lazy(rf"[\s>|#*+`\\─├└╰│-]{{0,40}}?{ARROW}")
 _TRAILING = lazy(rf"(?:{ARROW}|\s[<>]|{WEAK}|\s(?:called|calls|calling))[\s`*]{{0,20}}\Z")
@@ -58,6 +61,23 @@ def read_arrows(section: Section, start: int, match: re.Match[str]) -> int:
         end += 1
     if _NO_STACKS.search(lines[start]):
         return start
+    return _read_text(section, start, begin, end, text)
+
+
+def read_calls(section: Section, start: int, match: re.Match[str]) -> int:
+    """Read a stack of which each line is a call, ``vm_run()``."""
+    lines = section.lines
+    end = start
+    while end < len(lines) and end - start < _LONGEST and _CALL.match(lines[end]) is not None:
+        end += 1
+    if end - start < _SHORTEST:
+        return start
+    return _read_text(section, start, start, end, " -> ".join(line.strip() for line in lines[start:end]))
+
+
+def _read_text(section: Section, start: int, begin: int, end: int, text: str) -> int:
+    """Read the stacks of ``text``, which stands in the lines from ``begin`` up to ``end``, the arrows from ``start`` on."""
+    lines = section.lines
     text = plain(text) if may_hold_stacks(text) else ""
     chains = list(find_chains(text))
     if not chains:

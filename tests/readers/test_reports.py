@@ -1,0 +1,238 @@
+"""What stands in bug reports besides the output of one command: shapes met in real ones, with other facts in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from hangdiag.errors import InputError
+from hangdiag.readers import read_text
+from hangdiag.readers.files import read_paths
+from tests.readers.help import functions, only
+from tests.readers.help import read_accounted as read
+from tests.traces import analysed
+
+TRACED = """\
+Tracing pid 12 tid 100045 td 0xfffff80003a5a000
+kdb_enter() at kdb_enter+0x3b/frame 0xfffffe0077c3f620
+swi_net() at swi_net+0x1b6/frame 0xfffffe0077c3fb20
+fork_exit() at fork_exit+0x83/frame 0xfffffe0077c3fbf0
+"""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        'curthread    = 0xfffff80003a5a000: pid 12 tid 100045 critnest 1 "swi1: netisr 2"',
+        'cpuid        = 2\ncurthread    = 0xfffff80003a5a000: pid 12 "swi1: netisr 2"',
+        "the rest is on the next screen.",
+    ],
+)
+def test_a_header_glued_to_the_line_before_it(before):
+    thread = only(read(before + TRACED, indented=False))
+    assert (thread.pid, thread.tid) == (12, 100045)
+    assert functions(thread) == ["kdb_enter", "swi_net", "fork_exit"]
+
+
+def test_frames_of_mips():
+    capture = read(
+        """
+        db> bt
+        Tracing pid 15 tid 100063 td 0xc000000003a5a000
+        kdb_enter+0x4c (?,?,?,?) ra ffffffff802f5db0 sp c0000000038d3748 sz 32
+        vpanic+0xc8 (ffffffff80400000,c0000000038d3800,?,?) ra ffffffff802f5fb8 sp c0000000038d3768 sz 48
+        --- exception, cause 8 badvaddr 10 ---
+        uma_zalloc_arg+0x28 (?,?,?,?) ra 0 sp c0000000038d3798 sz 0
+        """
+    )
+    thread = only(capture)
+    assert (thread.tid, functions(thread)) == (100063, ["kdb_enter", "vpanic", "uma_zalloc_arg"])
+    assert [frame.offset for frame in thread.frames] == [0x4C, 0xC8, 0x28]
+    assert not capture.unread
+
+
+def test_frames_of_powerpc():
+    capture = read(
+        """
+        db> bt
+        Tracing pid 15 tid 100063 td 0x3a5a000
+        0xe0000000107fb4d0: at kdb_enter+0x60
+        0xe0000000107fb560: at vpanic+0x1a4
+        0xe0000000107fb620: kernel DSI read trap @ 0x10 by uma_zalloc_arg+0x28: srr1=0x9000000000009032
+                    r1=0xe0000000107fb8e0 cr=0x24000022 xer=0x20000000 ctr=0xc000000000a5f0e8 sr=0x40000000
+        0xe0000000107fb8e0: at zone_import+0x9c
+        0xe0000000107fb950: user SC trap by 0x81027c998: srr1=0x900000000200f032
+                    r1=0x3fffffffffffd8b0 cr=0x24002022 xer=0 ctr=0x81027c990 r2=0x8102a0000
+        """
+    )
+    thread = only(capture)
+    assert functions(thread) == ["kdb_enter", "vpanic", "uma_zalloc_arg", "zone_import"]
+    assert not capture.unread
+
+
+LIST = "_sleep()\nvm_handle_rendezvous()\nvm_run()\nvmmdev_ioctl()\n"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("indent", ["", "    "])
+def test_a_list_of_calls(order, indent):
+    lines = LIST.splitlines()[::order]
+    capture = read("vcpu 2 is stuck in:\n\n" + "".join(f"{indent}{line}\n" for line in lines) + "\nAny idea?\n", indented=False)
+    thread = only(capture)
+    assert functions(thread) == ["_sleep", "vm_handle_rendezvous", "vm_run", "vmmdev_ioctl"]
+    assert (thread.name, thread.told) == ("vcpu 2", True)
+
+
+def test_calls_of_a_script_are_no_stack():
+    captures = read_text("set_up()\nrun_tests()\nread_results()\ntear_down()\nprint()\n")
+    assert not captures[0].threads
+
+
+def test_one_running_thread_tells_nothing_of_the_others():
+    stack = "\n".join(TRACED.splitlines()[2:])
+    for text in (stack, TRACED.splitlines()[0] + "\n" + stack):
+        finding = analysed(text + "\n").findings[0]
+        assert (finding.verdict, finding.certainty) == ("inconclusive", "possible"), text
+        assert "only one thread" in finding.summary
+
+
+QEMU = """\
+(gdb) info threads
+  Id   Target Id                    Frame
+* 1    Thread 1 (CPU#0 [running]) 0xffffffff80c7e5c4 in spinlock_exit () at /usr/src/sys/x86/x86/machdep.c:1
+  2    Thread 2 (CPU#1 [halted ]) cpu_idle_acpi (sbt=1) at /usr/src/sys/x86/x86/cpu_machdep.c:550
+"""
+
+
+def test_the_cpus_of_a_machine_on_qemu():
+    diagnosis = analysed(QEMU)
+    assert [(thread.cpu, thread.state, functions(thread)) for thread in diagnosis.capture.threads] == [
+        (0, "running", ["spinlock_exit"]),
+        (1, "running", ["cpu_idle_acpi"]),
+    ]
+    # who sleeps is not shown
+    assert diagnosis.findings[0].verdict == "inconclusive"
+
+
+def test_the_stacks_of_cpus_replace_what_info_threads_told():
+    stacks = "(gdb) thread apply all bt\n" + "".join(
+        f"\nThread {cpu + 1} (Thread {cpu + 1} (CPU#{cpu} [running])):\n#0  {function} () at x.c:1\n#1  0xffffffff80bd1a63 in fork_exit () at x.c:2\n"
+        for cpu, function in ((1, "cpu_idle_acpi"), (0, "spinlock_exit"))
+    )
+    expected = [(0, ["spinlock_exit", "fork_exit"]), (1, ["cpu_idle_acpi", "fork_exit"])]
+    for text in (QEMU + stacks, stacks + QEMU):
+        capture = read(text, indented=False)
+        assert sorted((thread.cpu, functions(thread)) for thread in capture.threads) == expected
+    capture = read(QEMU + "(gdb) bt\n#0  spinlock_exit () at x.c:1\n#1  0xffffffff80bd1a63 in fork_exit () at x.c:2\n", indented=False)
+    assert [(thread.cpu, len(thread.frames)) for thread in capture.threads] == [(1, 1), (0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("panic: vm_fault: fault on nofault entry\ncpuid = 1\ntime = 1612345678\n", "a panic (vm_fault: fault on nofault entry)"),
+        (
+            "Fatal trap 12: page fault while in kernel mode\ncpuid = 3; apic id = 06\nfault virtual address\t= 0x10\n",
+            "a trap (Fatal trap 12: page fault while in kernel mode)",
+        ),
+        (
+            "lock order reversal:\n 1st 0xfffff80003a5a000 ufs (ufs, lockmgr) @ /usr/src/sys/kern/vfs_mount.c:1234\n"
+            " 2nd 0xfffff80003a5b000 devfs (devfs, lockmgr) @ /usr/src/sys/kern/vfs_mount.c:1235\n",
+            "a warning of witness (lock order reversal)",
+        ),
+    ],
+)
+def test_what_was_seen_without_a_thread_is_said(tmp_path, text, seen):
+    path = tmp_path / "console.txt"
+    path.write_text(text)
+    with pytest.raises(InputError, match="no thread recognised") as caught:
+        read_paths([str(path)], None)
+    assert f"only {seen}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "release", "arch"),
+    [
+        ("Type | Version/Name\n--- | ---\nDistribution Name | FreeBSD\nDistribution Version | 13.1-RELEASE-p2\nArchitecture | amd64\n", "13.1-RELEASE-p2", "amd64"),
+        ("| Distribution Name | FreeBSD |\n| Distribution Version | 14.0-CURRENT |\n| Architecture | arm64 |\n", "14.0-CURRENT", "arm64"),
+        ("FreeBSD version | 13.1\nArchitecture | x86_64\n", "13.1", "amd64"),
+        ("Distribution Name       | Debian\nDistribution Version    | 12.4\nArchitecture    | x86_64\n", None, None),
+    ],
+)
+def test_facts_in_the_form_of_an_issue(form, release, arch):
+    stack = "mi_switch+0xc1 sleepq_wait+0x2f _cv_wait+0x166 txg_quiesce_thread+0x1f8\n"
+    host = read("### System information\n\n" + form + "\n```\n" + stack + "```\n", indented=False).host
+    assert (host.release, host.arch) == (release, arch)
+
+
+@pytest.mark.parametrize(
+    ("functions_shown", "arch"),
+    [
+        ("amd64_syscall fast_syscall_common", "amd64"),
+        ("do_el0_sync handle_el0_sync", "arm64"),
+        ("syscall Xint0x80_syscall", None),
+        ("fork_exit fork_trampoline", None),
+    ],
+)
+def test_frames_tell_the_architecture(functions_shown, arch):
+    capture = read("mi_switch sleepq_catch_signals sleepq_wait_sig _sleep " + functions_shown + "\n", indented=False)
+    assert capture.host.arch == arch
+
+
+def said(text):
+    """Pid, tid, command, state and message of each thread of ``text``."""
+    capture = read(text, indented=False)
+    return [(one.pid, one.tid, one.command, one.state, one.wmesg) for one in capture.threads]
+
+
+ROWS = " 2210 I    vmrndv bhyve: win11 (bhyve)\n 2250 D    vmstat bhyvectl --destroy --vm=win11\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "# ps -axo pid,state,wchan,command | grep bhyve\n", "$ ps ax -o pid,state,wchan,command|grep -v 'kernel'\n"],
+)
+def test_rows_of_columns_of_choice_without_their_header(command):
+    assert said("It is stuck:\n\n" + command + ROWS) == [
+        (2210, None, "bhyve", "sleeping", "vmrndv"),
+        (2250, None, "bhyvectl", "sleeping", "vmstat"),
+    ]
+
+
+def test_a_command_tells_the_columns_of_rows_without_their_header():
+    text = "root@host:~ # ps -H -o user,tid,pid,mwchan,state,tdname -p 2210 | grep vcpu\n"
+    text += "root 100860  2210 vmrndv   D    vcpu 0\nroot 100861  2210 vmstat   D+   vcpu 1\n"
+    assert said(text) == [
+        (2210, 100860, None, "sleeping", "vmrndv"),
+        (2210, 100861, None, "sleeping", "vmstat"),
+    ]
+    assert [thread.name for thread in read(text, indented=False).threads] == ["vcpu 0", "vcpu 1"]
+
+
+def test_a_command_above_a_header_changes_nothing():
+    text = "$ ps -axo pid,state,wchan,command\n  PID STAT WCHAN  COMMAND\n"
+    assert said(text + ROWS) == said(ROWS)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "root  2210   0.0  12.3 8421376 8123456  -  D    10:21     12:33.45 bhyve: win11 (bhyve)",
+        " 2210  0- DC   593:57.50 bhyve: win11 (bhyve)",
+        " 2210 v0  D+     0:00.00 bhyve: win11 (bhyve)",
+    ],
+)
+def test_rows_of_other_forms_of_ps_without_their_header(row):
+    assert said("% ps aux | grep bhyve\n" + row + "\n") == [(2210, None, "bhyve", "sleeping", None)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "root           1  0.0  0.1 168140 11852 ?        Ss   Oct10   0:05 /sbin/init",
+        "12 I have seen that too",
+        "  1234 ?        D      0:05 qemu-system-x86",
+        "3  D  the third one",
+    ],
+)
+def test_what_only_looks_like_rows(row):
+    assert not said(row + "\n")
