@@ -79,3 +79,13 @@ def test_a_stack_in_the_guest_that_has_no_header_may_be_of_the_missing_vcpu():
     names = "".join(f"Thread {thread.tid} at {thread.tid * 0x1000 + 0xFFFFF80000000000:#x}:\n proc (pid 2210): 0xfffff800021c0530\n name: {thread.name}\n" for thread in threads)
     finding = analysed(f"{alltrace(threads)}\n{stray}\ndb> show thread\n{names}").findings[0]
     assert (finding.verdict, finding.certainty) != ("deadlock", "proven")
+
+
+def test_threads_that_were_asked_for_one_by_one_are_not_all():
+    text = ""
+    for thread in vcpus("started", "joined", "lock all"):
+        stack = alltrace([thread]).replace("command bhyve ", "").removeprefix("db> alltrace\n\n")
+        text += f"db> bt {thread.tid}\n{stack}db> show thread {thread.tid}\nThread {thread.tid} at {thread.tid * 0x1000 + 0xFFFFF80000000000:#x}:\n"
+        text += f" proc (pid 2210): 0xfffff800021c0530\n name: {thread.name}\n"
+    finding = analysed(text).findings[0]
+    assert (finding.verdict, finding.certainty) == ("deadlock", "possible")

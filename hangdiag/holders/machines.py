@@ -148,10 +148,10 @@ def _lists_runners(capture: Capture, vcpus: dict[int, int]) -> bool:
     """Would a vCPU thread that runs be in the capture too?
 
     `show allchains` alone skips threads that run (sys/kern/subr_turnstile.c: db_show_allchains); it prints neither
-    a command nor a stack.
+    a command nor a stack. `bt N` prints no command either: those threads were picked one by one.
     """
     threads = [capture.threads[index] for index in vcpus.values()]
-    return any(thread.command is not None or thread.frames for thread in threads)
+    return any(thread.command is not None or (thread.frames and thread.address is None) for thread in threads)
 
 
 def _has_nameless_vcpu(capture: Capture, waits: tuple[Wait, ...], others: set[int]) -> bool:
