@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from hangdiag.findings import Finding, KnownBug
@@ -13,7 +13,8 @@ from hangdiag.holders.machines import functions_of
 from hangdiag.knowledge import BugRule, Knowledge
 from hangdiag.knowledge.model import SignatureThread
 from hangdiag.knowledge.pattern import matches, parse_pattern, top_positions
-from hangdiag.model import Host, release_numbers
+from hangdiag.model import Host, Thread, release_numbers
+from hangdiag.waits import Wait
 
 
 def with_known_bugs(findings: Iterable[Finding], scene: Scene, knowledge: Knowledge) -> list[Finding]:
@@ -29,7 +30,7 @@ def with_known_bugs(findings: Iterable[Finding], scene: Scene, knowledge: Knowle
     for finding in findings:
         sight = lookout.sight(finding)
         if sight not in known:
-            found = [bug for bug in bugs if lookout.is_bug(bug, sight)]
+            found = lookout.bugs_among(bugs, sight)
             best = min(found, key=lambda bug: (-_specificity(bug), bug.id), default=None)
             known[sight] = None if best is None else KnownBug(best, fix_status(best, scene.capture.host))
         bug = known[sight]
@@ -53,12 +54,28 @@ def _specificity(bug: BugRule) -> int:
 Sight = tuple[str, tuple[int, ...], tuple[int, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """A thread of a sort, its functions, and up to where among them a pattern may begin."""
+
+    thread: Thread
+    wait: Wait
+    functions: Sequence[str]
+    names: frozenset[str]
+    top: int
+
+    def has(self, text: str) -> bool:
+        """Does the pattern ``text`` hold on its stack?"""
+        pattern = parse_pattern(text)
+        # most stacks lack what most patterns begin with
+        return not self.names.isdisjoint(pattern.blocks[0][0]) and matches(pattern, self.functions, self.top)
+
+
 class Lookout:
     """Looks for the threads of signatures in one capture. Threads that no signature can tell apart are one sort."""
 
     def __init__(self, scene: Scene, knowledge: Knowledge) -> None:
-        self._scene = scene
-        self._skip = knowledge.words.switch | knowledge.words.queue
+        skip = knowledge.words.switch | knowledge.words.queue
         sorts: dict[tuple[object, ...], int] = {}
         self._sort_of = [
             sorts.setdefault(
@@ -71,7 +88,13 @@ class Lookout:
             for thread, wait in zip(scene.capture.threads, scene.waits, strict=True)
         ]  # fmt: skip
         self._members = Counter(self._sort_of)
-        self._example = {sort: index for index, sort in enumerate(self._sort_of)}
+        self._examples: dict[int, _Example] = {}
+        for index, sort in enumerate(self._sort_of):
+            if sort not in self._examples:
+                thread = scene.capture.threads[index]
+                functions = functions_of(thread)
+                top = top_positions(functions, skip)
+                self._examples[sort] = _Example(thread, scene.waits[index], functions, frozenset(functions), top)
         # by the identity of a signature's thread, which the knowledge keeps alive
         self._answers: dict[tuple[int, int], bool] = {}
         self._anywhere: dict[int, bool] = {}
@@ -82,16 +105,19 @@ class Lookout:
         victims = [self._sort_of[index] for index in finding.victims]
         return finding.verdict, tuple(sorted(core)), tuple(sorted(victims))
 
-    def is_bug(self, bug: BugRule, sight: Sight) -> bool:
-        """Has a finding that looks so the bug's signature?"""
+    def bugs_among(self, bugs: Iterable[BugRule], sight: Sight) -> list[BugRule]:
+        """Those of ``bugs`` whose signature a finding that looks so has."""
         verdict, core, victims = sight
-        if bug.signature.verdicts and verdict not in bug.signature.verdicts:
-            return False
         near = {"core": Counter(core), "stuck": Counter(core + victims)}
-        return all(
-            self._are_there(wanted, near[wanted.role]) if wanted.role in near else self._are_anywhere(wanted)
-            for wanted in bug.signature.thread
-        )
+        return [
+            bug
+            for bug in bugs
+            if (not bug.signature.verdicts or verdict in bug.signature.verdicts)
+            and all(
+                self._are_there(wanted, near[wanted.role]) if wanted.role in near else self._are_anywhere(wanted)
+                for wanted in bug.signature.thread
+            )
+        ]
 
     def _are_anywhere(self, wanted: SignatureThread) -> bool:
         if id(wanted) not in self._anywhere:
@@ -110,13 +136,12 @@ class Lookout:
     def _fits(self, wanted: SignatureThread, sort: int) -> bool:
         key = (id(wanted), sort)
         if key not in self._answers:
-            self._answers[key] = _is_like(wanted, self._scene, self._example[sort], self._skip)
+            self._answers[key] = _is_like(wanted, self._examples[sort])
         return self._answers[key]
 
 
-def _is_like(wanted: SignatureThread, scene: Scene, index: int, skip: frozenset[str]) -> bool:
-    wait = scene.waits[index]
-    thread = scene.capture.threads[index]
+def _is_like(wanted: SignatureThread, example: _Example) -> bool:
+    thread, wait = example.thread, example.wait
     if wanted.kind is not None and wait.kind != wanted.kind:
         return False
     if wanted.rule is not None and (wait.rule is None or wait.rule.id != wanted.rule):
@@ -129,11 +154,9 @@ def _is_like(wanted: SignatureThread, scene: Scene, index: int, skip: frozenset[
         return False
     if wanted.name and not any(fnmatchcase(thread.name or "", pattern) for pattern in wanted.name):
         return False
-    functions = functions_of(thread)
-    top = top_positions(functions, skip)
-    if wanted.stack and not any(matches(parse_pattern(text), functions, top) for text in wanted.stack):
+    if wanted.stack and not any(map(example.has, wanted.stack)):
         return False
-    return not any(matches(parse_pattern(text), functions, top) for text in wanted.without)
+    return not any(map(example.has, wanted.without))
 
 
 def within(release: tuple[int, int] | None, releases: str | None) -> bool | None:

@@ -101,14 +101,14 @@ def _check_bug(bug: BugRule, knowledge: Knowledge, matcher: Matcher) -> list[Pro
             victims=tuple(index for index, thread in enumerate(example.thread) if thread.role == "stuck"),
         )
         lookout = Lookout(scene, knowledge)
-        if not lookout.is_bug(bug, lookout.sight(finding)):
+        if not lookout.bugs_among([bug], lookout.sight(finding)):
             problems.append(Problem(bug.file, bug.id, f"example {number} does not have the signature"))
             continue
         best = with_known_bugs([finding], scene, knowledge)[0].known_bug
         if best is not None and best.rule.id != bug.id:
             problems.append(Problem(bug.file, bug.id, f"example {number} is taken for {best.rule.id}"))
         nobody = Lookout(replace(scene, capture=Capture(), waits=()), knowledge)
-        if nobody.is_bug(bug, (example.verdict, (), ())):
+        if nobody.bugs_among([bug], (example.verdict, (), ())):
             problems.append(Problem(bug.file, bug.id, "the signature matches without any thread"))
     return problems
 
