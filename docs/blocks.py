@@ -24,11 +24,18 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import chdir
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from generate import ROOT, code, docstring, fenced, slug, table, text
+
+from hangdiag.cli.app import make_app
+
+sys.path.insert(0, str(ROOT))
+
+from tests.commandline import hangdiag as run_hangdiag
 
 SCHEMA = Path("docs/schema/hangdiag-1.schema.json")
 
@@ -69,26 +76,15 @@ def output(command: str) -> str:
     words = shlex.split(command)
     if words[:1] != ["hangdiag"]:
         raise Stale(f"{command!r} does not run hangdiag")
-    return _run([sys.executable, "-m", "hangdiag", *words[1:]], command)
+    make_app()  # imports what all commands need, once
+    with chdir(ROOT):
+        return _printed(command, *run_hangdiag(*words[1:], COLUMNS="80", NO_COLOR="1"))
 
 
-def _run(arguments: list[str], name: str) -> str:
-    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONUTF8": "1"}
-    done = subprocess.run(
-        arguments,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise Stale(
-            f"{name} failed with {done.returncode}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
-        )
-    return done.stdout
+def _printed(name: str, code: int, shown: str, errors: str) -> str:
+    if code != 0:
+        raise Stale(f"{name} failed with {code}: {(errors.strip().splitlines() or ['no message'])[-1]}")
+    return shown
 
 
 def _run_block(command: str, body: str) -> str:
@@ -112,7 +108,11 @@ def _line_with(words: str, lines: Sequence[str], start: int, command: str) -> in
 
 
 def _python_block(_: str, body: str) -> str:
-    shown = _run([sys.executable, "-c", body], "the example")
+    done = subprocess.run(
+        [sys.executable, "-c", body], cwd=ROOT, env={**os.environ, "PYTHONUTF8": "1"},
+        capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+    shown = _printed("the example", done.returncode, done.stdout, done.stderr)
     return f"{fenced(body, 'python')}\nprints\n\n{fenced(shown)}"
 
 

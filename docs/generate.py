@@ -99,6 +99,7 @@ def knowledge() -> Any:
     return load_knowledge(compiled=False)
 
 
+@cache
 def pages() -> dict[str, str]:
     """All generated pages: path below docs/, Markdown. The order is the navigation's."""
     known = knowledge()

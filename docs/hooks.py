@@ -42,7 +42,7 @@ _PARTS = {
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the navigation of the pages that exist."""
     # mkdocs serve builds more than once
-    for kept in (generate.knowledge, blocks.schema, blocks.output):
+    for kept in (generate.pages, generate.knowledge, blocks.schema, blocks.output):
         kept.cache_clear()
     docs = Path(config.docs_dir)
     made = list(generate.pages())

@@ -35,7 +35,6 @@ import generate  # noqa: E402
 
 WRITTEN = sorted(DOCS.glob("*.md"))
 TOP = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-pages = cache(generate.pages)
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +121,7 @@ def test_nothing_is_written_to_the_tree(site):
 @cache
 def sections(page):
     """The entries of a page by rule."""
-    return dict(re.findall(r"^## [^\n]* \{#([a-z0-9-]+)\}\n(.*?)(?=^## |\Z)", pages()[page], re.M | re.S))
+    return dict(re.findall(r"^## [^\n]* \{#([a-z0-9-]+)\}\n(.*?)(?=^## |\Z)", generate.pages()[page], re.M | re.S))
 
 
 def test_every_wait_has_an_entry():
@@ -160,11 +159,11 @@ def test_the_indexes_are_complete():
     common = words.switch | words.queue | words.primitives
     for rule in KNOWLEDGE.waits:
         for message in rule.wmesg:
-            assert f"| {generate.code(message)} | " in pages()["reference/waits/by-wmesg.md"]
+            assert f"| {generate.code(message)} | " in generate.pages()["reference/waits/by-wmesg.md"]
         for function in generate.functions_of(rule) - common:
-            assert f"| {generate.code(function)} | " in pages()["reference/waits/by-function.md"]
+            assert f"| {generate.code(function)} | " in generate.pages()["reference/waits/by-function.md"]
     for bug in KNOWLEDGE.bugs:
-        assert f"#{bug.id})" in pages()["reference/bugs/index.md"]
+        assert f"#{bug.id})" in generate.pages()["reference/bugs/index.md"]
 
 
 hostile = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" \n"), min_size=1)
@@ -305,7 +304,7 @@ def test_no_dead_relative_link(path):
         name, _, anchor = link.partition("#")
         target = (path.parent / name).resolve() if name else path
         if target.is_relative_to(DOCS / "reference"):
-            there = pages().get(target.relative_to(DOCS).as_posix())
+            there = generate.pages().get(target.relative_to(DOCS).as_posix())
             assert there is not None, link
         else:
             assert target.exists(), link
