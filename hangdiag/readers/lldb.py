@@ -35,6 +35,7 @@ _SOURCE = lazy(
 )
 _PROCESS = lazy(r"Process (?P<pid>\d+) (?:stopped|launched|resuming|exited)|.*\battach (?:--pid|-p) (?P<attached>\d+)")
 _ALL = lazy(r"\(lldb\) *(?:thread backtrace|bt) all\s*\Z")
+_SOME = lazy(r"\(lldb\) *(?:(?:thread backtrace|bt)(?: -\w.{0,20})? \d|(?:thread|t)(?: select)? \d)")
 _EXECUTABLE = lazy(
     r"(?:Current executable set to|Executable module set to|.*target create) .{0,200}?(?P<name>bhyve(?:ctl)?)[\"'. ]"
 )
@@ -199,7 +200,10 @@ def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
         end = start + 1
         shown = _parse(f"#0: {summary}") if summary.startswith("0x") else None
         frames = [shown] if shown is not None else []
-    elif isinstance(numbers := section.context.get("gdb numbers"), list):
+    else:
+        section.context["lldb threads"] = True
+        numbers = section.context.setdefault("gdb numbers", [])
+        assert isinstance(numbers, list)
         numbers.append(int(head.group("number")))
     if head.group("current"):
         section.context["lldb thread"] = identity
@@ -261,6 +265,9 @@ def read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     line = section.lines[start]
     if _ALL.match(line):
         section.context["gdb apply all"], section.context["gdb numbers"] = True, []
+        section.note_listing(whole=True)
+    elif _SOME.match(line):
+        section.note_listing(whole=False)
     found = _PROCESS.match(line)
     if found is not None and (pid := int(found.group("pid") or found.group("attached"))):
         section.context["lldb pid"] = pid

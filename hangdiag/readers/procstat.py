@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hangdiag.model import Frame, Thread, Where
+from hangdiag.model import LEFT_OUT, Frame, Thread, Where
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import FrameMemo
 from hangdiag.text.lazy import lazy
@@ -57,6 +57,7 @@ def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
     has_name = "TDNAME" in header
     name_column = header.index("TDNAME") - comm if has_name else stack_column
     rows, index = _read_rows(section, start + 1, name_column, stack_column, has_name)
+    section.note_listing(whole=True)
     index = section.before_blanks(start, index)
     add_rows(section, rows)
     return index
@@ -140,6 +141,8 @@ def _read_rows(
             if not parts:
                 index += 1  # blank lines between rows
                 continue
+            if line in ELISIONS and rows:
+                section.draft.set_host(fact=(LEFT_OUT, "rows were left out"))
             following = _continue_row(rows, lines, index, memo, last_numbers, source) if rows else index
             if following == index and rows:
                 following = section.pass_foreign(index, _OWN)

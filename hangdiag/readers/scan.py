@@ -162,6 +162,8 @@ class Scanner:
                 draft.set_host(fact=(LEFT_OUT, "the last line is cut"))
             elif lacks_end(draft, section.source, section.last) or lacks_threads(section.context):
                 draft.set_host(fact=(LEFT_OUT, "the end is cut off"))
+            elif section.lists_some:
+                draft.set_host(fact=(LEFT_OUT, "threads were asked for one by one"))
             elif are_picked(draft, section.context.get("rows without a header")):
                 draft.set_host(fact=(LEFT_OUT, "rows were picked out"))
         draft.now = now

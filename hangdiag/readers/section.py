@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hangdiag.model import Unread, Where
+from hangdiag.model import LEFT_OUT, Unread, Where
 from hangdiag.readers.draft import Draft
 from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
@@ -24,6 +24,12 @@ _TRACE_LIKE = lazy(
 )
 #: One of these is in every line that looks like a trace: far quicker to tell than by the expression.
 _TRACE_WORDS = ("+0x", "_switch", "sleepq_", "turnstile_wait", "msleep_", "() at ", "#", "wchan")
+#: vCPUs of which prose says how they are.
+_SPOKEN_OF = lazy(
+    r"\b(?:others?|remaining|rest of the)(?: \w{1,8}){0,2} v-?cpus?(?: threads?)? (?:all )?"
+    r"(?:are|is|were|was|runs?|keeps?|looks?|seems?|stays?)\b",
+    re.I,
+)
 #: So many lines of something else in the middle of a table are passed over.
 _MOST_FOREIGN = 3
 #: What of the context names lines by their place on the page.
@@ -138,12 +144,23 @@ class Section:
                     first, last = max(page.first[begin], lowest), min(page.last[index - 1], highest)
                     if not before:
                         self.draft.note_prose(lines[begin:index])
+                        if any("cpu" in line.lower() and _SPOKEN_OF.search(line) for line in lines[begin:index]):
+                            self.draft.set_host(fact=(LEFT_OUT, "vCPUs that are only spoken of"))
                     if first <= last:
                         why = "looks like a trace" if before and reason == "prose" else reason
                         self.draft.unread.append(Unread(Where(self.source, first, last), why, before))
                         lowest = last + 1
                 begin = index
             before = marked
+
+    def note_listing(self, whole: bool) -> None:
+        """A tool listed all threads there are, or was asked for single ones: others may be missing then."""
+        self.context["lists all" if whole else "lists some"] = True
+
+    @property
+    def lists_some(self) -> bool:
+        """Were all threads asked for one by one?"""
+        return "lists some" in self.context and "lists all" not in self.context
 
     def count_stacks(self, form: str, number: int = 1) -> None:
         """Note that ``number`` stacks came in format ``form``: the commonest names the source's format."""

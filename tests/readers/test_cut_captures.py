@@ -229,9 +229,59 @@ def test_a_gap_in_a_debugger_s_numbers_tells_of_a_thread_that_is_missing(form):
     heads = [index for index, line in enumerate(lines) if line.lstrip().startswith(("Thread ", "thread #"))]
     cut = "".join(lines[: heads[3]] + lines[heads[4] :])
     assert all(certainty != "proven" for certainty, *_ in deadlocks(cut))
-    # some threads alone, as they were asked for, have gaps
+    # some threads alone, as they were asked for, prove nothing either: the one that runs was not asked for
     some = cut.replace("apply all", "apply 5 4 3 1").replace("backtrace all", "backtrace 1 2 3 5")
-    assert deadlocks(some)[0][0] == "proven"
+    assert [certainty for certainty, *_ in deadlocks(some)] == ["possible"]
+    assert [certainty for certainty, *_ in deadlocks(some.partition("\n")[2])] == ["possible"]
+
+
+def switched(threads: list[T]) -> str:
+    """The threads as somebody goes to them in kgdb, one after the other."""
+    lines = []
+    for number, thread in enumerate(threads, 1):
+        lines += [f"(kgdb) thread {number}", f"[Switching to thread {number} (Thread {thread.tid} (PID={thread.pid}: bhyve/{thread.name}))]"]
+        lines += ["#0  sched_switch (td=0xfffff80002415000, flags=260) at sched_ule.c:2143", "2143\t\tcpuid = 0;", "(kgdb) bt"]
+        frames = [f"#{depth:<2} 0xffffffff8038d0{depth:02x} in {name} () at x.c:1" for depth, name in enumerate(thread.functions, 1)]
+        lines += ["#0  sched_switch (td=0xfffff80002415000, flags=260) at sched_ule.c:2143", *frames]
+    return "\n".join([*lines, "(kgdb) "]) + "\n"
+
+
+def bt_and_show_thread(threads: list[T]) -> str:
+    """The threads as ddb shows single ones."""
+    text = alltrace(threads).replace("Tracing command bhyve pid", "Tracing pid").replace("db> alltrace", "db> bt 100860")
+    for thread in threads:
+        text += f"db> show thread {thread.tid}\nThread {thread.tid} at {thread.tid * 0x1000 + 0xFFFFF80000000000:#x}:\n"
+        text += f" proc (pid {thread.pid}): 0xfffff80003c00000\n name: {thread.name}\n state: INHIBITED: {{SLEEPING}}\n"
+    return text + "db> \n"
+
+
+@pytest.mark.parametrize("form", [switched, bt_and_show_thread])
+def test_threads_that_were_asked_for_one_by_one_are_not_all(form):
+    text = form(vcpus("started", "lock all"))
+    assert [certainty for certainty, *_ in deadlocks(text)] == ["possible"]
+    listed = "(kgdb) info threads\n  Id   Target Id                             Frame\n"
+    for number, thread in enumerate(vcpus("started", "lock all"), 1):
+        listed += f"  {number}    Thread {thread.tid} (PID=2210: bhyve/{thread.name})  sched_switch (td=0xfffff80002415000, flags=260) at x.c:1\n"
+    if form is switched:
+        assert [certainty for certainty, *_ in deadlocks(listed + text)] == ["proven"]
+
+
+@pytest.mark.parametrize("mark", ["[...]\n", "...\n", "[snip]\n"])
+def test_rows_left_out_with_a_mark_prove_nothing(mark):
+    head, one, other = procstat(vcpus("started", "lock all")).splitlines(keepends=True)
+    assert [certainty for certainty, *_ in deadlocks(head + one + other)] == ["proven"]
+    assert [certainty for certainty, *_ in deadlocks(head + one + mark + other)] == ["possible"]
+    assert [certainty for certainty, *_ in deadlocks(head + one + other + mark)] == ["possible"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["(the other two vCPU threads are running)", "All other vcpus look idle.", "As you can see. The remaining vCPU threads were in the guest."],
+)
+def test_vcpus_that_are_only_spoken_of_are_missing(words):
+    table = procstat(vcpus("started", "lock all"))
+    assert [certainty for certainty, *_ in deadlocks(f"{table}\n{words}\n")] == ["possible"]
+    assert [certainty for certainty, *_ in deadlocks(f"{table}\nThe other threads are workers of the disks.\n")] == ["proven"]
 
 
 def test_a_thread_whose_place_was_cut_off_may_run_a_vcpu():

@@ -70,7 +70,10 @@ def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
         narrow=_NARROW_HEADER.match(section.lines[start]) is not None,
     )
     index = _read_rows(section, start + 1, table)
-    return index if index > start + 1 else start
+    if index == start + 1:
+        return start
+    section.note_listing(whole=True)
+    return index
 
 
 def _read_more(section: Section, start: int, match: re.Match[str]) -> int:

@@ -84,6 +84,7 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
         return start
     if start >= section.listed_end:
         section.listed_end = _announce(section, start)
+    section.note_listing(whole=found.group("command") is not None)
     frames, end = read_frames(section, start + 1)
     where = section.where(start, end)
     cpu = found.group("cpu")

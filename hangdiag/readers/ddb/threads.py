@@ -46,6 +46,7 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     where = section.where(begin, index)
     places.append(where)
     section.draft.add_threads([Thread(**known, where=tuple(places))])  # type: ignore[arg-type]
+    section.note_listing(whole=False)
     lock = known.get("lock")
     if isinstance(lock, str):
         section.draft.add_lock(LockFact(name=lock, waiters=(int(found.group(1)),), where=where))

@@ -56,11 +56,14 @@ DEBUGGER = ("kdb_enter", "kdb_trap", "kdb_alt_break_internal", "kdb_break")
 def lacks_threads(context: Mapping[str, object]) -> bool:
     """Did ``thread apply all bt``, which counts down to 1, not come to its end, or leave out a number on its way?
 
-    lldb's ``thread backtrace all`` counts up.
+    lldb's ``thread backtrace all`` counts up. Where neither command is shown, who picked threads may have picked the first ones.
     """
     numbers = context.get("gdb numbers")
-    if not isinstance(numbers, list) or not numbers or not context.get("gdb apply all"):
+    if not isinstance(numbers, list) or not numbers:
         return False
+    if not context.get("gdb apply all"):
+        whole = list(range(1, max(numbers) + 1))
+        return "lists all" not in context and numbers != (whole if context.get("lldb threads") else whole[::-1])
     if min(numbers) > 1:
         return bool(numbers[0] > min(numbers))
     return bool(max(numbers) > len(set(numbers)))
@@ -96,6 +99,7 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     """A stack at the prompt: that of the thread that gdb switched to last."""
     current = section.context.get("gdb thread")
     if isinstance(current, Identity):
+        section.note_listing(whole=False)
         return _read_stack(section, start, start, current)
     # "info threads" may tell later which thread is the current one
     end, frames = _collect(section, start)

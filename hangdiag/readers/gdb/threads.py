@@ -111,6 +111,7 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
     """
     lines = section.lines
     index = start if _ROW.match(lines[start]) else start + 1
+    section.note_listing(whole=True)
     threads = []
     while index < len(lines):
         row = _ROW.match(lines[index])

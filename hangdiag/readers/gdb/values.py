@@ -154,6 +154,9 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
         return start
     elif rest.startswith("thread apply all "):
         section.context["gdb apply all"], section.context["gdb numbers"] = True, []
+        section.note_listing(whole=True)
+    elif rest.startswith("thread apply "):
+        section.note_listing(whole=False)
     index = start + 1
     if _SCRIPT.match(rest):
         from hangdiag.readers.gdb import scripts  # few captures hold what it prints
