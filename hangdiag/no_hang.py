@@ -12,6 +12,8 @@ from hangdiag import wording
 from hangdiag.findings import Finding
 from hangdiag.holders import Machine, Scene
 
+#: A host has so many threads of the kernel at least, and twice as many mostly.
+_LEAST_HOST = 40
 #: Kinds of wait that end without help from another thread of the capture, or are noticed by its waker.
 CAN_MOVE = frozenset({"running", "runnable", "vcpu-halt"})
 
@@ -38,9 +40,16 @@ def no_hang(scene: Scene) -> Finding:
     if stopped := [index for machine in scene.machines for index in _stopped(scene, machine)]:
         return _finding(scene, "blocked", "likely", wording.stopped(scene, stopped), stopped, causes=True)
     waiting = sorted({index for machine in scene.machines for index in _waits_for_the_world(scene, machine)})
-    sure = not (scene.capture.is_abridged or userland or waiting)
+    sure = (_shows_all(scene) or wording.has_panicked(scene)) and not (scene.capture.is_abridged or userland or waiting)
     certainty = at_most(scene, range(len(threads)), "likely" if sure else "possible")
     return Finding("no-hang", certainty, wording.no_hang(scene, waiting))
+
+
+def _shows_all(scene: Scene) -> bool:
+    """May the capture show everybody who could hang: the vCPUs of each VM, or as many threads as a host has?"""
+    if scene.machines:
+        return all(machine.vcpus or not scene.in_run.isdisjoint(machine.members) for machine in scene.machines)
+    return len(scene.waits) >= _LEAST_HOST
 
 
 def at_most(scene: Scene, indices: Iterable[int], certainty: str) -> str:

@@ -209,7 +209,9 @@ def only_running(scene: Scene) -> str:
 def has_panicked(scene: Scene) -> bool:
     """Is a thread shown that has panicked?"""
     stacks = [thread.frames for thread in scene.capture.threads if not thread.is_user_stack]
-    return any(frame.function in _PANIC for frames in stacks for frame in frames)
+    return any(frame.function in _PANIC for frames in stacks for frame in frames) or any(
+        wait.rule is not None and wait.rule.id == "run-panic" for wait in scene.waits
+    )
 
 
 def held_in_userland(scene: Scene, members: Sequence[int]) -> str:

@@ -70,6 +70,9 @@ class Row:
 
 
 def _read_ps(section: Section, start: int, match: re.Match[str]) -> int:
+    titles = section.lines[start].split()
+    if titles[0] == "F" or "START" in titles:
+        return start  # Linux', whose columns are called otherwise
     index = _read_rows(section, start + 1, section.lines[start], "ps")
     return index if index > start + 1 else start
 

@@ -236,3 +236,88 @@ def test_rows_of_other_forms_of_ps_without_their_header(row):
 )
 def test_what_only_looks_like_rows(row):
     assert not said(row + "\n")
+
+
+WARNING = """\
+ 1st 0xc165bdec inp (tcpinp) @ /usr/src/sys/netinet/tcp_syncache.c:1161
+ 2nd 0xc07cd240 pf task mtx (pf task mtx) @ /usr/src/sys/contrib/pf/net/pf.c:5828
+KDB: stack backtrace:
+witness_checkorder(c07cd240,9,c075e590,16c4,1) at witness_checkorder+0x5bb
+_mtx_lock_flags(c07cd240,0,c075e590,16c4,c07d70a0) at _mtx_lock_flags+0x54
+pf_test(2,c1379000,d51b09a4,c13f9840,c08090e0) at pf_test+0x87
+"""
+
+
+@pytest.mark.parametrize("quote", ["", "%  ", "> "])
+def test_a_warning_of_witness_without_its_heading_is_no_thread(quote):
+    capture = read("".join(f"{quote}{line}\n" for line in WARNING.splitlines()), indented=False)
+    assert not capture.threads
+    assert not capture.unread
+
+
+def test_frames_with_their_place_in_the_source():
+    text = """\
+panic() at panic+0x43 sys/kern/kern_shutdown.c:1000
+trap_fatal() at trap_fatal+0x3f9 sys/amd64/amd64/trap.c:939/frame 0xfffffe0046d0f3a0
+sleepq_remove(ffff8000ffff14a8,0) at tdsigwakeup+0x1a sleepq_lock sys/kern/subr_sleepqueue.c:260 [inline]
+tdsigwakeup(ffff8000ffff14a8,0) at tdsigwakeup+0x1a sys/kern/kern_sig.c:-1
+"""
+    thread = only(read(text, indented=False))
+    assert functions(thread) == ["panic", "trap_fatal", "sleepq_lock", "tdsigwakeup"]
+    assert [(frame.file, frame.line) for frame in thread.frames] == [
+        ("sys/kern/kern_shutdown.c", 1000),
+        ("sys/amd64/amd64/trap.c", 939),
+        ("sys/kern/subr_sleepqueue.c", 260),
+        ("sys/kern/kern_sig.c", None),
+    ]
+
+
+def test_a_backtrace_of_mips_behind_a_message():
+    text = "KDB: stack backtrace:\nkdb_backtrace+0x74 (?,?,?,?) ra ffffffff8064cd48 sp c000000028246b80 sz 16\n"
+    text += "trap+0xbac (?,?,?,?) ra 0 sp c000000028246d80 sz 272\n--- exception, cause 9800000006c8d000 badvaddr 0 ---\n"
+    text += "sched_switch+0xb70 (?,?,?,?) ra ffffffff803717ac sp c000000028247210 sz 160\n"
+    assert functions(only(read(text, indented=False))) == ["kdb_backtrace", "trap", "sched_switch"]
+
+
+@pytest.mark.parametrize("threads", [1, 20, 60])
+def test_some_threads_at_rest_are_not_a_whole_host(threads):
+    stack = "mi_switch+0xe2 sleepq_wait+0x2c _sleep+0x247 taskqueue_thread_loop+0xf1 fork_exit+0x83 fork_trampoline+0xe"
+    rows = "".join(f"    0 {100400 + number} kernel              {f'worker {number}':<19} {stack}\n" for number in range(threads))
+    finding = analysed(rows).findings[0]
+    assert (finding.verdict, finding.certainty) == ("no-hang", "likely" if threads == 60 else "possible")
+
+
+def test_a_vm_whose_vcpus_are_not_shown_may_hang():
+    stack = "mi_switch+0xe2 sleepq_catch_signals+0x2c0 sleepq_wait_sig+0x10 _sleep+0x2c4 kqueue_kevent+0x9f0 kern_kevent+0x98"
+    finding = analysed(f" 2210 101744 bhyve               mevent              {stack}\n").findings[0]
+    assert (finding.verdict, finding.certainty) == ("no-hang", "possible")
+
+
+def test_who_dumps_has_panicked():
+    stack = "#0  __curthread () at pcpu_aux.h:55\n#1  doadump (textdump=0) at kern_shutdown.c:399\n"
+    stack += "#2  0xffffffff804c85fa in db_dump (dummy=<optimized out>) at db_command.c:575\n"
+    finding = analysed("(kgdb) bt\n" + stack).findings[0]
+    assert finding.summary.startswith("the kernel panicked")
+
+
+@pytest.mark.parametrize("form", ["{name}() at {name}+0x3b/frame 0xfffffe0077c3f6{number:02x}", "#{number} 0xffffffff80c2b0d3 at {name}+0x43"])
+def test_a_stack_that_witness_printed_is_no_thread(form):
+    names = ["db_trace_self_wrapper", "kdb_backtrace", "_witness_debugger", "witness_checkorder", "__mtx_lock_flags", "vm_run"]
+    lines = [form.format(name=name, number=number) for number, name in enumerate(names)]
+    assert not read("\n".join(lines) + "\n", indented=False).threads
+    # but who has entered the debugger is there
+    lines = [form.format(name=name, number=number) for number, name in enumerate(["kdb_enter", *names[2:]])]
+    assert only(read("\n".join(lines) + "\n", indented=False)).frames
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "USER       PID %CPU %MEM    VSZ   RSS TTY      STAT START   TIME COMMAND\n"
+        "root      4323  0.0  0.0      0     0 ?        D    Dec05   0:01 [txg_quiesce]\n",
+        "F S   UID   PID  PPID  C PRI  NI ADDR SZ WCHAN  TTY          TIME CMD\n"
+        "1 D     0  4323     2  0  80   0 -     0 txg_qu ?        00:00:01 txg_quiesce\n",
+    ],
+)
+def test_tables_of_linux_are_left_alone(table):
+    assert not said(table)

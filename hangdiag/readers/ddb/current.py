@@ -10,16 +10,29 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from hangdiag.model import Thread, Where
+from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.section import Section
 from hangdiag.text.lazy import lazy
 
+#: What takes the stack that kdb_backtrace() prints, innermost.
+_PRINTERS = frozenset({"db_trace_self", "db_trace_self_wrapper", "kdb_backtrace", "X_db_sym_numargs", "db_fetch_ksymtab"})
 _ENTERED = lazy(r"\[ ?thread pid (-?\d+) tid (\d+) ?\]")
 
 
 def name_next(section: Section, pid: int | None, tid: int | None, name: str | None = None) -> None:
     """The next stack without a header is that of this thread."""
     section.context["ddb thread"] = (pid, tid, name)
+
+
+def is_warning(section: Section, frames: tuple[Frame, ...]) -> bool:
+    """Did witness print this stack, with a warning? It is then no thread's present one."""
+    top = [frame.function for frame in frames[:5]]
+    if not top or not (top[0] in _PRINTERS or top[0].startswith("witness_")):
+        return False
+    if "kdb_enter" in top or not any(function.lstrip("_").startswith("witness_") for function in top):
+        return False
+    section.draft.seen.setdefault("a warning of witness", "its stack")
+    return True
 
 
 def forget_next(section: Section) -> None:

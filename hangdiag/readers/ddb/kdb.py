@@ -92,6 +92,9 @@ def _read_stack(section: Section, start: int, match: re.Match[str]) -> int:
             thread = replace(before, frames=before.frames + frames, where=(*before.where, where))
             if section.draft.replace_thread(before, thread):
                 return _keep_open(section, thread, end)
+    if current.is_warning(section, frames):
+        section.context["kdb open stack"] = None
+        return end
     thread = replace(
         current.nobody(section, where), frames=frames, stack_where=where, told=lacks_top(_number(section.lines[start]), frames)
     )

@@ -27,7 +27,9 @@ HEADER = lazy(
 # "f() at f+0x1a", "f() at f", "f(150b260,...) at f+0xf4", "calltrap() at 0xffc031ef", "fork_exit at fork_exit+0x11f"
 FRAME = lazy(
     r"(?P<name>\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at "
-    r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+|0)|\.\.\.)\s*\Z"
+    r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+|0)|\.\.\.)"
+    # syzkaller adds the place in the source, and lines for what was inlined there
+    r"(?: (?:(?P<inlined>[A-Za-z_]\w*) )?(?P<file>[\w./-]{1,160}\.[chS]):(?P<line>-?\d{1,6})(?: \[inline\])?)?\s*\Z"
 )
 # sys/mips/mips/db_trace.c (stacktrace_subr): "f+0x1a (?,?,?,?) ra 80102030 sp d1c0 sz 32"; sys/powerpc/powerpc/db_trace.c
 # (db_backtrace): "0xd1c0: at f+0x1a", "0xd1c0: kernel DSI read trap @ 0x10 by f+0x1a: srr1=0x9032"
@@ -295,13 +297,22 @@ def parse_frame(head: str) -> Frame | None:
     address = found.group("address")
     if address is not None and "(" not in head:
         return None  # "buf at 0xfffffe00a1b2c000"
+    if found.group("inlined"):
+        return Frame(found.group("inlined"), file=found.group("file"), line=_line(found.group("line")), inlined=True)
     name = found.group("name") if found.group("name") != "(null)" or address is None else address
     return Frame(
         name,
         # the place may be the caller's
         offset=parse_offset(found.group("offset")) if found.group("symbol") == name else None,
         address=int(address, 16) if address is not None else None,
+        file=found.group("file"),
+        line=_line(found.group("line")),
     )
+
+
+def _line(text: str | None) -> int | None:
+    """A line's number; syzkaller writes -1 where it is not known."""
+    return int(text) if text and text[0] != "-" else None
 
 
 def _is_damaged(line: str, head: str) -> bool:
@@ -345,6 +356,9 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
         gap = section.lines[broken_off:start]
         if _extend(section, gap, frames, where):
             return end
+    if current.is_warning(section, frames):
+        section.context["ddb open stack"] = None
+        return end
     thread = replace(current.nobody(section, where), frames=frames, stack_where=where)
     section.draft.add_threads([thread], announced=True)
     section.context["ddb last thread"] = thread
@@ -406,7 +420,7 @@ OPENERS = (
     Opener(
         "ddb-other-frames",
         "ddb",
-        r"[A-Za-z_][\w.$@]*\+(?:0x)?[0-9a-f]+ \([^()]{1,80}\) ra [0-9a-f]"
+        r"[A-Za-z_][\w.$@]*\+(?:0x)?[0-9a-f]+ \([^)]{1,80}\) ra [0-9a-f]"
         r"|0x[0-9a-f]{8,16}: (?:at [A-Za-z_]|kernel [^:]{1,60} by )",
         _read_bare,
     ),

@@ -39,6 +39,8 @@ def _read_warning(section: Section, start: int, match: re.Match[str]) -> int:
             index += 1
         elif not lines[index].strip() and index + 1 < len(lines) and _ORDER.match(lines[index + 1]):
             index += 1  # show badstacks leaves a line blank
+        elif section.peeler is not None and section.peeler.uncover(index):
+            continue
         else:
             break
     section.context["ddb open stack"] = None
@@ -51,7 +53,8 @@ OPENERS = (
     Opener(
         "witness-reversal",
         "ddb",
-        r'\s*(?:lock order reversal|lock order .{1,200} (?:attempted|established) at:|Lock order (?:reversal between )?"'
+        r"\s*(?:lock order reversal|1st 0x[0-9a-f]+ .{1,120} @ \S+:\d|"
+        r'lock order .{1,200} (?:attempted|established) at:|Lock order (?:reversal between )?"'
         r"|acquiring duplicate lock of same type|Number of known direct relationships is )",
         _read_warning,
     ),
