@@ -30,7 +30,9 @@ _TITLE = lazy(r"(?:ps|vmstat|pstat|iostat|ipcs|w|nfsstat|netstat|fstat)(?: -\w+)
 #: So many lines below a word about it there may be what it speaks of.
 _NEAR = 4
 _FORM_ROW = lazy(r"\s{0,4}\|? {0,4}(?P<key>[A-Za-z][\w ]{2,24}?)\s{0,24}\|\s{0,24}(?P<value>[^|\s][^|]{0,80}?)?\s*\|?\s*\Z")
-_RELEASE = lazy(r"\d{1,2}\.\d{1,2}-(?:RELEASE|STABLE|CURRENT|PRERELEASE|BETA|RC|ALPHA)[\w.-]{0,24}")
+_FORM_RELEASES = ("distribution version", "kernel version", "freebsd version", "freebsd")
+_OSRELDATE = lazy(r"\d{6,7}")
+_RELEASE = lazy(r"(?<![\w.])\d{1,2}(?:\.\d{1,2})?-(?:RELEASE|STABLE|CURRENT|PRERELEASE|BETA|RC|ALPHA)[\w.-]{0,24}")
 _NUMBERS = lazy(r"\d{1,2}\.\d{1,2}")
 _ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 _ARCHITECTURES = ("amd64", "arm64", "i386", "riscv", "aarch64")
@@ -130,17 +132,22 @@ def _read_form(section: Section, start: int, match: re.Match[str]) -> int:
     rows: dict[str, str] = {}
     index = start
     while index < len(lines) and (found := _FORM_ROW.match(lines[index])) is not None:
-        rows.setdefault(found.group("key").lower(), found.group("value"))
+        rows.setdefault(found.group("key").lower(), found.group("value") or "")
         index += 1
-    system = rows.get("distribution name", "")
-    values = [rows[key] for key in ("kernel version", "distribution version", "freebsd version") if key in rows]
-    release = next((value for value in values if _RELEASE.fullmatch(value)), None)
-    if release is None and ("freebsd" in system.lower() or "freebsd version" in rows):
-        release = next((value for value in reversed(values) if _NUMBERS.fullmatch(value)), None)
-    if release is None:
+    values = [rows[key] for key in _FORM_RELEASES if key in rows]
+    named = next((known for value in values if (known := _RELEASE.search(value)) is not None), None)
+    release = named.group() if named is not None else None
+    if not any("freebsd" in text.lower() for row in rows.items() for text in row) and release is None:
         return start
+    if release is None:
+        release = next((value for value in values if _NUMBERS.fullmatch(value)), None)
+    number = rows.get("kernel version", "")
     arch = rows.get("architecture", "").lower()
-    section.draft.set_host(release=release, arch=_ALIASES.get(arch, arch if arch in _ARCHITECTURES else None))
+    section.draft.set_host(
+        release=release,
+        arch=_ALIASES.get(arch, arch if arch in _ARCHITECTURES else None),
+        osreldate=int(number) if _OSRELDATE.fullmatch(number) else None,
+    )
     return index
 
 
@@ -238,7 +245,7 @@ OPENERS = (
     Opener(
         "host-form",
         "console",
-        r"\s{0,4}\|? {0,4}(?:Distribution (?:Name|Version)|FreeBSD [Vv]ersion|Kernel Version|Architecture)\s{0,24}\|",
+        r"\s{0,4}\|? {0,4}(?:Distribution (?:Name|Version)|FreeBSD(?: [Vv]ersion)?|Kernel Version|Architecture)\s{0,24}\|",
         _read_form,
         ("|",),
     ),

@@ -155,6 +155,13 @@ def test_what_was_seen_without_a_thread_is_said(tmp_path, text, seen):
         ("Type | Version/Name\n--- | ---\nDistribution Name | FreeBSD\nDistribution Version | 13.1-RELEASE-p2\nArchitecture | amd64\n", "13.1-RELEASE-p2", "amd64"),
         ("| Distribution Name | FreeBSD |\n| Distribution Version | 14.0-CURRENT |\n| Architecture | arm64 |\n", "14.0-CURRENT", "arm64"),
         ("FreeBSD version | 13.1\nArchitecture | x86_64\n", "13.1", "amd64"),
+        (
+            "Distribution Name | FreeBSD\nDistribution Version |\nKernel Version | FreeBSD 15.0-CURRENT #0 main-06a98f\nArchitecture | AMD64\n",
+            "15.0-CURRENT",
+            "amd64",
+        ),
+        ("FreeBSD | 13-CURRENT\nDistribution Name | FreeBSD\nDistribution Version | 13\nLinux Kernel |\n", "13-CURRENT", None),
+        ("Distribution Name | FreeBSD\nKernel Version | 1501501\nArchitecture | amd64\n", None, "amd64"),
         ("Distribution Name       | Debian\nDistribution Version    | 12.4\nArchitecture    | x86_64\n", None, None),
     ],
 )
@@ -162,6 +169,7 @@ def test_facts_in_the_form_of_an_issue(form, release, arch):
     stack = "mi_switch+0xc1 sleepq_wait+0x2f _cv_wait+0x166 txg_quiesce_thread+0x1f8\n"
     host = read("### System information\n\n" + form + "\n```\n" + stack + "```\n", indented=False).host
     assert (host.release, host.arch) == (release, arch)
+    assert host.osreldate == (1501501 if "1501501" in form else None)
 
 
 @pytest.mark.parametrize(
