@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine, Where
-from hangdiag.readers import instants
+from hangdiag.readers import instants, origins
 from hangdiag.readers.ledger import settle
 from hangdiag.readers.merging import (
     Instant,
@@ -59,6 +59,11 @@ class Draft:
         self._origins: dict[str, Instant] = {}
         self._names: dict[str, str] = {}
         self._origin: str | None = None
+        self._place: str | None = None  # of the source
+        self._own_words: tuple[str, ...] = ()  # those of its name
+        self._words: tuple[str, ...] | None = ()  # and of the heading that was read last; None where there is no name
+        self._by_name: dict[object, Instant] = {}
+        self._left: list[Instant] = []
         self._mentions: list[Mention] = []
         self._anonymous = 0  # threads that nothing identifies
 
@@ -75,16 +80,25 @@ class Draft:
         self.now.stale.update(self.now.tables, self.now.said)
 
     def begin_source(self, path: str, container: str | None) -> None:
-        """A source is read next: it is of the instant of its folder's others."""
+        """A source is read next: it is of the instant of its folder's others, or of those whose names are like its own."""
         self._end_source()
-        found = instants.origin(path, container)
+        found = origins.origin(path, container)
+        self._own_words = () if found is None else origins.words_of(f"{container or ''} {path}")
+        self._words = self._own_words if found is not None or path == "-" else None
+        self._place = None if found is None else found[0]
         if found is None:
             return
         place, name = found
         known = self._origins.get(place)
-        if known is not None:
+        other = self._names.get(name, place)
+        if known is None and other != place:
+            near = origins.around(place, self._origins, other)
+            known = self._origins[near] if near is not None else None
+        if self._name in self._by_name:
+            self.now = self._by_name[self._name]
+        elif known is not None:
             self.now = known
-        elif self._names.get(name, place) != place:
+        elif other != place:
             self._begin_instant(None)
         self._names.setdefault(name, place)
         self._origin = place
@@ -93,24 +107,63 @@ class Draft:
     def _end_source(self) -> None:
         if self._origin is not None:
             self._origins[self._origin] = self.now
+        self._end_part()
 
-    def see_host(self, name: str) -> None:
-        """What follows is of the host ``name``: of its instant, if another one was read before."""
+    def _end_part(self) -> None:
+        if self._name in self._by_name:
+            self._by_name[self._name] = self.now
+
+    def begin_part(self, name: str) -> None:
+        """What follows stands under the heading ``name``, which may name a host: of the instant that is known by it."""
+        self._end_part()
+        self._words = (*self._own_words, *origins.words_of(name))
+        self.now = self._by_name.get(self._name, self.now)
+
+    @property
+    def _name(self) -> object:
+        return self._place, self._words
+
+    def begin_list(self, kind: str) -> None:
+        """A tool of this ``kind`` lists threads: what it listed under another name is of another host or time."""
+        if self._words is None:
+            return
+        listed = self.now.listed.setdefault(kind, self._words)
+        if listed != self._words:
+            self._begin_instant(None)
+            self.now.listed[kind] = self._words
+        if self._words:
+            self._by_name[self._name] = self.now
+
+    def see_host(self, name: str, is_heading: bool = False, is_sure: bool = True) -> None:
+        """What follows is of the host ``name``: of its instant, if another one was read before. So is what stands before the
+        first name, but not before a heading. What is not ``sure`` to be a host's name tells hosts apart, and no more.
+        """
         label = host_label(name)
         now = self.now
         if label is not None and self.host is not None and label != self.host.partition(".")[0]:
             label = f"{self.host} {label}"  # as it is called there: no name makes one host of two
         if label is None or label == now.label:
             return
-        if now.label is None or now.is_empty():
+        known = self._hosts.get(label)
+        if now.is_empty() or (now.label is None and not is_heading):
             now.label = label
             self._hosts[label] = now
-            return
-        known = self._hosts.get(label)
-        if known is not None:
+        elif known is not None:
             self.now = known
         else:
             self._begin_instant(label)
+        if is_sure and self.now.called is None:
+            self.now.called = name
+
+    def visit(self, name: str) -> None:
+        """Somebody went to the host ``name``."""
+        self._left.append(self.now)
+        self.see_host(name, is_heading=True)
+
+    def come_back(self) -> None:
+        """They came back from there."""
+        if self._left:
+            self.now = self._left.pop()
 
     def enter_host(self, host: str) -> None:
         """What follows are lines of ``host``, one of several in a source: they are of no other's instant."""
@@ -337,10 +390,12 @@ class Draft:
 
 
 def _finished(instant: Instant, release: str | None, threads: Iterable[Thread]) -> Host:
-    """What is known of the host: ``release`` if no better one is, the machine of the stacks,
+    """What is known of the host: ``release`` if no better one is, its name, the machine of the stacks,
     and which threads moved while it was looked at.
     """
     host = instant.host
+    if host.hostname is None and instant.called is not None:
+        host = replace(host, hostname=instant.called)
     if instant.moved:
         moved = " ".join([str(tid) for tid in sorted(instant.moved)])
         host = replace(host, facts=(*host.facts, ("moved", moved)))

@@ -24,8 +24,6 @@ _BANNER = lazy(r"(?:version:[ \t]{0,16}|kern\.version: |@\(#\))?FreeBSD (?P<rele
 _LOGIN = lazy(r"FreeBSD/(?P<arch>\w+) \((?P<host>[^()]+)\)")
 _SYSCTL = lazy(r"(?P<name>[a-z][\w%-]*(?:\.[\w%-]+){1,8})(?:: |=)(?P<value>.*)")
 _STATISTIC = lazy(r"(?P<name>[A-Za-z][\w ,/()%-]{5,60}?)[ \t]*\t(?P<value>-?\d+)\s*\Z")
-_SHELL = lazy(r"\[?[\w.-]{1,32}@(?P<host>[\w.-]{1,64})")
-_HOST = lazy(r"[\w.-]{1,64}\s*\Z")
 _TITLE = lazy(r"(?:ps|vmstat|pstat|iostat|ipcs|w|nfsstat|netstat|fstat)(?: -\w+)*\Z|dmesg\Z|kernel config\Z|ddb capture buffer\Z")
 #: So many lines below a word about it there may be what it speaks of.
 _NEAR = 4
@@ -93,16 +91,6 @@ def _read_sysctl(section: Section, start: int, match: re.Match[str]) -> int:
     return start + 1
 
 
-def _read_shell(section: Section, start: int, match: re.Match[str]) -> int:
-    """A shell's prompt with the host's name in it."""
-    found = _SHELL.match(section.lines[start])
-    if found is not None:
-        section.draft.see_host(found.group("host"))
-    if _FILTER.match(section.lines[start]) is not None:
-        return _read_left_out(section, start, match)
-    return max(start + 1, ps.read_command(section, start, match))
-
-
 def _read_date(section: Section, start: int, match: re.Match[str]) -> int:
     """What date(1) prints."""
     section.draft.see_time()
@@ -151,20 +139,6 @@ def _read_form(section: Section, start: int, match: re.Match[str]) -> int:
     return index
 
 
-def _read_gathered(section: Section, start: int, match: re.Match[str]) -> int:
-    """What Ansible, ``clush -b`` and ``dshbak`` put above the output of each host."""
-    lines = section.lines
-    name, _, rest = lines[start].partition(" | ")
-    following = start + 1
-    if not rest:
-        if following + 1 >= len(lines) or lines[following + 1] != lines[start] or not _HOST.match(lines[following]):
-            return start
-        name = lines[following].strip()
-        following += 2
-    section.draft.see_host(name)
-    return following
-
-
 def _read_title(section: Section, start: int, match: re.Match[str]) -> int:
     """The title of a part of crashinfo(8)'s core.txt.N (usr.sbin/crashinfo/crashinfo.sh)."""
     following = start + 1
@@ -199,6 +173,13 @@ def _read_left_out(section: Section, start: int, match: re.Match[str]) -> int:
     return start + 1
 
 
+def read_command(section: Section, start: int, match: re.Match[str]) -> int:
+    """A command that was typed: it may show a part of what is there. Returns the line behind it, and what ps is told to show."""
+    if _FILTER.match(section.lines[start]) is not None:
+        return _read_left_out(section, start, match)
+    return max(start + 1, ps.read_command(section, start, match))
+
+
 OPENERS = (
     Opener(
         "threads-left-out",
@@ -220,12 +201,6 @@ OPENERS = (
     ),
     Opener("host-login", "console", r"FreeBSD/\w+ \([^()]+\)", _read_login),
     Opener(
-        "host-shell",
-        "console",
-        r"\[?[\w.-]{1,32}@[\w.-]{1,64}[\]: ][^#$%>]{0,80}[#$%>] (?!.{0,300}(?:load: |db> |KDB: |panic: |bhyvectl ))",
-        _read_shell,
-    ),
-    Opener(
         "host-date",
         "console",
         r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +(?:\d{1,2} )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* "
@@ -238,9 +213,6 @@ OPENERS = (
         r"(?:Dump header from device: |\s{1,4}(?:Architecture|Architecture Version|Dump Length|Blocksize|Compression|Dumptime"
         r"|Hostname|Magic|Version String|Panic String|Dump Parity|Bounds|Dump Status): )",
         _read_dump,
-    ),
-    Opener(
-        "host-gathered", "console", r"-{15,16}\Z|[\w.-]{1,64} \| (?:CHANGED|SUCCESS|FAILED!?) \| rc=\d+ >>", _read_gathered
     ),
     Opener(
         "host-form",

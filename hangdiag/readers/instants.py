@@ -6,8 +6,6 @@ were taken for each other's sake (ps, then the stacks of one process, then of al
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Sequence
 
 from hangdiag.model import Thread
@@ -18,10 +16,6 @@ from hangdiag.readers.rows import agree, says_other
 _TOLERATED = 0.2
 #: Tables of the same tool that share so much of both show the same processes twice.
 _SAME_TABLE = 0.8
-#: What savecore(8) and crashinfo(8) write for dump number N.
-_DUMP = re.compile(r"(?P<stem>core\.txt|info|vmcore|textdump\.tar)\.(?P<number>\d{1,6})(?:\.(?:gz|zst|xz))?\Z")
-#: Parts of a mail that have no name of their own.
-_NAMELESS = re.compile(r"(?:mail \d+, )?(?:headers|text|part \d+ \(.*\))\Z")
 
 
 def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | None) -> bool:
@@ -75,23 +69,3 @@ def _has_changed(before: Thread, after: Thread) -> bool:
     if not before.frames or not after.frames:
         return False
     return [frame.function for frame in before.frames] != [frame.function for frame in after.frames]
-
-
-def origin(path: str, container: str | None) -> tuple[str, str] | None:
-    """Where a source comes from (its folder, archive or dump) and what it is there; None for what has no name.
-
-    The same name from two origins is of two instants: host1/procstat.txt and host2/procstat.txt, core.txt.0
-    and core.txt.1.
-    """
-    if path == "-" or _NAMELESS.match(path):
-        return None
-    folder, name = posixpath.split(path.replace("\\", "/"))
-    dump = _DUMP.match(name)
-    if dump is not None:
-        return f"{folder}/.{dump.group('number')}", dump.group("stem")
-    place = container or ""
-    inside = "" if place and folder.startswith(place) else place
-    archive = _DUMP.match(posixpath.basename(inside)) if inside else None
-    if archive is not None:
-        return f"{posixpath.dirname(inside)}/.{archive.group('number')}", name
-    return f"{inside}!{folder}", name

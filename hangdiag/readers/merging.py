@@ -47,6 +47,8 @@ class Instant:
     #: the tids that a tool printed that prints each thread once, and the processes whose threads it printed
     tables: dict[str, set[int | None]] = field(default_factory=dict)
     printed: dict[str, set[int | None]] = field(default_factory=dict)
+    #: the kinds of lists that were read, and the words of the name under which each stood
+    listed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: the command of each process, and the thread of each vCPU
     commands: dict[int, str] = field(default_factory=dict)
     vcpus: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -58,6 +60,8 @@ class Instant:
     before: set[object] = field(default_factory=set)
     #: the host's name, without its domain
     label: str | None = None
+    #: the name by which it was called first
+    called: str | None = None
     #: tids of threads that were shown with the stack of the one that entered the debugger
     misplaced: set[int] = field(default_factory=set)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from hangdiag.model import LEFT_OUT, Source
-from hangdiag.readers import ddb, gdb, host, procstat, procstat_threads, ps, rare, stack_lines
+from hangdiag.readers import ddb, gdb, headings, host, procstat, procstat_threads, ps, rare, stack_lines
 from hangdiag.readers.cuts import are_picked, is_cut, lacks_end
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.gdb.stacks import lacks_threads
@@ -33,6 +33,7 @@ _OTHERS: tuple[Opener, ...] = (
     *rare.MI,
     *rare.BHYVECTL,
     *host.OPENERS,
+    *headings.OPENERS,
     *procstat_threads.OPENERS,
     *procstat.ROW_OPENERS,
     *stack_lines.OPENERS,
@@ -48,6 +49,13 @@ OPENERS = _COMMON + _OTHERS
 GUARDED: tuple[type[Exception], ...] = (ValueError,)
 #: Openers of lines that may as well be the rest of a folded one.
 _RESTS = frozenset({"bare-stack", "stack-column", "ddb-cdev", "ddb-registers", "gdb-noise", "gdb-remark", "gdb-stopped"})
+#: Openers of what a tool prints of all threads or processes that it was asked for.
+_LISTS = {
+    "procstat-table": "procstat", "procstat-row": "procstat", "procstat-threads": "procstat -t", "libxo": "libxo",
+    "ddb-traced": "ddb", "ddb-ps": "ddb ps", "ddb-alllocks": "ddb locks", "gdb-thread": "gdb",
+    "gdb-info-threads": "gdb threads", "lldb-thread": "lldb", "ps-table": "ps", "ps-row": "ps", "top-table": "top",
+    "mdb-stacks": "mdb", "mdb-threadlist": "mdb",
+}  # fmt: skip
 #: Who says in words how a stack goes may put anything before a colon.
 _AROUND_ANYTHING = OF_HOSTS - TAGS
 
@@ -96,13 +104,14 @@ def find_opener(line: str) -> Opening | None:
 
 
 def _opens(line: str) -> bool:
-    return find_opener(line) is not None
+    found = find_opener(line)
+    return found is not None and not found[0].vague
 
 
 def _begins(line: str) -> bool:
     """Can ``line`` stand for itself? Functions alone may as well be the rest of a line that was folded."""
     found = find_opener(line)
-    return found is not None and found[0].name not in _RESTS
+    return found is not None and found[0].name not in _RESTS and not found[0].vague
 
 
 def read_source(
@@ -199,7 +208,9 @@ class Scanner:
                 section.loose_end = None
                 mark = len(section.draft.unread)
                 if peeler.hosts:
-                    section.draft.see_host(peeler.host_of(index) or "")
+                    section.draft.see_host(peeler.host_of(index) or "", is_sure=False)
+                if opener.name in _LISTS:
+                    section.draft.begin_list(_LISTS[opener.name])
                 try:
                     following = opener.read(section, index, match)
                 except GUARDED:

@@ -177,7 +177,8 @@ class Opener:
 
     ``format`` is the JSON contract's name of the format, and counts where no stacks are; it is empty
     for what many programs print.
-    A pattern that may begin anywhere in a line is tried only where one of ``needles`` is in it.
+    A pattern that may begin anywhere in a line is tried only where one of ``needles`` is in it. What is ``vague`` may be a
+    person's line as well: no layer is taken off to find one.
     """
 
     name: str
@@ -185,3 +186,4 @@ class Opener:
     pattern: str
     read: Read
     needles: tuple[str, ...] = ()
+    vague: bool = False

@@ -227,7 +227,8 @@ def log(*hosts: str) -> str:
 def test_the_output_of_one_host_behind_that_of_another(head, rows_only):
     texts = [one.partition("\n")[2] if rows_only else one for one in PAIRS["procstat"]]
     captures = check_lines("".join(head.format(host) + text for host, text in zip(HOSTS, texts, strict=True)))
-    assert [essence(capture) for capture in captures] == [essence(alone(text)[0]) for text in texts]
+    assert [nameless(capture) for capture in captures] == [essence(alone(text)[0]) for text in texts]
+    assert [capture.host.hostname for capture in captures] == list(HOSTS)
     assert captures[0].unread == ()
 
 

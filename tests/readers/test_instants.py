@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from hangdiag.readers import read_text
@@ -213,3 +215,141 @@ def test_a_list_of_all_threads_later_in_time_is_one_capture():
     some = [*(T(100100 + number, "-", "kqueue", 100 + number, "sshd") for number in range(3)), *later]
     captures = read_text(alltrace([*some[:3], *HALF, *OTHER]) + alltrace(some))
     assert tids(captures) == [numbers(*some)] * 2
+
+
+HOSTS = ("alpha", "beta.example.org")
+TELLING_HEADINGS = {
+    "Ansible": "{host} | CHANGED | rc=0 >>\n{text}\n",
+    "Ansible, as JSON": "{host} | SUCCESS => {{\n{text}}}\n",
+    "pssh": "[1] 12:00:01 [SUCCESS] root@{host}\n{text}",
+    "clush -b": "---------------\n{host}\n---------------\n{text}",
+    "dshbak": "----------------\n{host}\n----------------\n{text}",
+    "uname": "FreeBSD {host} 13.1-STABLE FreeBSD 13.1-STABLE #0 stable/13-n250000 root@build:/usr/obj GENERIC  amd64\n{text}",
+    "csh": "{host}# procstat -kk 2210\n{text}",
+    "user's csh": "{host}% sudo procstat -kk 2210\n{text}",
+    "sh": "{host}:~# procstat -kk 2210\n{text}",
+    "FreeBSD's csh": "root@{host}:~ # procstat -kk 2210\n{text}",
+    "bash": "[root@{host} ~]# procstat -kk 2210\n{text}",
+    "virtual environment": "({host}) root:~# procstat -kk 2210\n{text}",
+    "hostname": "# hostname\n{host}\n# procstat -kk 2210\n{text}",
+    "ssh": "$ ssh -p 22 root@{host} procstat -kk 2210\n{text}",
+    "ssh and a shell": "$ ssh {host}\n$ procstat -kk 2210\n{text}$ exit\nConnection to {host} closed.\n",
+    "login": "FreeBSD/amd64 ({host}) (ttyu0)\n\nlogin: root\n{text}",
+}
+HEADINGS = {
+    "salt": "{host}:\n{indented}",
+    "tail": "==> {host}.log <==\n{text}\n",
+    "tail, path": "==> /var/log/{host}/console.log <==\n{text}\n",
+    "more": "::::::::::::::\n{host}.txt\n::::::::::::::\n{text}",
+    "equal signs": "=== {host} ===\n{text}\n",
+    "equal signs, what": "===== procstat of {host}\n{text}\n",
+    "dashes": "--- {host} ---\n{text}\n",
+    "hashes": "### {host} ###\n{text}\n",
+    "hash": "# {host}\n{text}\n",
+    "stars": "**{host}:**\n\n{text}\n",
+    "Markdown": "## Host {host}\n\n```\n{text}```\n\n",
+    "words": "On {host}:\n\n{text}\n",
+}
+FORMS = {"table": procstat, "rows": lambda threads: procstat(threads).partition("\n")[2], "ddb": alltrace, "gdb": kgdb}
+
+
+def with_headings(heading, form):
+    return "".join(
+        heading.format(host=host, text=text, indented=textwrap.indent(text, "    "))
+        for host, text in zip(HOSTS, map(FORMS[form], (HALF, OTHER)), strict=True)
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("heading", [*TELLING_HEADINGS, *HEADINGS])
+def test_the_output_of_each_host_below_its_name(heading, form):
+    captures = check_lines(with_headings((TELLING_HEADINGS | HEADINGS)[heading], form))
+    assert tids(captures) == [numbers(*HALF), numbers(*OTHER)]
+    if heading in TELLING_HEADINGS:
+        assert [capture.host.hostname for capture in captures] == list(HOSTS)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("words", [("procstat -kk", "rest"), ("bhyve", "bhyvectl"), ("Thread 1", "Thread 2"), ("vcpu 0", "vcpus 1 to 3")])
+def test_headings_that_name_no_host(words, form):
+    texts = [FORMS["rows" if form == "table" else form](threads) for threads in (HALF, OTHER)]
+    for heading in ("=== {} ===\n", "## {}\n\n", "{}:\n", "==> {}.txt <==\n"):
+        text = "".join(heading.format(word) + text for word, text in zip(words, texts, strict=True))
+        assert tids(check_lines(text)) == [numbers(*HALF, *OTHER)]
+
+
+def test_a_host_that_is_left_and_visited_again():
+    more = [T(100910, "-", "destroy, sysctl", 2290, "bhyvectl")]
+    text = (
+        "$ procstat -kk 2210\n" + procstat(HALF) + "$ ssh beta\n$ procstat -kk 2210\n" + procstat(OTHER)
+        + "$ exit\nConnection to beta closed.\n$ procstat -kk 2290\n" + procstat(more)
+    )  # fmt: skip
+    captures = check_lines(text)
+    assert tids(captures) == [numbers(*HALF, *more), numbers(*OTHER)]
+    assert [capture.host.hostname for capture in captures] == [None, "beta"]
+
+
+def test_words_before_a_percent_sign_are_no_prompt():
+    text = procstat(HALF) + "50% top speed\nmost% of it, db> ps\nbash# ps\n" + alltrace(OTHER)
+    assert tids(read_text(text)) == [numbers(*HALF, *OTHER)]
+
+
+PS = (
+    "UID  PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND\n"
+    "  0 2210    1   0  20  0   1   1 vmrndv D    -  0:00.10 bhyve: {} (bhyve)\n"
+)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("alpha.txt", "beta.txt"), ("alpha-procstat.txt", "beta-procstat.txt"), ("procstat.alpha", "procstat.beta"),
+        ("node1.txt", "node2.txt"), ("alpha/out.txt", "beta/kk.txt"), ("before.txt", "after.txt"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", FORMS)
+def test_files_whose_names_tell_hosts(tmp_path, names, form):
+    files = [write(tmp_path, name, FORMS[form](threads)) for name, threads in zip(names, (HALF, OTHER), strict=True)]
+    assert tids(read_paths(files, None)) == [numbers(*HALF), numbers(*OTHER)]
+    assert tids(read_paths([str(tmp_path)], None)) in ([numbers(*HALF), numbers(*OTHER)], [numbers(*OTHER), numbers(*HALF)])
+
+
+@pytest.mark.parametrize("names", ["{host}-{what}.txt", "{what}-{host}.txt", "{host}/{what}.txt", "{what}.{host}"])
+def test_several_files_of_each_of_two_hosts(tmp_path, names):
+    for host, threads in (("alpha", HALF), ("beta", OTHER)):
+        for what, text in (("procstat", procstat(threads)), ("ps", PS.format(host)), ("ddb", alltrace(threads))):
+            write(tmp_path, names.format(host=host, what=what), text)
+    captures = read_paths([str(tmp_path)], None)
+    assert sorted(tids(captures)) == [numbers(*HALF), numbers(*OTHER)]
+    assert [len(capture.processes) for capture in captures] == [1, 1]
+
+
+def test_folders_in_folders_of_two_hosts(tmp_path):
+    for host, threads in (("alpha", HALF), ("beta", OTHER)):
+        write(tmp_path, f"{host}/kernel/procstat.txt", procstat(threads))
+        write(tmp_path, f"{host}/ps.txt", PS.format(host))
+    captures = read_paths([str(tmp_path)], None)
+    assert tids(captures) == [numbers(*HALF), numbers(*OTHER)]
+    assert [len(capture.processes) for capture in captures] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("ps.txt", "stacks.txt", "locks.txt"), ("a.txt", "b.txt", "c.txt"), ("hang-ps.txt", "hang-kk.txt", "hang-ddb.txt"),
+     ("first.txt", "kernel/second.txt", "third.txt")],
+)  # fmt: skip
+def test_several_files_of_one_host(tmp_path, names):
+    lock = f"db> show alllocks\nProcess 2210 (bhyve) thread 0x{100861 * 0x1000 + 0xFFFFF80000000000:x} (100861)\n"
+    lock += "exclusive sx vm (vm) r = 0 (0xfffff80000111111) locked @ /usr/src/sys/x.c:1\n"
+    files = [write(tmp_path, name, text) for name, text in zip(names, (PS, procstat([*HALF, *OTHER]), lock), strict=True)]
+    (capture,) = read_paths(files, None)
+    assert tids([capture]) == [numbers(*HALF, *OTHER)]
+    assert capture.processes
+    assert capture.locks
+
+
+@pytest.mark.parametrize("names", [("procstat-2210.txt", "procstat-2290.txt"), ("bhyve.txt", "bhyvectl.txt"), ("xaa", "xab")])
+def test_processes_of_one_host_in_files_of_their_own(tmp_path, names):
+    other = [T(100910, "-", "destroy, sysctl", 2290, "bhyvectl")]
+    files = [write(tmp_path, name, procstat(threads)) for name, threads in zip(names, ([*HALF, *OTHER], other), strict=True)]
+    assert tids(read_paths(files, None)) == [numbers(*HALF, *OTHER, *other)]

@@ -84,7 +84,8 @@ def _behind_quiet(section: Section, index: int) -> int:
     for end in range(index, min(index + _LONGEST_QUIET, len(lines))):
         if _PROMPT.match(lines[end]):
             return end
-        if section.opens(lines[end]) is not None:
+        found = section.opens(lines[end])
+        if found is not None and not found[0].vague:
             return end if blank is None else blank
         if blank is None and not lines[end].strip():
             blank = end
