@@ -138,13 +138,14 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process; ``arguments`` is its command line or title, as printed."""
+    """A process; ``arguments`` is its command line or title, as printed, and ``threads`` how many the kernel counts."""
 
     pid: int
     command: str | None = None
     arguments: str | None = None
     address: int | None = None
     where: tuple[Where, ...] = ()
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,8 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
             identity = vcpu_of(capture.threads[index])
             if identity is not None:
                 vcpus.setdefault(identity, index)
-        arguments = processes[pid].arguments if pid is not None and pid in processes else None
+        process = processes.get(pid) if pid is not None else None
+        arguments = process.arguments if process is not None else None
         read = _structure(capture, members, reads, len(groups), vm_name(arguments))
         if read is not None:
             _fill_by_address(capture, vcpus, members, read)
@@ -135,6 +136,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
                     or (
                         not capture.is_abridged
                         and _lists_runners(capture, vcpus)
+                        and (process is None or (process.threads or 0) <= len(members))
                         and not _has_nameless_vcpu(capture, waits, set(members) - set(vcpus.values()))
                         and not (pid is not None and any(in_vm_run(capture.threads[index]) for index in strays))
                     )
@@ -148,22 +150,25 @@ def _lists_runners(capture: Capture, vcpus: dict[int, int]) -> bool:
     """Would a vCPU thread that runs be in the capture too?
 
     `show allchains` alone skips threads that run (sys/kern/subr_turnstile.c: db_show_allchains); it prints neither
-    a command nor a stack. `bt N` prints no command either: those threads were picked one by one.
+    a command nor a stack.
     """
     threads = [capture.threads[index] for index in vcpus.values()]
-    return any(thread.command is not None or (thread.frames and thread.address is None) for thread in threads)
+    return any(thread.command is not None or thread.frames for thread in threads)
 
 
 def _has_nameless_vcpu(capture: Capture, waits: tuple[Wait, ...], others: set[int]) -> bool:
-    """Is one of ``others`` that of one more vCPU, or may it be: without a name, in VM_RUN or running?
+    """Is one of ``others`` that of one more vCPU, or may it be: in VM_RUN or running without a name, or with the name of another?
 
     One that has joined the rendezvous is known to wait.
     """
     return any(
-        capture.threads[index].name is None
-        and waits[index].kind != "rendezvous"
-        and (in_vm_run(capture.threads[index]) or waits[index].kind in _MAY_RUN)
+        waits[index].kind != "rendezvous"
+        and (
+            vcpu_of(thread) is not None
+            or (thread.name is None and (in_vm_run(thread) or waits[index].kind in _MAY_RUN))
+        )
         for index in others
+        for thread in (capture.threads[index],)
     )
 
 

@@ -319,6 +319,7 @@ class Draft:
                 process.arguments or before.arguments,
                 process.address if process.address is not None else before.address,
                 add_places(before.where, process.where),
+                before.threads if process.threads is None else process.threads,
             )
         known[process.pid] = process
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -396,3 +397,22 @@ def test_rows_without_their_header_that_hold_all_of_a_process_do():
     assert [found[0] for found in deadlocks(text.partition("\n")[2])] == ["proven"]
     one, *others = text.partition("\n")[2].splitlines(keepends=True)
     assert [found[0] for found in deadlocks("".join(others) + "and\n" + one)] == ["proven"]
+
+
+@pytest.mark.parametrize(("count", "certainty"), [(3, "proven"), (4, "possible")])
+def test_a_process_that_has_more_threads_than_are_shown_may_have_one_more_vcpu(count, certainty):
+    proc = f"db> show proc 2210\nProcess 2210 (bhyve) at 0xfffff80007123548:\n state: NORMAL\n uid: 0  gids: 0\n threads: {count}\n"
+    names = "".join(
+        f"db> show thread {thread.tid}\nThread {thread.tid} at {thread.tid * 0x1000 + 0xFFFFF80000000000:#x}:\n"
+        f" proc (pid 2210): 0xfffff800021c0530\n name: {thread.name}\n"
+        for thread in vcpus("started", "lock all", "joined")
+    )
+    _, finding = first(proc + names + alltrace(vcpus("started", "lock all", "joined")))
+    assert (finding.verdict, finding.certainty) == ("deadlock", certainty)
+
+
+def test_two_threads_of_one_vcpu_are_of_two():
+    # a digit of the name was damaged: which vCPU the one that runs has is not known
+    threads = vcpus("started", "joined", "lock all", "in guest")
+    _, finding = first(procstat([*threads[:3], replace(threads[3], name="vcpu 2")]))
+    assert (finding.verdict, finding.certainty) != ("deadlock", "proven")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from hangdiag.model import Process, Thread
 from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.stacks import number
 from hangdiag.text.lazy import lazy
 
 # pid ppid pgrp uid state [(threaded)] wmesg wchan cmd
@@ -211,7 +212,7 @@ def _read_proc(section: Section, start: int, match: re.Match[str]) -> int:
     if found is None:
         return start
     pid, command = int(found.group("pid")), found.group("name")
-    arguments = None
+    arguments = count = None
     index = start + 1
     begin = start
     places = []
@@ -229,9 +230,10 @@ def _read_proc(section: Section, start: int, match: re.Match[str]) -> int:
             arguments = value.strip()
         index += 1
         if key == "threads":
+            count = number(value.strip())
             break
     places.append(section.where(begin, index))
-    section.draft.add_process(Process(pid, command, arguments, int(found.group("address"), 16), tuple(places)))
+    section.draft.add_process(Process(pid, command, arguments, int(found.group("address"), 16), tuple(places), count))
     following = index if index == len(lines) or _THREAD.match(lines[index]) else section.pass_foreign(index, _ROWS)
     if following < len(lines) and _THREAD.match(lines[following]):
         return _read_rows(section, following, _Table(pid, command))
