@@ -139,6 +139,26 @@ def test_a_killed_process_is_a_victim():
     assert 100859 in tids(diagnosis, finding.victims)
 
 
+@pytest.mark.parametrize(
+    ("release", "joined", "certainty"),
+    [
+        ("", "joined", "likely"),
+        ("13.1-STABLE", "joined", "likely"),
+        ("12.1-RELEASE", "joined", "proven"),
+        ("11.4-RELEASE-p3", "joined", "proven"),
+        ("", STACKS["joined"].replace("sleepq_timedwait", "sleepq_wait"), "proven"),
+    ],
+)
+def test_a_killed_process_leaves_its_rendezvous_from_12_2_on(release, joined, certainty):
+    uname = f"FreeBSD h {release} FreeBSD {release} GENERIC amd64\n" if release else ""
+    starts = STACKS["started"] if "timedwait" in STACKS.get(joined, joined) else STACKS["started"].replace("_timedwait", "_wait")
+    table = procstat([T(100859, "mevent", "killed"), *vcpus(joined, "lock all", starts)])
+    _, finding = first(uname + table)
+    assert (finding.verdict, finding.certainty) == ("deadlock", certainty)
+    assert any("is exiting" in reason for reason in finding.reasons) == (certainty == "likely")
+    assert first(uname + procstat(vcpus(joined, "lock all", starts)))[1].certainty == "proven"
+
+
 def test_a_waiter_for_mem_segs_is_a_victim_of_the_thread_in_lock_all():
     other = T(100903, "-", "mem_segs", 2400, "bhyvectl")
     diagnosis, finding = first(procstat([*vcpus("started", "lock all"), other]))
