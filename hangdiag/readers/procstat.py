@@ -56,6 +56,8 @@ def _read_table(section: Section, start: int, match: re.Match[str]) -> int:
     stack_column = header.index("KSTACK") - comm
     has_name = "TDNAME" in header
     name_column = header.index("TDNAME") - comm if has_name else stack_column
+    if has_name and name_column in _WIDTHS:
+        stack_column = max(stack_column, 2 * name_column)  # a mailer folded the header and took its blanks
     rows, index = _read_rows(section, start + 1, name_column, stack_column, has_name)
     section.note_listing(whole=True)
     index = section.before_blanks(start, index)

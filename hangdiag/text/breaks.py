@@ -176,7 +176,8 @@ def mend_breaks(
                         break
                     parts.append(" " * short + after)
                 elif fold:
-                    full = _is_full(line, after, fold)
+                    between = after[:1] == " " and len(line) >= fold - 1  # broken between two of many blanks
+                    full = between or _is_full(line, after, fold)
                     logged = prefix or _LOG_BEGIN.match(parts[0][indent:])
                     if mail.match(after) is not None and (prefix or not (full and logged) or _LOG_BEGIN.match(after)):
                         break
@@ -185,11 +186,15 @@ def mend_breaks(
                     # what has no prefix behind a line that has one, or a row, is a rest too: it had many blanks before it
                     if not (full or logged or _is_row(parts[0])):
                         break
-                    parts.append((" " if full else "  ") + after.strip())
+                    if between and logged:
+                        parts.append(" " + after)
+                    else:
+                        parts[-1] = parts[-1].rstrip()
+                        parts.append((" " if full or not _has_columns("".join(parts)) else "  ") + after.strip())
                 else:
                     break
                 index += 1
-            joined.append("".join(parts) if wrap or len(parts) == 1 else "".join([parts[0].rstrip(), *parts[1:]]))
+            joined.append("".join(parts))
             end_numbers.append(last[index])
             index += 1
     joined += lines[end:]
@@ -315,6 +320,11 @@ def _tag(line: str) -> str | None:
 def _is_row(line: str) -> bool:
     """Has ``line`` three columns, two blanks apart, or an empty one between two?"""
     return "  " in line and (sum(map(bool, line.strip().split("  "))) > 2 or _GAP in line.strip())
+
+
+def _has_columns(line: str) -> bool:
+    """Is ``line`` a row that does not end within a name in brackets, or a call?"""
+    return _is_row(line) and line.rfind("[") <= line.rfind("]") and "(" not in line.rpartition("  ")[2]
 
 
 def _is_full(line: str, after: str, width: int) -> bool:

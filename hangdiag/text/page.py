@@ -9,6 +9,9 @@ from hangdiag.text import html, mail, markup, noise, soft, spacing, terminal
 from hangdiag.text.breaks import Lines, mend_breaks
 from hangdiag.text.literal import split_lines, split_literal
 
+#: A line may have been broken so many times: by a terminal, and by the mailers of who wrote it and who answered.
+_MOST_BREAKS = 3
+
 
 @dataclass(slots=True)
 class Page:
@@ -112,7 +115,12 @@ def mend(
     spaced = spacing.double_spaced(lines)
     if spaced:
         whole = lines, first, last = spacing.drop_blanks(lines, first, last, spaced)
-    return mend_breaks(lines, first, last, begins) or whole
+    for _ in range(_MOST_BREAKS):
+        joined = mend_breaks(lines, first, last, begins)
+        if joined is None:
+            break
+        whole = lines, first, last = joined
+    return whole
 
 
 def _without_common_blanks(lines: list[str]) -> list[str]:

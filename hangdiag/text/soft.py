@@ -6,6 +6,7 @@ In mail of ``format=flowed`` (RFC 3676, 4) a blank at the line's end does that, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from hangdiag.text.breaks import begins_anew, is_like
 from hangdiag.text.lazy import lazy
@@ -71,15 +72,24 @@ def flowed(lines: Sequence[str], begins: Callable[[str], bool]) -> list[int]:
     def is_rest(line: str) -> bool:
         return not begins_anew(line) and not begins(line)
 
-    rests = sum(is_rest(_rest(lines[index + 1])) for index in soft)
-    if rests < _ENOUGH or len(soft) < len(ends) * _SHARE:
+    # gdb ends lines in a blank itself, before one that is indented
+    rests, others = (
+        sum(is_rest(rest) for index in some if (rest := _rest(lines[index + 1]))[0] != " ")
+        for some in (soft, set(ends).difference(soft))
+    )
+    if rests < _ENOUGH or rests < (rests + others) * _SHARE:
         return []
-    # a terminal breaks within words as well
+    # a terminal breaks within words as well, other mailers keep no blank
     edge = max([len(lines[index]) for index in soft])
     if sum(len(lines[index]) == edge and lines[index].endswith("  ") for index in soft) * 2 > len(soft):
         return []  # filled up to the edge
-    edges = [index for index, line in enumerate(lines[:-1]) if len(line) == edge and is_rest(_rest(lines[index + 1]))]
-    return soft if sum(lines[index][-1] == " " for index in edges) >= len(edges) * _SHARE else []
+    hard = sum(
+        1
+        for line, after in pairwise(lines)
+        if line[-1:] not in ("", " ") and len(line) <= edge and _rest(after).strip() and is_rest(_rest(after))
+        and (len(line) == edge or _has_no_room(line, after, widest))
+    )
+    return soft if rests >= (rests + hard) * _SHARE else []
 
 
 def _has_no_room(line: str, after: str, widest: int) -> bool:
@@ -93,6 +103,7 @@ def _has_no_room(line: str, after: str, widest: int) -> bool:
         and len(line) + len(words[0]) > widest - _SLACK
         and (len(text) <= widest or " " not in text[_quotes(line) : widest].strip())
         and not is_like(_rest(line), rest)
+        and not (rest[0] == " " and begins_anew(rest))  # a row behind one that ended in a blank anyway
     )
 
 

@@ -107,6 +107,19 @@ def _continued(rows: list[Row]) -> list[Row]:
     return _cut(cut)(rows)
 
 
+def _broken(line: str, width: int, taken: str) -> list[str]:
+    """``line`` broken at the last blank within ``width``, which stays at the end; Bugzilla's Text::Wrap takes it."""
+    line = line.rstrip() + " " * (line.endswith(" ") and not taken)  # procstat's rows end in one
+    parts = []
+    while len(line) > width:
+        end = line.rfind(" ", 0, width + len(taken)) + 1
+        if not line[:end].strip():
+            end = line.find(" ", width) + 1 or len(line)
+        parts.append(line[: end - len(taken)])
+        line = line[end:]
+    return [*parts, line]
+
+
 def _unexpanded(line: str) -> str:
     """Two blanks and more before a tab stop as a tab."""
     stops = [line[begin : begin + 8] for begin in range(0, len(line), 8)]
@@ -258,6 +271,12 @@ VARIANTS: dict[str, Layer] = {
     "backslashes in a quote": lambda rows: _each(lambda line: "> " + line)(_continued(rows)),
     "chat without a time": _each(lambda line: "<@some_body> " + line),
     "wide box": _each(lambda line: f"| {line:<120} |"),
+    "folded at 80 and at 72": lambda rows: fold(72)(fold(80)(rows)),
+    "fold -s": _cut(lambda line: _broken(line, 80, "")),
+    "logged and folded": lambda rows: fold(72)(_each(lambda line: "Nov 23 04:42:01 host kernel: " + line)(rows)),
+    "logged, in Bugzilla": lambda rows: _cut(lambda line: _broken(line, 79, " "))(
+        _each(lambda line: "Nov 23 04:42:01 host kernel: " + line)(rows)
+    ),
     "pretty JSON": _pretty_json,
     "list of strings": lambda rows: [(json.dumps([line for line, _, _ in rows]), 1, rows[-1][2])],
     "strings of a program": _each(lambda line: "    " + repr(line + "\n")),
