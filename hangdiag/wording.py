@@ -36,8 +36,10 @@ def name(scene: Scene, index: int) -> str:
     if thread.name is None and thread.tid is None and machine is not None and machine.pid in (None, thread.pid):
         if in_vm_run(thread):
             return "a vCPU thread"
-        if in_device(thread) or title is None:
+        if in_device(thread):
             return "a thread in an ioctl"
+        if title is None:
+            return "a thread of its process"
     if title is None:
         return f"tid {thread.tid}" if thread.tid is not None else "a thread"
     return title if thread.tid is None else f"{title} (tid {thread.tid})"

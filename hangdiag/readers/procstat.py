@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from hangdiag.model import LEFT_OUT, Frame, Thread, Where
 from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import FrameMemo
+from hangdiag.readers.stacks import OUTERMOST, FrameMemo
 from hangdiag.text.lazy import lazy
 
 #: Marks in place of a stack (procstat_kstack.c) and the state that each tells.
@@ -330,7 +330,7 @@ def split_unaligned(rest: str, has_name: bool, name_column: int = 0) -> tuple[st
     else:
         # functions without offsets: all the words at the end that can be functions, when there are several
         tail = len(words)
-        while tail > 1 and _FUNCTION.match(words[tail - 1][0]) and "_" in words[tail - 1][0]:
+        while tail > 1 and _FUNCTION.match(words[tail - 1][0]) and ("_" in words[tail - 1][0] or words[tail - 1][0] in OUTERMOST):
             tail -= 1
         if len(words) - tail > 2:
             begin = words[tail][1]
@@ -365,7 +365,10 @@ ROW_OPENERS = (
     Opener(
         "procstat-row",
         "procstat",
-        rf"\s*\d{{1,6}}\s+\d{{5,7}}\s+\S.{{0,60}}?\s(?:{SWITCH}\b|<running>|(?:[a-z_]\w+|\?\?)\+(?:0x[0-9a-f]+|0)(?:\s|\Z))",
+        rf"\s*\d{{1,6}}\s+\d{{5,7}}\s+\S.{{0,60}}?\s(?:{SWITCH}\b|<running>|(?:[a-z_]\w+|\?\?)\+(?:0x[0-9a-f]+|0)(?:\s|\Z)"
+        # on a CPU (-k)
+        r"|(?:\w{1,60} ){2,40}(?:calltrap|fork_trampoline|fast_syscall_common|Xfast_syscall|amd64_syscall|handle_el0_sync"
+        r"|doreti_ast|nmi_calltrap)\s*\Z)",
         _read_row,
     ),
 )

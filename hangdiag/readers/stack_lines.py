@@ -16,7 +16,7 @@ from hangdiag.readers.stacks import ENDS
 from hangdiag.text.lazy import lazy
 
 _SIGINFO = lazy(
-    r".{0,200}?load: [\d.,]+ +cmd: (?P<command>.{1,40}?) (?P<pid>\d+) \[(?P<lock>\*)?(?P<state>[^\]]*)\] [\d.,]+r"
+    r".{0,200}?load: [\d.,]+ +cmd: ?(?P<command>.{1,40}?) (?P<pid>\d+) \[(?P<lock>\*)?(?P<state>[^\]]*)\] [\d.,]+r"
     r"(?: [\d.,]+u [\d.,]+s \d+% \d+k(?P<rest>.*))?"
 )
 #: What is printed for a thread that does not sleep.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 #: A line that opens something has one of these: all others are left as they are.
 _MARKS = (
-    "0x", "() at ", "KSTACK", "db>", "gdb)", "lldb)", "mi_switch", "(pid ", "pid ", "tid ", "Thread ", "thread #", "#0 ",
-    "db:", "panic: ", "KDB: ", "load: ", "FreeBSD ", "BOOT>>", "->", "→", "<-", "COMMAND", "WCHAN", "```", "~~~", "locks:",
-    " at ", "\\n", "$1 = ", "Id ", " = ", "LWP", "STATE", "frame #", "mutex", "`", "<running>", "lock order", "cpuid",
+    "0x", "() at ", "Fatal ", "KSTACK", "db>", "gdb)", "lldb)", "mi_switch", "(pid ", "pid ", "tid ", "Thread ", "thread #",
+    "#0 ", "db:", "panic: ", "KDB: ", "load: ", "FreeBSD ", "BOOT>>", "->", "→", "<-", "COMMAND", "WCHAN", "```", "~~~",
+    "locks:", " at ", "\\n", "$1 = ", "Id ", " = ", "LWP", "STATE", "frame #", "mutex", "`", "<running>", "lock order", "cpuid",
     " D", "0:00", " state D", " state R", " state S", " state T", " state L", " state I", " state W", " state Z",
     '"procstat"', '"process-', "<proc", "\\u003",
 )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 from hangdiag.errors import InputError
 from hangdiag.readers import read_text
 from hangdiag.readers.files import read_paths
+from hangdiag.wording import name
 from tests.readers.help import functions, only
 from tests.readers.help import read_accounted as read
 from tests.traces import analysed
@@ -329,3 +330,48 @@ def test_a_stack_that_witness_printed_is_no_thread(form):
 )
 def test_tables_of_linux_are_left_alone(table):
     assert not said(table)
+
+
+def test_a_thread_on_a_cpu_first_among_rows_without_a_header():
+    rows = (
+        " 1094 100161 Xorg                -                   thread_lock_flags_ kern_yield linux_cdev_pager_populate vm_fault calltrap \n"
+        " 1094 100205 Xorg                amdgpu_cs:0         mi_switch sleepq_catch_signals sleepq_wait_sig _sleep umtxq_sleep \n"
+    )
+    one, other = read("procstat -ak\n" + rows, indented=False).threads
+    assert (one.tid, one.command, one.name) == (100161, "Xorg", None)
+    assert functions(one) == ["thread_lock_flags_", "kern_yield", "linux_cdev_pager_populate", "vm_fault", "calltrap"]
+    assert other.tid == 100205
+
+
+def test_a_trap_behind_the_message_buffers_times(tmp_path):
+    path = tmp_path / "dmesg.txt"
+    path.write_text("[309.253512] Fatal trap 9: general protection fault while in kernel mode\n[309.253533] cpuid = 5; apic id = 05\n")
+    with pytest.raises(InputError, match=r"only a trap \(Fatal trap 9: general protection"):
+        read_paths([str(path)], None)
+
+
+def test_threads_of_a_vm_on_illumos_are_not_all_in_ioctls():
+    text = """\
+> 0t19442::pid2proc | ::walk thread | ::stacks
+THREAD           STATE    SOBJ                COUNT
+fffffe594a0cc7e0 SLEEP    CV                      1
+                 swtch+0x133
+                 stop+0x4a4
+                 isjobstop+0xc4
+
+fffffe594a0b4bc0 SLEEP    CV                      2
+                 swtch+0x133
+                 cv_wait_sig+0x171
+                 vm_handle_hlt+0x167
+                 vm_run+0x2d7
+                 vmmdev_do_ioctl+0x826
+
+fffffe594a0b5ba0 SLEEP    SHUTTLE                 1
+                 swtch_to+0xd6
+                 shuttle_swtch+0x2b8
+                 door_unref+0x99
+                 doorfs32+0x15a
+"""
+    diagnosis = analysed(text)
+    assert [wait.kind for wait in diagnosis.waits] == ["stopped", "vcpu-halt", "event", "vcpu-halt"]
+    assert [name(diagnosis.scene, index) for index in range(3)] == ["a thread of its process", "a vCPU thread", "a thread of its process"]
