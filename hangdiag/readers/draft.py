@@ -240,6 +240,16 @@ class Draft:
                 return True
         return False
 
+    def extend_thread(self, before: Thread, after: Thread) -> Thread | None:
+        """Note ``before`` with the rest of its stack, as ``after``; returns what is noted. None if nobody knows whose it is."""
+        whole = replace(after, where=(*before.where, *after.where))
+        if self.replace_thread(before, whole):
+            return whole
+        if after.tid is None and after.address is None:
+            return None
+        self.add_threads([after], announced=True)
+        return whole
+
     def forget_stack(self, tid: int) -> None:
         """The stack of thread ``tid`` that was noted so far does not count any more; its lines stay."""
         known = self.now.threads

@@ -18,7 +18,7 @@ from hangdiag.readers.gdb.stacks import lacks_threads
 from hangdiag.readers.ledger import join_unread
 from hangdiag.readers.merging import Instant
 from hangdiag.readers.parts import Part, unread_in_source
-from hangdiag.readers.section import Opener, Opening, Section
+from hangdiag.readers.section import Opener, Opening, Pending, Section
 from hangdiag.text.hosts import Share
 from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
@@ -56,6 +56,9 @@ _LISTS = {
     "gdb-info-threads": "gdb threads", "lldb-thread": "lldb", "ps-table": "ps", "ps-row": "ps", "top-table": "top",
     "mdb-stacks": "mdb", "mdb-threadlist": "mdb",
 }  # fmt: skip
+#: Openers of lines that end nothing: the console's, or an author's.
+_PASSING = frozenset({"trap", "gdb-noise", "gdb-remark", "fence", "host-date", "host-shell", "siginfo", "procstat-error"})
+_PROMPTS = frozenset({"ddb-prompt", "gdb-prompt", "host-shell"})
 #: Who says in words how a stack goes may put anything before a colon.
 _AROUND_ANYTHING = OF_HOSTS - TAGS
 
@@ -112,6 +115,13 @@ def _begins(line: str) -> bool:
     """Can ``line`` stand for itself? Functions alone may as well be the rest of a line that was folded."""
     found = find_opener(line)
     return found is not None and found[0].name not in _RESTS and not found[0].vague
+
+
+def _passes(opener: Opener, rest: str, pending: Pending | None) -> bool:
+    """May what is ``pending`` go on behind a line that ``opener`` took? Not behind a command: ``rest`` is behind a prompt."""
+    if opener.name in _PROMPTS:
+        return pending is not None and pending.sure and not rest.strip()
+    return opener.name in _PASSING
 
 
 def read_source(
@@ -202,6 +212,15 @@ class Scanner:
                 peeler.shares = []
                 index = peeler.shared_end
                 continue
+            pending = section.pending
+            if pending is not None:
+                following = self._resume(section, index)
+                if following > index:
+                    if unread >= 0:
+                        section.note_unread(unread, index)
+                        unread = -1
+                    index = following
+                    continue
             if found is not None:
                 opener, match = found
                 section.loose = unread if unread >= 0 else index
@@ -221,6 +240,8 @@ class Scanner:
                     if unread >= 0:
                         section.note_unread(unread, index if section.loose_end is None else section.loose_end)
                         unread = -1
+                    if section.pending is pending and not _passes(opener, line[match.end() :], pending):
+                        section.pending = None
                     if opener.format and opener.format not in formats:
                         formats.append(opener.format)
                     index = following
@@ -235,6 +256,17 @@ class Scanner:
         section.last = next(
             (page.last[index] for index in range(len(lines) - 1, -1, -1) if lines[index].strip()), section.last
         )
+
+    def _resume(self, section: Section, index: int) -> int:
+        """Let what was broken off go on in line ``index``, as a reader of its own."""
+        mark = len(section.draft.unread)
+        try:
+            following = section.resume(index)
+        except GUARDED:
+            following = index
+        if following <= index:
+            del section.draft.unread[mark:]
+        return following
 
     def _read_shares(self, shares: list[Share]) -> None:
         """Read the lines of each of several hosts, as if they were a text of its own."""

@@ -32,6 +32,8 @@ _SPOKEN_OF = lazy(
 )
 #: So many lines of something else in the middle of a table are passed over.
 _MOST_FOREIGN = 3
+#: So many lines of something else may stand where a stack or a table was broken off, before it goes on.
+LONGEST_GAP = 10
 #: What of the context names lines by their place on the page.
 _OF_PAGE = ("ddb open stack", "kdb open stack", "ddb holder")
 #: The reader whose lines say nothing by themselves, and are passed over too.
@@ -54,6 +56,19 @@ def _is_mangled(line: str) -> bool:
     return "+" in line and "/" in line and "(" in line and ")" in line and line.count("x") > 1 and line.count("f") > 3
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What was read up to line ``end`` and may go on behind a few lines of something else.
+
+    ``resume`` is asked at each line that nobody took whether it goes on there: it reads on, and returns the index of the
+    line behind; that of the line itself if it does not. ``sure`` is false where not much tells the rest: then a prompt ends it.
+    """
+
+    end: int
+    resume: Callable[[Section, int], int]
+    sure: bool = True
+
+
 @dataclass(slots=True)
 class Section:
     """One source while it is read. ``context`` is what a reader leaves for later lines of it
@@ -73,6 +88,8 @@ class Section:
     loose: int = 0
     #: a reader that takes some of those as well says here from which on
     loose_end: int | None = None
+    #: what was read last, if it may go on
+    pending: Pending | None = None
     #: the line behind the list of threads that is being read, of which the draft knows whose it is
     listed_end: int = 0
     #: the original number of the last line that is not blank
@@ -85,8 +102,19 @@ class Section:
         """Go on with ``page``, which is behind the one that was read."""
         self.page, self.lines, self.peeler = page, page.lines, peeler
         self.listed_end = 0
+        self.pending = None
         for name in _OF_PAGE:
             self.context.pop(name, None)
+
+    def resume(self, index: int) -> int:
+        """Let what is pending go on at line ``index``; returns the index behind what it took, else ``index``."""
+        pending = self.pending
+        if pending is None or index <= pending.end:
+            return index
+        if index - pending.end > LONGEST_GAP:
+            self.pending = None
+            return index
+        return pending.resume(self, index)
 
     def where(self, first: int, end: int) -> Where:
         """The original lines of the page's lines ``first`` up to, not including, ``end``."""

@@ -40,6 +40,18 @@ def lacks_top(number: int, frames: Sequence[Frame]) -> bool:
     return number > 0 and top not in SWITCHES and not top.startswith(("sleepq_", "turnstile_"))
 
 
+def may_follow(before: str | None, function: str) -> bool:
+    """May ``function`` have called ``before``, the outermost one of a stack that was broken off? None: there are no frames."""
+    if before is None or function == "??":
+        return True
+    return before not in ENDS and _depth(function) >= _depth(before)
+
+
+def _depth(function: str) -> int:
+    """How far out it is: what switches from one thread to another, what puts one to sleep, all others."""
+    return 0 if function in SWITCHES else 1 if function.startswith(("sleepq_", "turnstile_")) else 2
+
+
 def architecture_of(stacks: Iterable[Sequence[Frame]]) -> str | None:
     """The machine that kernel stacks are of, told by their outermost functions; None if none of them tells."""
     for frames in stacks:

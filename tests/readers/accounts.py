@@ -22,7 +22,18 @@ class Lost(AssertionError):
 @contextmanager
 def _noted(taken: set[int]) -> Iterator[None]:
     """While this is open, the original numbers of the lines that readers take are added to ``taken``."""
-    genuine = scan.find_opener
+    genuine, going_on = scan.find_opener, Section.resume
+
+    def note(section: Section, begin: int, end: int) -> None:
+        for index in range(begin, end):
+            # between the first and the last line of what was joined other hosts' may stand
+            for where in stretches_of(section.where(index, index + 1), section.draft.parts):
+                taken.update(range(where.first, where.last + 1))
+
+    def resume(section: Section, start: int) -> int:
+        following = going_on(section, start)
+        note(section, start, following)
+        return following
 
     def find(line: str) -> Opening | None:
         found = genuine(line)
@@ -33,19 +44,16 @@ def _noted(taken: set[int]) -> Iterator[None]:
         def read(section: Section, start: int, match: object) -> int:
             following = opener.read(section, start, match)  # type: ignore[arg-type]
             begin = start if following == start or section.loose_end is None else section.loose_end
-            for index in range(begin, following):
-                # between the first and the last line of what was joined other hosts' may stand
-                for where in stretches_of(section.where(index, index + 1), section.draft.parts):
-                    taken.update(range(where.first, where.last + 1))
+            note(section, begin, following)
             return following
 
         return replace(opener, read=read), found[1]
 
-    scan.find_opener = find
+    scan.find_opener, Section.resume = find, resume  # type: ignore[method-assign]
     try:
         yield
     finally:
-        scan.find_opener = genuine
+        scan.find_opener, Section.resume = genuine, going_on  # type: ignore[method-assign]
 
 
 def check_lines(text: str) -> tuple[Capture, ...]:

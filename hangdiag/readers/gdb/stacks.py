@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.gdb.threads import HEADER, Identity, identify, replaces_glimpse
-from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import lacks_top
+from hangdiag.readers.section import Opener, Pending, Section
+from hangdiag.readers.stacks import lacks_top, may_follow
 from hangdiag.text.lazy import lazy
 
 _STRING = lazy(r'"((?:[^"\\]|\\.)*)"')
@@ -86,34 +86,77 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     numbers = section.context.setdefault("gdb numbers", [])
     assert isinstance(numbers, list)
     numbers.append(int(found.group("number")))
+    section.context["gdb listed"] = True
     if index < len(lines) and gdb_frames.BEGIN.match(lines[index].lstrip()) is not None:
         return _read_stack(section, start, index, identity)
     if identity.tid is None or not header.endswith(":"):
         return start
-    # its registers could not be read
-    section.draft.add_threads([make_thread(section, start, start + 1, identity, ())])
+    # its registers could not be read, or something else was printed first
+    thread = make_thread(section, start, start + 1, identity, ())
+    section.draft.add_threads([thread])
+    _keep_open(section, start + 1, _Stack(thread, identity))
     return start + 1
 
 
 def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     """A stack at the prompt: that of the thread that gdb switched to last."""
     current = section.context.get("gdb thread")
+    if section.context.get("gdb listed"):
+        return _read_stack(section, start, start, Identity())  # in a list of threads, below a header that is lost
     if isinstance(current, Identity):
         section.note_listing(whole=False)
         return _read_stack(section, start, start, current)
     # "info threads" may tell later which thread is the current one
-    end, frames = _collect(section, start)
-    if frames:
-        section.context["gdb bare stack"] = gdb_frames.trim(frames)
-        add_stack(section, start, end, Identity(), gdb_frames.trim(frames), begun=_number(section.lines[start]))
+    return _read_stack(section, start, start, None)
+
+
+def _read_stack(section: Section, start: int, index: int, identity: Identity | None) -> int:
+    end, frames, number = _collect(section, index)
+    if not frames:
+        return start
+    shown = gdb_frames.trim(frames)
+    if identity is None:
+        section.context["gdb bare stack"] = shown
+    thread = add_stack(section, start, end, identity or Identity(), shown, begun=_number(section.lines[index]))
+    _keep_open(section, end, _Stack(thread, identity, frames, number))
     return end
 
 
-def _read_stack(section: Section, start: int, index: int, identity: Identity) -> int:
-    end, frames = _collect(section, index)
-    if not frames:
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """A stack so far: the thread that was noted, who it is, all frames and the number of the last one."""
+
+    thread: Thread
+    identity: Identity | None
+    frames: list[Frame] = field(default_factory=list)
+    number: int = -1
+
+
+def _keep_open(section: Section, end: int, stack: _Stack) -> None:
+    """``stack`` may go on behind line ``end``."""
+    section.pending = Pending(end, lambda section, index: _go_on(section, index, stack), bool(stack.frames))
+
+
+def _go_on(section: Section, start: int, stack: _Stack) -> int:
+    """Read the frames from line ``start`` on if they are the next ones of ``stack``."""
+    if gdb_frames.BEGIN.match(section.lines[start].lstrip()) is None or _number(section.lines[start]) != stack.number + 1:
         return start
-    add_stack(section, start, end, identity, gdb_frames.trim(frames), begun=_number(section.lines[index]))
+    end, more, number = _collect(section, start, stack.number)
+    if not more or not may_follow(stack.frames[-1].function if stack.frames else None, more[0].function):
+        return start
+    frames, before, identity = stack.frames + more, stack.thread, stack.identity or Identity()
+    shown = gdb_frames.trim(frames)
+    thread = make_thread(section, start, end, identity, shown)
+    thread = replace(thread, told=before.told, stack_where=before.stack_where or thread.stack_where)
+    whole = section.draft.extend_thread(before, thread)
+    if whole is None:
+        return start
+    if stack.identity is None:
+        section.context["gdb bare stack"] = shown
+    if not before.frames:
+        section.count_stacks("kgdb")
+    note_owner(section, thread)
+    _keep_open(section, end, replace(stack, thread=whole, frames=frames, number=number))
     return end
 
 
@@ -123,13 +166,12 @@ def _number(line: str) -> int:
     return int(begin.group(1)) if begin is not None else 0
 
 
-def _collect(section: Section, index: int) -> tuple[int, list[Frame]]:
-    """The frames from line ``index`` on, and the line behind them."""
+def _collect(section: Section, index: int, last_number: int = -1) -> tuple[int, list[Frame], int]:
+    """The frames from line ``index`` on, behind one of this number; the line behind them, and the number of the last."""
     lines = section.lines
     frames: list[Frame] = []
     memo = section.context.setdefault("gdb frames", {})
     assert isinstance(memo, dict)
-    last_number = -1
     while index < len(lines):
         line = lines[index]
         begin = gdb_frames.BEGIN.match(line.lstrip()) if "#" in line else None
@@ -162,7 +204,7 @@ def _collect(section: Section, index: int) -> tuple[int, list[Frame]]:
             if following is None:
                 break
             index = following
-    return index, frames
+    return index, frames, last_number
 
 
 def add_stack(
@@ -173,14 +215,16 @@ def add_stack(
     frames: tuple[Frame, ...],
     glimpse: bool = False,
     begun: int = 0,
-) -> None:
+) -> Thread:
     """Note a thread with its stack; a ``glimpse`` shows its innermost frame alone. ``begun`` is the first one's number."""
     thread = replace(make_thread(section, start, end, identity, frames), told=lacks_top(begun, frames))
-    if not replaces_glimpse(section, thread):
+    replaced = replaces_glimpse(section, thread)
+    if replaced is None:
         section.draft.add_threads([thread])
     if not glimpse:
         section.count_stacks("kgdb")
     note_owner(section, thread)
+    return replaced or thread
 
 
 def _after_gap(lines: list[str], index: int, last_number: int) -> int | None:

@@ -92,6 +92,7 @@ def _read_switch(section: Section, start: int, match: re.Match[str]) -> int:
     if found is None:
         return start + 1
     identity = identify(found.group("target"))
+    section.context.pop("gdb listed", None)
     if identity != Identity():
         before = section.context.get("gdb thread")
         if identity.pid is None and before == Identity(pid=getattr(before, "pid", None)):
@@ -168,17 +169,18 @@ def _glimpse(section: Section, cpu: int, stack: tuple[Frame, ...], where: Where)
     shown[cpu] = thread
 
 
-def replaces_glimpse(section: Section, thread: Thread) -> bool:
-    """Is ``thread`` the stack of a CPU of which only the innermost frame was known? Then it counts from now on."""
+def replaces_glimpse(section: Section, thread: Thread) -> Thread | None:
+    """Is ``thread`` the stack of a CPU of which only the innermost frame was known? Then it counts from now on, as returned."""
     if thread.cpu is None or thread.tid is not None:
-        return False
+        return None
     shown = section.context.setdefault("gdb cpus", {})
     assert isinstance(shown, dict)
     before = shown.get(thread.cpu)
     shown[thread.cpu] = None
     if not isinstance(before, Thread):
-        return False
-    return section.draft.replace_thread(before, replace(thread, where=(*before.where, *thread.where)))
+        return None
+    thread = replace(thread, where=(*before.where, *thread.where))
+    return thread if section.draft.replace_thread(before, thread) else None
 
 
 def _gather_row(lines: list[str], start: int, text: str) -> tuple[str, int]:

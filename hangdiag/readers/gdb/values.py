@@ -142,6 +142,8 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     """A gdb command; ``tid N`` and ``proc N`` switch threads."""
     lines = section.lines
     rest = lines[start][match.end() :].strip()
+    if rest:
+        section.context.pop("gdb listed", None)
     asked = _EXPRESSION.match(rest)
     if asked is not None:
         return _read_print(section, start, asked.group("expression").strip())
