@@ -128,18 +128,18 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
         values["wmesg_cut"] = before.wmesg_cut
     if before.lock is not None and after.lock is not None and after.lock.startswith(before.lock):
         values["lock"] = after.lock
-    stack = before
-    other_side = _is_of_another_side(before, after)
-    if other_side:
-        stack = after if before.is_user_stack else before
-    elif (len(after.frames), _arguments(after)) > (len(before.frames), _arguments(before)) or (
-        before.stack_of_debugger and after.frames
-    ):
-        stack = after
+    stack, other = (after, before) if after.frames and not before.frames else (before, after)
     frames = stack.frames
-    other = before if stack is after else after
-    if _arguments(other) and not (other_side or before.stack_of_debugger or after.stack_of_debugger):
-        frames = _with_arguments(frames, other.frames)
+    if before.frames and after.frames:
+        other_side = _is_of_another_side(before, after)
+        if other_side:
+            stack = after if before.is_user_stack else before
+        elif before.stack_of_debugger or (len(after.frames), _arguments(after)) > (len(before.frames), _arguments(before)):
+            stack = after
+        other = before if stack is after else after
+        frames = stack.frames
+        if _arguments(other) and not (other_side or before.stack_of_debugger or after.stack_of_debugger):
+            frames = _with_arguments(frames, other.frames)
     return Thread(
         **values,
         frames=frames,

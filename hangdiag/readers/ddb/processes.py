@@ -88,12 +88,13 @@ def _read_rows(section: Section, index: int, table: _Table) -> int:
     lines = section.lines
     threads: list[Thread] = []
     pid, command = table.pid, table.command
+    own = replace(table, with_arguments=False)
     end = len(lines)
     while index < end:
         line = lines[index]
         found = _THREAD.match(line) or (_NARROW_THREAD.match(line) if table.narrow else None)
         if found is not None:
-            threads.append(_thread(section, index, found, replace(table, pid=pid, command=command, with_arguments=False)))
+            threads.append(_thread(section, index, found, own))
         else:
             found = _PROCESS.match(line)
             if found is None:
@@ -115,6 +116,7 @@ def _read_rows(section: Section, index: int, table: _Table) -> int:
                 section.draft.add_process(Process(pid, command, arguments, where=(where,)))
             else:
                 section.draft.add_row(_thread(section, index, found, replace(table, pid=pid, command=None)))
+            own = replace(own, pid=pid, command=command)
         index += 1
     section.context["ddb ps"] = replace(table, pid=pid, command=command)
     section.draft.add_threads(threads)

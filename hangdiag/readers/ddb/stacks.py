@@ -115,9 +115,8 @@ def _announce(section: Section, start: int) -> int:
     """Tell the draft which threads are listed from line ``start`` on, before the first is read; returns the list's end."""
     lines = section.lines
     known = section.draft.now.threads
-    listed: list[tuple[Thread, list[Frame]]] = []
-    seen: set[int] = set()
-    wanted = False  # of threads that are not known, the stacks tell nothing new
+    listed: dict[int, tuple[re.Match[str], list[Frame]]] = {}
+    wanted = False  # of threads without a known stack, the stacks tell nothing new
     index = start
     while index < len(lines) and not lines[index].startswith(_ENDS_LIST):
         line = lines[index]
@@ -125,15 +124,20 @@ def _announce(section: Section, start: int) -> int:
             found = HEADER.match(line)
             if found is not None:
                 tid = int(found.group("tid"))
-                if tid in seen:
+                if tid in listed:
                     break  # the list of another time
-                seen.add(tid)
-                wanted = tid in known
-                listed.append((Thread(int(found.group("pid")), tid, command=found.group("command")), []))
+                wanted = tid in known and bool(known[tid].frames)
+                frames: list[Frame] = []
+                listed[tid] = (found, frames)
         elif wanted and (frame := FRAME.match(line.partition("/frame")[0])) is not None:
-            listed[-1][1].append(Frame(frame.group("name")))
+            frames.append(Frame(frame.group("name")))
         index += 1
-    section.draft.announce([replace(thread, frames=tuple(frames)) for thread, frames in listed])
+    section.draft.announce(
+        [
+            Thread(int(found.group("pid")), tid, command=found.group("command"), frames=tuple(frames))
+            for tid, (found, frames) in listed.items()
+        ]
+    )
     return index
 
 
