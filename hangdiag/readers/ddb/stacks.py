@@ -164,8 +164,11 @@ def _torn_at(lines: list[str], start: int, end: int) -> int | None:
     """The line of the first frame that is on another stack than those before it.
 
     Frame pointers grow outwards, and a thread is switched away in the innermost functions alone; behind a trap, both begin anew.
+    Pointers none of which is in its place tell nothing.
     """
     previous = before = ""
+    in_place = 0
+    out_of_place: list[int] = []
     for index in range(start, end):
         line = lines[index]
         if line.startswith("--- "):
@@ -176,15 +179,18 @@ def _torn_at(lines: list[str], start: int, end: int) -> int | None:
             continue
         name = found.group("name")
         if before and name in SWITCHES and (before not in SWITCHES or (before == "mi_switch") > (name == "mi_switch")):
-            return index
+            return (out_of_place or [index])[0]
         tail = POINTER.match(line.partition("/frame ")[2])
         if tail is not None:
             pointer = tail.group(1)
-            if len(pointer) == len(previous) and not 0 <= int(pointer, 16) - int(previous, 16) < GAP:
-                return index
+            if len(pointer) == len(previous):
+                if 0 <= int(pointer, 16) - int(previous, 16) < GAP:
+                    in_place += 1
+                else:
+                    out_of_place.append(index)
             previous = pointer  # of another length, one of the two was broken in two
         before = name
-    return None
+    return out_of_place[0] if len(out_of_place) == 1 or (out_of_place and in_place) else None
 
 
 def _read_frames(section: Section, start: int, stop: int | None = None) -> tuple[tuple[Frame, ...], int]:
