@@ -375,3 +375,20 @@ fffffe594a0b5ba0 SLEEP    SHUTTLE                 1
     diagnosis = analysed(text)
     assert [wait.kind for wait in diagnosis.waits] == ["stopped", "vcpu-halt", "event", "vcpu-halt"]
     assert [name(diagnosis.scene, index) for index in range(3)] == ["a thread of its process", "a vCPU thread", "a thread of its process"]
+
+
+def test_registers_of_arm64_with_symbols():
+    text = """\
+Fatal data abort:
+  x0: 0x4d4c4b4a49484746
+ x10: 0xffff0000ed056f60 (rt_cache + 0x0)
+ x18: 0xffff0000f1055420 ($d + 0x15fc810)
+  sp: 0xffff0000f1055420
+ elr: 0xffff0000ed0544c0 (rt_walk + 0x8)
+spsr: 0x0000000080000045
+ far: 0x4d4c4b4a4948474e
+panic: vm_fault failed: 0xffff0000ed0544c0 error 1
+"""
+    capture = read(text, indented=False)
+    assert not capture.unread
+    assert capture.host.panic == "vm_fault failed: 0xffff0000ed0544c0 error 1"

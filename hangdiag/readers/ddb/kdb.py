@@ -186,7 +186,8 @@ OPENERS = (
         r"Fatal (?:trap \d+|double fault|(?:data|instruction) abort)|kernel trap \d+ with "
         r"|(?:fault (?:virtual address|code)|instruction pointer|stack pointer|frame pointer"
         r"|code segment|processor eflags|current process|current thread|trap number|interrupt enabled)\s+= |\t\t\t= DPL"
-        r"|r(?:di|si|dx|ax|bx|cx| ?8|1\d): [0-9a-f]{16}| {0,2}(?:x\d+|lr|sp|elr|far|esr|spsr): {1,20}[0-9a-f]{1,16}\Z"
+        r"|r(?:di|si|dx|ax|bx|cx| ?8|1\d): [0-9a-f]{16}| {0,3}(?:x\d+|lr|sp|elr|far|esr|spsr): {1,20}(?:0x)?[0-9a-f]{1,16}"
+        r"(?: \([^()]{1,80}\))?\Z"
         r"|time = \d+\Z|cpuid = \d+(?:; apic id = \w+)?\Z|Uptime: "
         r"|Physical memory: \d+ MB|Dumping \d+ (?:out of|MB)|Dump complete|Textdump complete|= (?:0x)?[0-9a-f]{1,16}\Z"
         r"|--- (?:trap|syscall|interrupt|exception|unhandled exception|invalid trapframe|system error)",
