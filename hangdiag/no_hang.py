@@ -32,7 +32,7 @@ def no_hang(scene: Scene) -> Finding:
     ]
     if dark:
         return _finding(scene, "inconclusive", "possible", wording.inconclusive(scene, dark), dark)
-    if not scene.machines and all(wait.kind == "running" for wait in scene.waits) and not wording.has_panicked(scene):
+    if not scene.machines and all(wait.on_cpu for wait in scene.waits) and not wording.has_panicked(scene):
         return Finding("inconclusive", "possible", wording.only_running(scene), tuple(range(len(threads))))
     userland = [index for machine in scene.machines for index in _held_in_userland(scene, machine)]
     if unowned := [index for index in userland if not _may_be_held(scene, scene.machine_of[index])]:

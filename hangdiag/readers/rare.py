@@ -155,10 +155,17 @@ MDB = (
         r"|Loading modules: \[|mdb: (?:warning|failed|couldn't)|stacks: \w",
         _later("mdb.processes", "read_prompt"),
     ),
+    Opener("mdb-panic", "mdb", r"panic\[cpu\d+\]/thread=[0-9a-f]{8,16}:", _later("mdb.panic", "read_panic")),
+    Opener(
+        "mdb-traceback",
+        "mdb",
+        r"\s{0,4}[0-9a-f]{8,16} [\w.-]+:[A-Za-z_][\w.$]*\+[0-9a-f]{1,8} \(",
+        _later("mdb.panic", "read_stack"),
+    ),
     Opener(
         "pstack",
         "mdb",
-        r"\d{1,7}:\s+\S{0,200}\bbhyve(?:ctl)?\b|\d{1,7}:\t\S",
+        r"\d{1,7}:\s+\S{0,200}\bbhyve(?:ctl)?\b|\d{1,7}:(?:\t|  )\S",
         _later("mdb.pstack", "read_process"),
     ),
 )

@@ -392,3 +392,19 @@ panic: vm_fault failed: 0xffff0000ed0544c0 error 1
     capture = read(text, indented=False)
     assert not capture.unread
     assert capture.host.panic == "vm_fault failed: 0xffff0000ed0544c0 error 1"
+
+
+def test_a_panic_of_illumos():
+    text = """\
+panic[cpu7]/thread=fffffe8bf4a3b000:
+BAD TRAP: type=e (#pf Page fault) rp=fffffe007ae3d910 addr=fffffe8bf48b83d0
+
+fffffe007ae3d900 unix:trap+12b7 (fffffe007ae3d910, 10, 2)
+fffffe007ae3d910 unix:_cmntrap+1cd ()
+fffffe007ae3da30 vmm:vmm_kstat_read+6b ()
+"""
+    capture = read(text, indented=False)
+    thread = only(capture)
+    assert (thread.address, thread.cpu, functions(thread)) == (0xFFFFFE8BF4A3B000, 7, ["trap", "_cmntrap", "vmm_kstat_read"])
+    assert capture.host.panic == "BAD TRAP: type=e (#pf Page fault) rp=fffffe007ae3d910 addr=fffffe8bf48b83d0"
+    assert not capture.unread
