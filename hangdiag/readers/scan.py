@@ -274,19 +274,26 @@ class Scanner:
         now, around, mark = draft.now, draft.host, len(draft.unread)
         self._shared.add(around)
         for share in shares:
-            draft.host = share.host if around is None else f"{around} {share.host}"
-            owner = self._hosts.get(draft.host)
+            if share.is_file:
+                key = f"file {share.host}"
+                draft.now = now
+                draft.begin_part(share.host)
+            else:
+                key = draft.host = share.host if around is None else f"{around} {share.host}"
+            owner = self._hosts.get(key)
             if owner is None:
                 draft.parts.append(Part(self._number))
-                draft.enter_host(draft.host)
+                if not share.is_file:
+                    draft.enter_host(key)
                 section = _section(draft, -len(draft.parts), self._section.stacks)
-                if draft.now is now:  # the one whose lines all were before others had any: they go on here
+                if draft.now is now and not share.is_file:  # the one whose lines all were before others had any: they go on here
                     section.context, self._section.context = self._section.context, {}
-                owner = self._hosts[draft.host] = _Host(section, draft.now)
+                owner = self._hosts[key] = _Host(section, draft.now)
             draft.now = owner.now
             draft.parts[-1 - owner.section.source].add(share.numbers)
             self._read_page(owner.section, share.page)
             owner.now = draft.now
+        draft.begin_part("")
         draft.now, draft.host = now, around
         left = unread_in_source(draft.unread[mark:], draft.parts)
         draft.unread[mark:] = join_unread(sorted(left, key=lambda item: item.where))
