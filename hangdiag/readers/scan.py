@@ -24,6 +24,7 @@ from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
 from hangdiag.text.page import Page, make_page
 from hangdiag.text.prefixes import OF_HOSTS, TAGS
+from hangdiag.text.terminal import quit_pagers
 
 #: In the order in which they are asked. The first part is what most captures are made of: the
 #: expressions of the second are compiled only when a line does not begin any of the first.
@@ -168,6 +169,7 @@ class Scanner:
 
     def read(self, text: str, first_line: int = 1) -> None:
         """Read ``text``, whose first line is the source's line ``first_line``."""
+        self._section.context["ddb pager quit"] = quit_pagers(text, first_line)
         self._read_page(self._section, make_page(text, first_line, _begins))
 
     def finish(self, lines: int, whole: bool) -> None:
@@ -181,6 +183,8 @@ class Scanner:
                 draft.set_host(fact=(LEFT_OUT, "the last line is cut"))
             elif lacks_end(draft, section.source, section.last) or lacks_threads(section.context):
                 draft.set_host(fact=(LEFT_OUT, "the end is cut off"))
+            elif section.context.get("ddb list quit") and not section.context.get("ddb ps whole"):
+                draft.set_host(fact=(LEFT_OUT, "a list of ddb was quit"))
             elif section.lists_some:
                 draft.set_host(fact=(LEFT_OUT, "threads were asked for one by one"))
             elif are_picked(draft, section.context.get("rows without a header")):
