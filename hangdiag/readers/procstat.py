@@ -171,6 +171,7 @@ def _read_rows(
                 text, left = text[: inside.start()], text[inside.start() :]
             frames = stacks[text] = _frames(text, memo)
         if not sure and (len(parts[1]) < 6 or not (stack_of(text, memo) or (who[0] is not None and not text))):
+            index += line is not lines[index]  # behind a row on the same line
             break
         state = MARKS.get(frames[0].function) if len(frames) == 1 else None
         where = Where(source, first_numbers[index], last_numbers[index])

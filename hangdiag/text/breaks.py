@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from hangdiag.text.lazy import lazy
 from hangdiag.text.peelings import counts_on
-from hangdiag.text.prefixes import OF_FILES, PREFIXES, TAGS
+from hangdiag.text.prefixes import PREFIXES
 
 #: Widths that a terminal may have, and a mailer.
 _NARROWEST, _WIDEST, _WIDEST_FOLD = 60, 250, 100
@@ -66,7 +66,7 @@ _MAIL_BEGIN = lazy(
 )
 #: Into so many parts a line with a host's name may be broken, mostly.
 _MOST_BROKEN = 8
-_TAGS = [lazy(PREFIXES[name]) for name in sorted(TAGS | OF_FILES)]
+_TAG, _BRACKET = lazy(PREFIXES["tag"]), lazy(PREFIXES["bracket"])
 
 Lines = tuple[list[str], list[int], list[int]]
 
@@ -150,7 +150,7 @@ def mend_breaks(
     begin_numbers: list[int] = []
     end_numbers: list[int] = []
     end = 0
-    for start, stop, widest, indent in _paragraphs(lines, 0, len(lines)):
+    for start, stop, widest, indent in _paragraphs(lines, 0, len(lines), _INDENT if prefix else _COVER):
         if names and _are_tagged(lines[start:stop], names):
             continue  # those without a tag are joined where the tags are taken off
         if end < start:  # blank lines, and those that are left as they are
@@ -205,20 +205,26 @@ def mend_breaks(
     return joined, begin_numbers, end_numbers
 
 
+#: What may stand before all lines of a paragraph: an indentation, a mailer's quote.
+_INDENT, _COVER = " \t", " \t>"
 #: What lines between paragraphs are made of.
 _RULES = frozenset("-=*_~#+")
 
 
-def _paragraphs(lines: list[str], begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Runs of lines that are no blanks, no rules and not wider than a terminal: begin, end, widest line, common indentation."""
+def _paragraphs(lines: list[str], begin: int, end: int, cover: str) -> Iterator[tuple[int, int, int, int]]:
+    """Runs of lines that are no blanks, no rules and not wider than a terminal: begin, end, widest line, and how long
+    what all lines begin with is, as far as it is made of the letters of ``cover``."""
     start = -1
     widest = 0
     for index in range(begin, end):
         line = lines[index]
         length = len(line)
-        if length > _WIDEST or not length or line.isspace() or (line[0] in _RULES and not line.strip(line[0])):
+        if (
+            length > _WIDEST or not length or line.isspace() or (line[0] in _RULES and not line.strip(line[0]))
+            or (line[0] == ">" and not line.strip("> "))
+        ):  # fmt: skip
             if start >= 0:
-                yield start, index, widest, _indentation(lines, start, index)
+                yield start, index, widest, _covered(lines, start, index, cover)
                 start = -1
             widest = 0
         elif start < 0:
@@ -227,18 +233,20 @@ def _paragraphs(lines: list[str], begin: int, end: int) -> Iterator[tuple[int, i
         elif length > widest:
             widest = length
     if start >= 0:
-        yield start, end, widest, _indentation(lines, start, end)
+        yield start, end, widest, _covered(lines, start, end, cover)
 
 
-def _indentation(lines: list[str], start: int, stop: int) -> int:
-    """How many blanks all lines begin with."""
-    least = _WIDEST
-    for index in range(start, stop):
+def _covered(lines: list[str], start: int, stop: int, cover: str) -> int:
+    """How many letters of ``cover`` all lines begin with."""
+    line = lines[start]
+    common = line[: len(line) - len(line.lstrip(cover))]
+    for index in range(start + 1, stop):
+        if not common:
+            break
         line = lines[index]
-        if line[0] not in " \t":
-            return 0
-        least = min(least, len(line) - len(line.lstrip()))
-    return least
+        while not line.startswith(common):
+            common = common[:-1]
+    return len(common)
 
 
 def _windows(count: int) -> list[tuple[int, int]]:
@@ -256,7 +264,7 @@ def _find_widths(
     """The widths at which terminals and mailers broke paragraphs of ``lines``."""
     evidence = _Evidence()
     for begin, end in _windows(len(lines)):
-        for start, stop, widest, indent in _paragraphs(lines, begin, end):
+        for start, stop, widest, indent in _paragraphs(lines, begin, end, _INDENT if terminal is mail else _COVER):
             if stop - start > 1 and widest >= _NARROWEST:
                 paragraph = [line[indent:] for line in lines[start:stop]] if indent else lines[start:stop]
                 _look_at(evidence, paragraph, widest - indent, begins, terminal, mail)
@@ -313,11 +321,8 @@ def _names_in(lines: list[str]) -> frozenset[str]:
 
 
 def _tag(line: str) -> str | None:
-    for tag in _TAGS:
-        found = tag.match(line)
-        if found is not None:
-            return found.group("host")
-    return None
+    found = _TAG.match(line) or _BRACKET.match(line)
+    return None if found is None else found.group("host")
 
 
 def _is_row(line: str) -> bool:

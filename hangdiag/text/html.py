@@ -22,8 +22,19 @@ _TAG = lazy(rf"</?(?:{_NAMES}|script|style){_REST}", re.I)
 # What shows that a text is a page's source. In one a thread named <script> would be escaped.
 _SURE = lazy(rf"</?(?:{_NAMES}){_REST}", re.I)
 _BREAK = lazy(r"<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])>|<(?:p|tr|li|pre)(?:\s[^<>]{0,2000})?>", re.I)
+#: Between the cells of a row, as of the number of a line and the line.
+_CELLS = lazy(r"</t[dh]>\s{0,20}<t[dh](?:\s[^<>]{0,2000})?>", re.I)
 _ENTITY = lazy(r"&(?:lt|gt|amp|quot|nbsp|#\d{1,6}|#x[0-9a-f]{1,5}|apos|rarr|larr|hellip|[lr][ds]quo);", re.I)
 _MARKS = ("&gt;", "&lt;", "&#", "&quot;", "&nbsp;", "&amp;", "<pre", "<PRE", "<br", "<BR", "</", "&rarr;", "&larr;")
+
+
+#: A tag that goes on in the next line.
+_OPEN_TAG = lazy(rf"</?(?:{_NAMES})(?:\s[^<>]{{0,2000}})?\Z", re.I)
+_LONGEST_TAG = 400
+#: Elements that may hold a line each. If they do, they end in every so many lines at least, however those were broken.
+_ELEMENTS = ("td", "p", "li", "div", "span", "code")
+_MOST_PARTS = 12
+_BEGINS_ELEMENT = lazy(r"\s{0,80}<(?:td|tr|p|li|div|pre)\b", re.I)
 
 
 def is_html(text: str) -> bool:
@@ -37,6 +48,7 @@ def strip_lines(
     lines: Sequence[str], first: Sequence[int], last: Sequence[int]
 ) -> tuple[list[str], list[int], list[int]]:
     """Lines without tags and entities, with the original numbers of each; ``<br>`` ends a line."""
+    lines, first, last = _join_broken(lines, first, last)
     stripped: list[str] = []
     begins: list[int] = []
     ends: list[int] = []
@@ -48,12 +60,49 @@ def strip_lines(
     return stripped, begins, ends
 
 
+def _join_broken(
+    lines: Sequence[str], first: Sequence[int], last: Sequence[int]
+) -> tuple[Sequence[str], Sequence[int], Sequence[int]]:
+    """Tags, and elements of one line each, that a mailer broke over several lines, whole again."""
+    broken = [index for index, line in enumerate(lines) if "<" in line and _OPEN_TAG.search(line[-_LONGEST_TAG:])]
+    elements = [name for name in _ELEMENTS if sum(f"</{name}>" in line for line in lines) * _MOST_PARTS >= len(lines)]
+    if not broken and not elements:
+        return lines, first, last
+    opens = set(broken)
+    joined: list[str] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    index = 0
+    while index < len(lines):
+        line = lines[index]
+        stop = index + 1
+        limit = min(index + _MOST_PARTS, len(lines))
+        while stop < limit and stop - 1 in opens:
+            line += " " + lines[stop]
+            stop += 1
+        name = next((name for name in elements if line.count(f"<{name}") > line.count(f"</{name}>")), None)
+        if name is not None:
+            whole, end = line, stop
+            while end < limit and f"</{name}>" not in lines[end] and not _BEGINS_ELEMENT.match(lines[end]):
+                whole += " " + lines[end]
+                end += 1
+            if end < limit and f"</{name}>" in lines[end] and "<pre" not in whole and "<br" not in whole:
+                line, stop = whole + " " + lines[end], end + 1
+        joined.append(line)
+        begins.append(first[index])
+        ends.append(last[stop - 1])
+        index = stop
+    return joined, begins, ends
+
+
 def _strip(line: str, levels: int) -> list[str]:
     """The lines that a browser makes of ``line``; pages escaped twice exist, ``&amp;gt;`` is one of theirs."""
     parts = [line]
     if "<" in line:
-        parts = [_TAG.sub("", part) for part in _BREAK.sub("\n", line).split("\n")]
+        parts = [_TAG.sub("", part) for part in _BREAK.sub("\n", _CELLS.sub("\t", line)).split("\n")]
         if len(parts) > 1:
+            if not parts[0].strip("> "):
+                parts[:2] = ["".join(parts[:2])]  # a mailer's quote before the tag
             parts = [part for part in parts if part.strip()] or [""]
     import html
 

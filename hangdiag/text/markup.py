@@ -14,7 +14,7 @@ _SHARE = 0.25
 _SAMPLE = 40
 #: So many escaped signs in a text are no chance; what no program's string escapes is sure.
 _ENOUGH_SIGNS = 3
-_SURE = ("\\_", "\\#", "\\<", "\\>", "\\*", "\\+")
+_SURE = ("\\_", "\\#", "\\>", "\\*", "\\+")
 _SIGN = lazy(r"\\([_#<>*+\[\]~`{}()!%&$-])")
 _BB_NAMES = "b|i|u|s|code|icode|inline|quote|font|size|color|url|spoiler|center|left|list|php|plain|tt|pre|indent"
 _BB_TAG = lazy(rf"(?i:\[/?(?:{_BB_NAMES})(?:=[^\]\[]{{0,80}})?\])")

@@ -76,9 +76,6 @@ def mend(
         if stripped is not lines:
             lines = stripped
             whole = lines, list(first), list(last)
-    if "\\" in text and markup.has_signs(text):
-        lines = markup.unescape_signs(lines)
-        whole = lines, list(first), list(last)
     if "[/" in text and markup.has_bb_tags(text):
         lines = markup.strip_bb_tags(lines)
         whole = lines, list(first), list(last)
@@ -103,6 +100,9 @@ def mend(
         whole = lines, first, last = spacing.drop_lines(lines, first, last, noise.find_noise(lines))
     if html.is_html(text):
         whole = lines, first, last = html.strip_lines(lines, first, last)
+    if "\\" in text and markup.has_signs(text):
+        lines = markup.unescape_signs(lines)
+        whole = lines, list(first), list(last)
     if " \n" in text:
         lines = ["" if line.isspace() else line for line in lines]
     if "\n2\n" in text or "\n2.\n" in text:

@@ -5,6 +5,7 @@ blanks within frames' numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hangdiag.text.lazy import lazy
 
@@ -15,6 +16,8 @@ _ENOUGH = 4
 #: Fewer numbers in a part of a text may be the ends of names that a mailer folded: ``vcpu`` and ``2``.
 _ENOUGH_NUMBERS = 24
 _LONGEST_NUMBER = 6
+#: Into so many lines one of a listing may have been broken.
+_MOST_PARTS = 40
 
 
 def double_spaced(lines: list[str]) -> list[tuple[int, int]]:
@@ -57,23 +60,34 @@ def drop_blanks(
 
 
 def numbers_between(lines: Sequence[str]) -> set[int]:
-    """Lines that hold nothing but the number of the next one, counted up from 1."""
+    """Lines that hold nothing but the number of the next one, counted up from 1. That may have been broken since."""
     between: set[int] = set()
     run: list[int] = []
-    enough = min(_ENOUGH_NUMBERS, max(len(lines) // 2, _ENOUGH))
-    for index, line in enumerate(lines):
-        number = line.strip().rstrip(".:")
-        if len(number) > _LONGEST_NUMBER or not number.isdecimal():
+    for index, line in enumerate([*lines, "1"]):
+        number = _number(line)
+        if number is None:
             continue
-        if not run or index - run[-1] != 2 or int(number) != len(run) + 1:
-            if len(run) >= enough:
-                between.update(run)
-            run = []
-        if run or int(number) == 1:
+        goes_on = bool(run) and index - run[-1] <= _MOST_PARTS
+        if goes_on and number == len(run) + 1 and index - run[-1] > 1:
             run.append(index)
-    if len(run) >= enough:
-        between.update(run)
+        # what was broken may end in a 1
+        elif number == 1 and not (goes_on and len(run) + 1 in map(_number, lines[index + 1 : run[-1] + _MOST_PARTS])):
+            if _is_listing(run, len(lines)):
+                between.update(run)
+            run = [index]
     return between
+
+
+def _number(line: str) -> int | None:
+    """The number that ``line`` is, if it is one."""
+    number = line.strip().rstrip(".:")
+    return int(number) if number.isdecimal() and len(number) <= _LONGEST_NUMBER else None
+
+
+def _is_listing(run: Sequence[int], count: int) -> bool:
+    """Are the ``run`` of lines in a text of ``count`` the numbers of a listing, most of which has one line each?"""
+    single = sum(after - before == 2 for before, after in pairwise(run))
+    return len(run) >= _ENOUGH_NUMBERS or (len(run) >= max(count // 2, _ENOUGH) and single >= len(run) - 1)
 
 
 def drop_lines(

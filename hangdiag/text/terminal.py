@@ -11,8 +11,6 @@ from hangdiag.text.prefixes import is_prefix
 _ESCAPES = lazy(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[()][0-9A-B])")
 # ddb's pager writes "--More--", a CR, blanks over it and another CR (sys/ddb/db_output.c, db_pager).
 _PAGER = lazy(r"--More--(?:(?:[ \t]*\r)+|(?: {8})?)")
-# who typed q there is back at the prompt
-_QUIT = lazy(r"--More--[ \t\r]{0,20}q?\r?\n?[ \t\r]{0,20}(?=db(?::\d{1,3}:[\w.-]{1,40})?> ?)")
 # gdb's own pager (gdb/utils.c, prompt_for_continue); that of gdb 6 has a dash more
 _GDB_PAGER = lazy(r"-{2,3}Type <(?:RET|return)>[^\n-]{0,200}-{2,3}[ \t]*(?:[qc](?=\Z|#|\())?")
 _LESS_PAGER = lazy(r"\A:\Z|\A(?:lines \d+-\d+.*|\(END\))\Z")
@@ -31,6 +29,7 @@ _DASHES = lazy(
     "(?<![^ \t>])(?=-{0,2}[\u2013\u2014])[-\u2013\u2014]{1,3}"
     "(?= (?:trap|syscall|interrupt|exception|unhandled|system|invalid)\\b|\\Z)"
 )
+_ANY_TAG = lazy(r"<[^<>]{1,2000}>")
 _LONGEST_PREFIX = 60
 _BREAKS = lazy("[\r\x0b\x85\u2028\u2029]")
 #: What makes a text need cleaning; searched one by one, which is ten times as fast as one expression.
@@ -45,19 +44,6 @@ def join_line_ends(text: str) -> str:
     if "\r" in text and "\n" not in text:
         text = text.replace("\r", "\n")
     return text
-
-
-def quit_pagers(text: str, first_line: int = 1) -> frozenset[int]:
-    """The numbers of the lines with a prompt of ddb to which somebody came out of its pager: a list ended early there."""
-    if "--More--" not in text:
-        return frozenset()
-    numbers = set()
-    end, number = 0, first_line
-    for found in _QUIT.finditer(text):
-        number += text.count("\n", end, found.end())
-        end = found.end()
-        numbers.add(number)
-    return frozenset(numbers)
 
 
 def is_plain(text: str) -> bool:
@@ -103,9 +89,17 @@ def clean_line(line: str) -> list[str]:
         return [line]
     # what a lone CR separates was written one over the other; readers want each part
     parts = [part for part in _BREAKS.split(line) if part or part == line] or [""]
-    if len(parts) > 1 and len(parts[0]) <= _LONGEST_PREFIX and is_prefix(parts[0]):
-        parts[:2] = ["".join(parts[:2])]  # a logger put that before a line that began with a CR
+    # a logger, a page or a box put something around a line that began or ended with a CR
+    if len(parts) > 1 and (_is_frame(parts[0]) or (len(parts[0]) <= _LONGEST_PREFIX and is_prefix(parts[0]))):
+        parts[:2] = ["".join(parts[:2])]
+    if len(parts) > 1 and _is_frame(parts[-1]):
+        parts[-2:] = ["".join(parts[-2:])]
     return parts
+
+
+def _is_frame(part: str) -> bool:
+    """Is ``part`` nothing but tags, or the side of a box?"""
+    return not (_ANY_TAG.sub("", part) if "<" in part else part).strip(" \t|")
 
 
 def _without_pager(found: re.Match[str]) -> str:

@@ -480,3 +480,9 @@ def test_rows_whose_line_end_was_lost_are_two():
         (100860, "vcpu 0", 14),
         (100861, "vcpu 1", len(T(0, "", "in guest").functions)),
     ]
+
+
+def test_what_is_no_row_behind_a_row_on_the_same_line():
+    row = "    9 100032 vmdaemon            -                   mi_switch+0xd2 sleepq_wait+0x2c _sleep+0x265 vm_daemon+0x7e"
+    capture = read(f"{row}\n{row.replace('032', '033')}    13 100034 bufdaemon           -                   mi_switch+0xd2 and so on\n")
+    assert [thread.tid for thread in capture.threads] == [100032, 100033]

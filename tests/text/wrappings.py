@@ -277,6 +277,13 @@ VARIANTS: dict[str, Layer] = {
     "logged, in Bugzilla": lambda rows: _cut(lambda line: _broken(line, 79, " "))(
         _each(lambda line: "Nov 23 04:42:01 host kernel: " + line)(rows)
     ),
+    "wrapped, quoted without blank": lambda rows: _each(lambda line: (">" + line).rstrip())(hard_wrap(80)(rows)),
+    "numbered between, wrapped": lambda rows: hard_wrap(80)(LAYERS["numbers between"](rows)),
+    "numbered as a list": _numbered(lambda number, line: f"{number:3d}. {line}"),
+    "Outlook, folded": lambda rows: fold(76)(LAYERS["Outlook"](rows)),
+    "cells of a page": _numbered(lambda number, line: f'<tr><td class="num">{number}</td><td class="code">{html.escape(line)}</td></tr>'),
+    "CR in a box": _each(lambda line: f"| {line}\r |"),
+    "CR in a tag": _each(lambda line: f"<span>\r{html.escape(line)}</span>"),
     "pretty JSON": _pretty_json,
     "list of strings": lambda rows: [(json.dumps([line for line, _, _ in rows]), 1, rows[-1][2])],
     "strings of a program": _each(lambda line: "    " + repr(line + "\n")),

@@ -202,7 +202,7 @@ def _names(text: str, table: _Table) -> tuple[str | None, str | None]:
 
 
 def _bare(text: str) -> str | None:
-    name = text.strip()
+    name = " ".join(text.split())  # a mailer that folds may leave two
     if name.startswith("[") and name.endswith("]"):
         name = name[1:-1]
     return name or None
