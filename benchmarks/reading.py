@@ -8,6 +8,7 @@ when the input doubles. Inputs are made here, in the shapes of real captures.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -178,25 +179,35 @@ def _seconds(text: str, rounds: int = 3) -> float:
     """The shortest of several readings, in this thread's own time: others on the machine count less."""
     best = float("inf")
     for _ in range(rounds):
+        gc.collect()
         begin = time.thread_time()
         read_text(text)
         best = min(best, time.thread_time() - begin)
     return best
 
 
-def growth(make: Callable[[int], str], size: int = 200_000) -> tuple[float, float, int]:
+#: Twice the input may take so many times as long before it is measured again.
+_SUSPECT = 2.1
+
+
+def growth(make: Callable[[int], str], least: float = 0.04, most: float = 2.0) -> tuple[float, float, int]:
     """How many times as long twice the input takes, for how long, and for how much.
 
-    A ratio above 2.2 is measured again with more: what is linear comes down to 2, what is quadratic does not.
+    The input is as large as takes ``least`` seconds. A ratio that is suspect is measured again, and with more, up to
+    ``most`` seconds: what is linear comes down to 2, what is quadratic does not.
     """
+    size = 12_500
+    while size < 3_200_000 and _seconds(make(size), 1) < least:
+        size *= 2
     while True:
         once = twice = float("inf")
-        for _ in range(4):  # in turns, so that a busy moment meets both
+        for turn in range(7):  # in turns, so that a busy moment meets both
             once = min(once, _seconds(make(size), 1))
             twice = min(twice, _seconds(make(2 * size), 1))
-        ratio = twice / once
-        if ratio <= 2.2 or size >= 1_600_000 or twice > 20:
-            return ratio, twice, 2 * size
+            if turn > 1 and twice <= _SUSPECT * once:
+                break
+        if twice <= _SUSPECT * once or twice > most / 2 or size >= 3_200_000:
+            return twice / once, twice, 2 * size
         size *= 2
 
 
