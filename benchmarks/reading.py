@@ -172,6 +172,42 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     + "exclusive sx a (a) r = 0 (0x1) locked @ a.c:1\n" * (size // 46),
     "chains": lambda size: "chain 1:\n" * (size // 9),
     "walked VMs": lambda size: "(gdb) p head.slh_first->vm->name\n$1 = \"x\"\n" * (size // 43),
+    "quote levels of each line": lambda size: ("> " * 1000 + "f() at f+0x1/frame 0x1\n") * (size // 2023),
+    "pager prompts": lambda size: "--More--" * (size // 8),
+    "consoles of a server": lambda size: "".join(
+        f"Nov 23 04:42:01 h{number % 3} conserver[7]: [c{number % 5}] f() at f+0x1/frame 0x1\n" for number in range(size // 70)
+    ),
+    "a host for each line": lambda size: "".join(
+        f"h{number}: Tracing command a pid 1 tid {100000 + number} td 0x1\n" for number in range(size // 55)
+    ),
+    "one stack of gdb": lambda size: "".join(
+        f"#{number} 0xffffffff80{number:06x} in f{number} () at a.c:1\n" for number in range(size // 45)
+    ),
+    "one stack of procstat": lambda size: "  PID    TID COMM TDNAME KSTACK\n1 100001 a b "
+    + " ".join(f"f{number}+0x1" for number in range(size // 10)),
+    "distinct threads of lldb": lambda size: "".join(
+        f"  thread #{number}, name = 'a'\n    frame #0: 0xffffffff80{number:06x} kernel`f(a=1) at a.c:1\n"
+        for number in range(size // 85)
+    ),
+    "distinct threads of gdb": lambda size: "".join(
+        f"Thread {number} (Thread {100000 + number}):\n#0  f () at a.c:1\n\n" for number in range(size // 50)
+    ),
+    "stacks told of many threads": lambda size: "".join(
+        f"Thread {number}: vm_run() -> f{number}() -> _sleep()\n" for number in range(size // 45)
+    ),
+    "locks of distinct names": lambda size: "".join(
+        f"Process {number} (a) thread 0x{number:x} ({100000 + number})\nexclusive sx n{number} (n{number}) r = 0 "
+        f"(0xfffff800{number:08x}) locked @ a.c:1\n"
+        for number in range(size // 100)
+    ),
+    "chains of distinct locks": lambda size: "".join(
+        f'chain {number}:\n thread {100000 + number} (pid 1, a) is blocked on lock 0x{number:x} (sx) "l{number}"\n'
+        for number in range(size // 75)
+    ),
+    "wide columns": lambda size: "  PID    TID COMM" + " " * size + "TDNAME KSTACK\n1 100001 a b mi_switch+0x1\n",
+    "many columns": lambda size: "PID TID COMM " + "COL " * (size // 8) + "KSTACK\n" + "1 " * (size // 4) + "mi_switch+0x1\n",
+    "string without end": lambda size: '#0 0xffffffff80000000 in f (a="' + "xxxxxxxxx\n" * (size // 10),
+    "libxo without end": lambda size: '{"procstat": {"kstack": {' + '"1": {"process_id": 1,' * (size // 23),
 }
 
 

@@ -786,6 +786,14 @@ def test_a_crowd_in_one_vm_costs_what_its_threads_cost(stack):
     assert any(len(finding.threads) + len(finding.victims) >= 1500 for finding in diagnosis.findings)
 
 
+def test_a_vcpu_of_a_high_number_costs_what_any_costs():
+    (capture,) = read_text(procstat([T(100043, "vcpu 30000000", "joined"), T(100044, "vcpu 0", "joined")]))
+    begin = time.process_time()
+    diagnosis = diagnose(capture, KNOWLEDGE, MATCHER)
+    assert time.process_time() - begin < 2
+    assert diagnosis.findings[0].certainty == "possible"
+
+
 PS = "UID  PID PPID C PRI NI     VSZ    RSS MWCHAN STAT TT     TIME COMMAND\n"
 
 

@@ -115,10 +115,11 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
             _fill_by_address(capture, vcpus, members, read)
         if pid is None:
             _fill_row_of_tids(capture, vcpus, members, read)
-        expected = set(range(max(vcpus) + 1)) | set(range(vm_cpus(arguments))) if vcpus else set()
         active = read.active if read is not None else None
         if active is not None:
-            expected = set(active)
+            lacks_one = not active <= vcpus.keys()
+        else:
+            lacks_one = len(vcpus) < max(max(vcpus, default=-1) + 1, vm_cpus(arguments))
         name = read.name if read is not None and read.name else vm_name(arguments)
         machines.append(
             Machine(
@@ -130,7 +131,7 @@ def find_machines(capture: Capture, waits: tuple[Wait, ...]) -> tuple[Machine, .
                 visitors={},
                 read=read,
                 complete=bool(vcpus)
-                and expected <= vcpus.keys()
+                and not lacks_one
                 and (
                     active is not None
                     or (

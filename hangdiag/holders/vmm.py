@@ -89,11 +89,7 @@ def _rendezvous(scene: Scene, machine: Machine) -> Need:
         absent = [vcpu for vcpu in absent if vcpu not in answering]
     threads = [machine.vcpus[vcpu] for vcpu in absent]
     certainty = "observed" if len(threads) == 1 and machine.complete else "possible"
-    asked_all = any(
-        not _ASKS_ALL.isdisjoint(functions_of(scene.capture.threads[thread]))
-        for thread in machine.vcpus.values()
-        if scene.waits[thread].kind == "rendezvous"
-    )
+    asked_all = not scene.threads_in(_ASKS_ALL).isdisjoint([machine.vcpus[vcpu] for vcpu in joined])
     nameless = _nameless(scene, machine) if not machine.complete else []
     if nameless and not threads and not helped:
         return Need(

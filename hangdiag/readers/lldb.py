@@ -22,6 +22,7 @@ from hangdiag.text.lazy import lazy
 _THREAD = lazy(
     r"\s*(?P<current>\*)? ?\S{2,12} #(?P<number>\d{1,7})(?:: tid = (?P<tid>\d{1,9}|0x[0-9a-f]{1,9}))?[,:]?(?P<rest>.*)"
 )
+_AGAIN = lazy(r"[* ]*thread #(?P<number>\d{1,7}),")
 # what a thread's line says, whatever language its words are in
 _VALUE = lazy(r"(?:\A\s*|, )(?P<key>[^\s=,`(]{1,16}(?: [^\s=,`(]{1,16})?) = ['\"](?P<value>.{0,80}?)['\"](?=, |\s*\Z)")
 _KERNEL_NAME = lazy(r"\(pid (?P<pid>\d+)\) (?P<who>.*?)(?: \((?:on CPU (?P<cpu>\d+)|(?P<crashed>crashed))\))?\Z")
@@ -209,16 +210,21 @@ def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
         section.context["lldb thread"] = identity
     if identity == Identity(number=identity.number) and not frames:
         return end
-    if len(frames) < 2 and identity.tid is None and _comes_again(lines, end, head.group("number")):
+    if len(frames) < 2 and identity.tid is None and _comes_again(section, end, head.group("number")):
         return end
     _add(section, start, end, identity, frames)
     return end
 
 
-def _comes_again(lines: list[str], index: int, number: str) -> bool:
-    """Is a thread that has no id shown again below, with its whole stack?"""
-    mark = f"thread #{number},"
-    return any(mark in line and line.lstrip("* ").startswith(mark) for line in lines[index : index + 20_000])
+def _comes_again(section: Section, index: int, number: str) -> bool:
+    """Is a thread that has no id shown again from line ``index`` on, with its whole stack?"""
+    lines = section.lines
+    known = section.context.get("lldb last lines")
+    if not isinstance(known, tuple) or known[0] is not lines or known[1] != len(lines):
+        found = ((place, _AGAIN.match(line)) for place, line in enumerate(lines) if "thread #" in line)
+        last = {match.group("number"): place for place, match in found if match is not None}
+        known = section.context["lldb last lines"] = (lines, len(lines), last)
+    return bool(known[2].get(number, -1) >= index)
 
 
 def read_frames(section: Section, start: int, match: re.Match[str]) -> int:

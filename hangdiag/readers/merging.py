@@ -19,6 +19,8 @@ _COMMON = 0.5
 _OTHERS = 2
 #: What says that a spin mutex is held too long, and panics (sys/kern/kern_mutex.c).
 _SPIN_CHECKS = frozenset({"_mtx_lock_indefinite_check", "_mtx_lock_spin_failed"})
+#: Threads that were only counted, of all stacks: a host has fewer.
+_MOST_MADE = 100_000
 #: Places of one thing that are kept at most: more are a hostile input.
 MAX_PLACES = 1000
 
@@ -292,7 +294,7 @@ def _others_counted(threads: list[Thread], counted: Iterable[tuple[Thread, int]]
     known = Counter(tuple(frame.function for frame in thread.frames) for thread in threads)
     made: list[Thread] = []
     for thread, count in counted:
-        missing = count - known[tuple(frame.function for frame in thread.frames)]
+        missing = min(count - known[tuple(frame.function for frame in thread.frames)], _MOST_MADE - len(made))
         made += [replace(thread, address=None)] * missing
     return made
 

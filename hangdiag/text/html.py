@@ -25,6 +25,8 @@ _BREAK = lazy(r"<br\s*/?>|</(?:p|div|tr|li|pre|h[1-6])>|<(?:p|tr|li|pre)(?:\s[^<
 #: Between the cells of a row, as of the number of a line and the line.
 _CELLS = lazy(r"</t[dh]>\s{0,20}<t[dh](?:\s[^<>]{0,2000})?>", re.I)
 _ENTITY = lazy(r"&(?:lt|gt|amp|quot|nbsp|#\d{1,6}|#x[0-9a-f]{1,5}|apos|rarr|larr|hellip|[lr][ds]quo);", re.I)
+#: The number of no letter; one of more than 4,300 digits cannot be read (sys.set_int_max_str_digits).
+_TOO_LONG = lazy(r"&#[0-9]{4000}")
 _MARKS = ("&gt;", "&lt;", "&#", "&quot;", "&nbsp;", "&amp;", "<pre", "<PRE", "<br", "<BR", "</", "&rarr;", "&larr;")
 
 
@@ -108,7 +110,7 @@ def _strip(line: str, levels: int) -> list[str]:
 
     made: list[str] = []
     for part in parts:
-        if "&" in part:
+        if "&" in part and _TOO_LONG.search(part) is None:
             part = html.unescape(part).translate(LETTERS).replace("\n", " ")
             if levels > 1 and (_TAG.search(part) or _ENTITY.search(part)):
                 made += _strip(part, levels - 1)

@@ -84,7 +84,9 @@ def peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
 def counts_on(line: str, after: str) -> bool:
     """Does the number of ``after`` follow that of ``line``?"""
     numbers = [text.split(None, 1)[0] for text in (line, after) if text.strip()]
-    return len(numbers) == 2 and all(text.isdecimal() for text in numbers) and int(numbers[1]) == int(numbers[0]) + 1
+    if len(numbers) < 2 or not all(text.isdecimal() and len(text) < 19 for text in numbers):
+        return False
+    return int(numbers[1]) == int(numbers[0]) + 1
 
 
 def split_lost(line: str) -> list[str]:

@@ -104,8 +104,10 @@ def _is_frame(part: str) -> bool:
 
 def _without_pager(found: re.Match[str]) -> str:
     """What stands before the pager on its line is a logger's prefix: it belongs to the next line."""
+    if found.start() > _LONGEST_PREFIX:
+        return "\n"
     before = found.string[: found.start()]
-    return "" if len(before) <= _LONGEST_PREFIX and "(" not in before and "0x" not in before else "\n"
+    return "\n" if "(" in before or "0x" in before else ""
 
 
 def _overstrike(line: str) -> str:

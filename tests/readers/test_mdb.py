@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hangdiag.readers import read_text
 from tests.readers.help import functions, only, read
 from tests.traces import analysed
 
@@ -204,6 +205,13 @@ def test_stacks_count_threads():
     # nothing says that these threads are of one VM
     assert (finding.verdict, finding.certainty, finding.threads) == ("deadlock", "possible", (0, 1, 6, 7))
     assert capture.unread == ()
+
+
+def test_counts_that_no_host_has_make_no_crowd():
+    head = "THREAD           STATE    SOBJ                COUNT\n"
+    stack = "ffffff01e1a{:05x} SLEEP    CV                  20000\n                 swtch+0x1\n                 f{}+0x1\n\n"
+    (capture,) = read_text("".join(head + stack.format(number, number) for number in range(20)))
+    assert 20_000 < len(capture.threads) < 150_000
 
 
 def test_a_counted_thread_that_is_listed_elsewhere_is_the_same():

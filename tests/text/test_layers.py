@@ -320,3 +320,10 @@ def test_numbers_that_end_names_are_no_listing():
 def test_broken_lines_that_an_editor_numbered(name, width):
     rows = LAYERS[width](plain(name)[0])
     check(name, [(f"{number:5d} {line}", first, last) for number, (line, first, last) in enumerate(rows, 1)])
+
+
+@pytest.mark.parametrize("text", ["{} db> bt\n{} {}\n", "&lt;{}\n&#{};\n{}\n"])
+def test_numbers_of_too_many_digits_are_no_error(text):
+    frame = "mi_switch() at mi_switch+0xbc/frame 0xfffffe0011111110"
+    (capture,) = read_text(text.format("1" * 5000, "2" * 5000, frame) + frame + "\n")
+    assert capture.threads
