@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from hangdiag.model import LEFT_OUT, Frame, Thread, Where
 from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import OUTERMOST, FrameMemo
+from hangdiag.readers.stacks import OUTERMOST, PROSE, FrameMemo
 from hangdiag.text.lazy import lazy
 
 #: Marks in place of a stack (procstat_kstack.c) and the state that each tells.
@@ -28,12 +28,6 @@ SWITCH = r"(?:mi_switch|sched_switch|sched_ule_sswitch|sched_4bsd_sswitch|sleepq
 _NOT_FIRST = " 123456789-:"
 #: Functions at the end of a stack that may be all of a wrapped line.
 _SHORT = frozenset({"ast", "btext", "swapper", "exit1", "calltrap", "trap", "syscall", "sigexit", "postsig"})
-#: Words of prose that no kernel function is called.
-_PROSE = frozenset({
-    "a", "also", "and", "are", "as", "at", "be", "by", "can", "does", "for", "from", "has", "hangs", "have", "here", "if",
-    "in", "into", "is", "it", "its", "like", "no", "not", "of", "on", "or", "same", "see", "seen", "so", "that", "the",
-    "then", "there", "this", "to", "was", "were", "when", "where", "which", "while", "with", "you",
-})  # fmt: skip
 _SWITCHES = ("mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline")
 _OWN = lazy(r"\s*\d{1,7}\s{1,20}\d{6,7}\s{1,20}\S")
 #: The begin of a row whose line end before it was lost.
@@ -233,7 +227,7 @@ def stack_of(text: str, memo: FrameMemo | None = None) -> tuple[Frame, ...]:
     for token in text.split():
         frame = memo[token]
         if frame is not None:
-            if token in _PROSE:
+            if token in PROSE:
                 return ()
             frames.append(frame)
             plain += not ("_" in token or "+" in token or "`" in token or token[0] in "<0?")

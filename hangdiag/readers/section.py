@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 
 from hangdiag.model import LEFT_OUT, Unread, Where
 from hangdiag.readers.draft import Draft
+from hangdiag.readers.stacks import PROSE
 from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
 from hangdiag.text.page import Page
 
-_TRACE_LIKE = lazy(
-    r"\+0x[0-9a-f]+|\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b|\(\) at |#\d+ +0x[0-9a-f]{6}"
-    r"|(?<![,\w])wchan(?![,\w])"
-)
+_TRACE_LIKE = lazy(r"\+0x[0-9a-f]+|\(\) at |#\d+ +0x[0-9a-f]{6}|(?<![,\w])wchan(?![,\w])")
+#: Functions that a stack begins with; a sentence may speak of one.
+_FUNCTION = lazy(r"\b(?:mi_switch|sched_switch|sleepq_\w+|turnstile_wait|msleep_\w+)\b")
 #: One of these is in every line that looks like a trace: far quicker to tell than by the expression.
 _TRACE_WORDS = ("+0x", "_switch", "sleepq_", "turnstile_wait", "msleep_", "() at ", "#", "wchan")
 #: vCPUs of which prose says how they are.
@@ -43,7 +43,9 @@ _PASSING = "trap"
 def _is_trace_like(line: str) -> bool:
     for word in _TRACE_WORDS:
         if word in line:
-            if _TRACE_LIKE.search(line) is not None:
+            if _TRACE_LIKE.search(line) is not None or (
+                _FUNCTION.search(line) is not None and PROSE.isdisjoint(line.lower().split())
+            ):
                 return True
             break
     return _is_mangled(line)

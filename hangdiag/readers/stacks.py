@@ -31,6 +31,12 @@ _OF_ARCHITECTURE = {
     "amd64_syscall": "amd64", "fast_syscall_common": "amd64", "Xfast_syscall": "amd64", "Xfast_syscall_pti": "amd64",
     "do_el0_sync": "arm64", "handle_el0_sync": "arm64", "do_trap_user": "riscv", "cpu_exception_handler_user": "riscv",
 }  # fmt: skip
+#: Words of prose that no kernel function is called.
+PROSE = frozenset({
+    "a", "also", "and", "are", "as", "at", "be", "by", "can", "does", "for", "from", "has", "hangs", "have", "here", "if",
+    "in", "into", "is", "it", "its", "like", "no", "not", "of", "on", "or", "same", "see", "seen", "so", "that", "the",
+    "then", "there", "this", "to", "was", "were", "when", "where", "which", "while", "with", "you",
+})  # fmt: skip
 _ADDRESS = lazy(r"0x[0-9a-fA-F]+\Z")
 
 

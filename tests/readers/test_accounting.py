@@ -168,3 +168,17 @@ def test_owners_are_those_that_a_list_of_all_lines_tells(listed, read):
     settled = settle(items, [Capture(threads=(thread,))])
     lines = [line for item in settled for line in range(item.where.first, item.where.last + 1)]
     assert lines == sorted({line for item in items for line in range(item.where.first, item.where.last + 1)} - taken)
+
+
+@pytest.mark.parametrize(
+    ("line", "like"),
+    [
+        ("when the size is > sleepq_size then it wraps", False),
+        ("> sleepq_lookup is called with the chain locked", False),
+        ("28397 - - ifconfig sleepq_wait_sig", True),
+        ("stuck: mi_switch, sleepq_wait", True),
+    ],
+)
+def test_a_sentence_that_speaks_of_a_function_looks_like_no_trace(line, like):
+    (capture,) = read_text(f"What I see:\n{line}\n")
+    assert any(item.trace_like for item in capture.unread) == like

@@ -8,17 +8,20 @@ which lies on the stack of its thread and grows from the innermost frame outward
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import pairwise
 
+from hangdiag.model import Frame
+from hangdiag.readers.stacks import SWITCHES
 from hangdiag.text.lazy import lazy
 
-POINTER = lazy(r"0x([0-9a-f]{8,16})\s*\Z")
+_POINTER = lazy(r"0x([0-9a-f]{8,16})\s*\Z")
 #: The name of both is the same, unless letters are mixed as well.
 _FRAME = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) at (?P=name)\+0x[0-9a-f]+\Z")
 _OTHER_COMMAND = ("db>", "db:", "Tracing ")
 #: A kernel stack has 4 pages or a few more, and an unmapped page below it (kstack_pages, KSTACK_GUARD_PAGES):
 #: between two frames of one stack is never so much.
-GAP = 0x4000
+_GAP = 0x4000
 #: So many lines in a row may be no frames, and so many are looked at.
 _LONGEST_GAP = 6
 _LOOKED_AT = 256
@@ -55,7 +58,7 @@ def _find_pointers(lines: list[str], start: int) -> list[_Pointer]:
     for index in range(start, min(start + _LOOKED_AT, len(lines))):
         line = lines[index]
         head, _, tail = line.partition("/frame ")
-        pointer = POINTER.match(tail) if tail else None
+        pointer = _POINTER.match(tail) if tail else None
         if pointer is not None and _FRAME.match(head):
             found.append((index, int(pointer.group(1), 16)))
         elif line.startswith(_OTHER_COMMAND) or (found and index - found[-1][0] > _LONGEST_GAP):
@@ -66,7 +69,7 @@ def _find_pointers(lines: list[str], start: int) -> list[_Pointer]:
 def _find_bounds(pointers: list[_Pointer]) -> list[int]:
     """Where one stack's addresses end and the next one's begin."""
     return [
-        high for low, high in pairwise(sorted({pointer for _, pointer in pointers})) if high - low >= GAP
+        high for low, high in pairwise(sorted({pointer for _, pointer in pointers})) if high - low >= _GAP
     ]
 
 
@@ -107,3 +110,40 @@ def _part(lines: list[str], pointers: list[_Pointer], beginnings: frozenset[str]
         stacks[-1].append(index)
         last = pointer
     return stacks
+
+
+def find_tear(lines: list[str], frames: Sequence[Frame], start: int, end: int) -> int | None:
+    """The line of the first of ``frames``, in lines ``start`` to ``end``, that is on another stack than those before it.
+
+    Its header was lost. A thread is switched away in the innermost functions alone, and frame pointers grow outwards: such
+    as do so nowhere tell nothing. Behind a trap, both begin anew.
+    """
+    tails = [tail for line in lines[start:end] if (tail := line.partition("/frame ")[2])]
+    switches = [frame.function in SWITCHES for frame in frames]
+    if switches == sorted(switches, reverse=True) and tails == sorted(tails) and (not tails or tails[0][:-4] == tails[-1][:-4]):
+        return None  # most are whole
+    previous = before = ""
+    in_place = 0
+    out_of_place: list[int] = []
+    for index in range(start, end):
+        line = lines[index]
+        if line.startswith("--- "):
+            previous = before = ""
+            continue
+        head, at, tail = line.partition(" at ")
+        if not at:
+            continue
+        name = head.partition("(")[0]
+        if before and name in SWITCHES and (before not in SWITCHES or (before == "mi_switch") > (name == "mi_switch")):
+            return (out_of_place or [index])[0]
+        found = _POINTER.match(tail.partition("/frame ")[2])
+        if found is not None:
+            pointer = found.group(1)
+            if len(pointer) == len(previous):  # else one of the two was broken in two
+                if 0 <= int(pointer, 16) - int(previous, 16) < _GAP:
+                    in_place += 1
+                else:
+                    out_of_place.append(index)
+            previous = pointer
+        before = name
+    return out_of_place[0] if len(out_of_place) == 1 or (out_of_place and in_place) else None

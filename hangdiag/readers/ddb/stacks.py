@@ -15,9 +15,9 @@ from dataclasses import replace
 
 from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.ddb import current
-from hangdiag.readers.ddb.mixed import GAP, POINTER, find_mixed
+from hangdiag.readers.ddb.mixed import find_mixed, find_tear
 from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import SWITCHES, parse_offset
+from hangdiag.readers.stacks import parse_offset
 from hangdiag.text.lazy import lazy
 
 HEADER = lazy(
@@ -147,50 +147,8 @@ def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
     Frames of another thread that follow without its header are not among them.
     """
     frames, end = _read_frames(section, start)
-    torn = _torn_at(section.lines, start, end) if _may_be_torn(section.lines, frames, start, end) else None
+    torn = find_tear(section.lines, frames, start, end)
     return (frames, end) if torn is None else _read_frames(section, start, torn)
-
-
-def _may_be_torn(lines: list[str], frames: tuple[Frame, ...], start: int, end: int) -> bool:
-    """Is it worth looking whether the frames in these lines are of one stack?"""
-    switches = [frame.function in SWITCHES for frame in frames]
-    if switches != sorted(switches, reverse=True):
-        return True
-    tails = [tail for line in lines[start:end] if (tail := line.partition("/frame ")[2])]
-    return sorted(tails) != tails or bool(tails and tails[0][:-4] != tails[-1][:-4])
-
-
-def _torn_at(lines: list[str], start: int, end: int) -> int | None:
-    """The line of the first frame that is on another stack than those before it.
-
-    Frame pointers grow outwards, and a thread is switched away in the innermost functions alone; behind a trap, both begin anew.
-    Pointers none of which is in its place tell nothing.
-    """
-    previous = before = ""
-    in_place = 0
-    out_of_place: list[int] = []
-    for index in range(start, end):
-        line = lines[index]
-        if line.startswith("--- "):
-            previous = before = ""
-            continue
-        found = FRAME.match(line.partition("/frame")[0])
-        if found is None:
-            continue
-        name = found.group("name")
-        if before and name in SWITCHES and (before not in SWITCHES or (before == "mi_switch") > (name == "mi_switch")):
-            return (out_of_place or [index])[0]
-        tail = POINTER.match(line.partition("/frame ")[2])
-        if tail is not None:
-            pointer = tail.group(1)
-            if len(pointer) == len(previous):
-                if 0 <= int(pointer, 16) - int(previous, 16) < GAP:
-                    in_place += 1
-                else:
-                    out_of_place.append(index)
-            previous = pointer  # of another length, one of the two was broken in two
-        before = name
-    return out_of_place[0] if len(out_of_place) == 1 or (out_of_place and in_place) else None
 
 
 def _read_frames(section: Section, start: int, stop: int | None = None) -> tuple[tuple[Frame, ...], int]:
