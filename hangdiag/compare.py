@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from hangdiag import wording
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.model import Frame, Thread
 from hangdiag.signature import Signature, signature
@@ -17,6 +18,8 @@ from hangdiag.signature import Signature, signature
 #: CPU each time; anything else; seen in one capture only.
 BEHAVIOURS = ("stuck", "slow", "spinning", "resting", "moved", "seen once")
 
+#: So many captures behind one are looked at for its threads.
+_MOST_LATER = 20
 #: Verdicts that a thread's progress speaks against.
 _MAY_BE_SLOW = frozenset({"io-stall", "memory-starvation", "blocked", "contention", "inconclusive"})
 
@@ -278,3 +281,44 @@ def with_changes(comparison: Comparison) -> Diagnosis:
         ]
     )
     return replace(last, findings=findings) if findings else last
+
+
+def doubted(diagnoses: Sequence[Diagnosis]) -> tuple[Diagnosis, ...]:
+    """``diagnoses`` of one input, in which a deadlock is possible at most if one of its threads waits for something else, or
+    runs, further down in the same file: what moves is not deadlocked.
+    """
+    given = tuple(diagnoses)
+    return tuple([_doubted(one, given[number : number + _MOST_LATER]) for number, one in enumerate(given, 1)])
+
+
+def _doubted(one: Diagnosis, later: tuple[Diagnosis, ...]) -> Diagnosis:
+    deadlocks = [finding for finding in one.findings if finding.verdict == "deadlock" and finding.certainty != "possible"]
+    if not deadlocks or not (later := tuple([other for other in later if is_same_host(one, other)])):
+        return one
+    findings = list(one.findings)
+    for finding in deadlocks:
+        moved = [index for index in finding.threads if any(_does_other(one, index, other) for other in later)]
+        if moved:
+            note = f"{wording.names(one.scene, moved)}: elsewhere further down in the same file; what moves is not deadlocked"
+            findings[findings.index(finding)] = replace(
+                finding,
+                certainty="possible",
+                summary=wording.deadlock(one.scene, finding.threads, "possible"),
+                reasons=(*finding.reasons, note),
+            )
+    return replace(one, findings=tuple(findings))
+
+
+def _does_other(one: Diagnosis, index: int, other: Diagnosis) -> bool:
+    """Does thread ``index`` of ``one`` wait for something of another kind, or run, in ``other``, further down in its file?"""
+    thread, wait = one.capture.threads[index], one.waits[index]
+    place = next((there for there, found in enumerate(other.capture.threads) if _key(found) == _key(thread)), None)
+    if place is None or other.waits[place].kind in ("unknown", "sleep", "stopped", wait.kind):
+        return False
+    before, after = thread.where, other.capture.threads[place].where
+    sources = one.capture.sources, other.capture.sources
+    return (
+        bool(before and after)
+        and sources[0][before[0].source].path == sources[1][after[0].source].path
+        and before[-1].last < after[0].first
+    )

@@ -63,7 +63,12 @@ def load(
     captures = read_paths(paths, stdin, limits)
     knowledge = load_knowledge(rules)
     matcher = Matcher(knowledge)
-    return tuple(diagnose(capture, knowledge, matcher) for capture in captures), knowledge
+    diagnoses = tuple(diagnose(capture, knowledge, matcher) for capture in captures)
+    if len(diagnoses) > 1:
+        from hangdiag.compare import doubted
+
+        diagnoses = doubted(diagnoses)
+    return diagnoses, knowledge
 
 
 def tell_skipped(captures: Iterable[Capture]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hangdiag.compare import compare, is_same_host, with_changes
+from hangdiag.compare import compare, doubted, is_same_host, with_changes
 from hangdiag.report.summary_compare import as_data, as_lines, notes
 from tests.report.helpers import read_again, sample
 from tests.traces import T, alltrace, procstat, vcpus
@@ -49,6 +49,29 @@ def test_a_deadlock_whose_threads_move_later_is_refuted():
     assert not comparison.same_hang
     assert any(line.startswith("Refuted: DEADLOCK") for line in as_lines(comparison))
     assert any("what moves" in note for note in notes(comparison))
+
+
+def told(text):
+    """Verdict and certainty of the gravest finding of each capture in ``text``, as ``analyze`` says them."""
+    return [(one.findings[0].verdict, one.findings[0].certainty) for one in doubted(read_again(text))]
+
+
+def test_a_deadlock_whose_threads_move_further_down_is_no_proof():
+    assert told(HUNG + HUNG) == [("deadlock", "proven")] * len(told(HUNG + HUNG))
+    assert told(f"{HUNG}then\n{FREE}")[0] == ("deadlock", "possible")
+    (finding, *_) = doubted(read_again(f"{HUNG}then\n{FREE}"))[0].findings
+    assert "may wait for each other" in finding.summary
+    assert "what moves is not deadlocked" in finding.reasons[-1]
+    # what moved before may have deadlocked since, and another host tells nothing of this one
+    assert told(f"{FREE}then\n{HUNG}")[-1] == ("deadlock", "proven")
+    other = procstat([*vcpus("in guest", "halted", pid=900, first=100700), T(100780, "mevent", "kqueue", 900)])
+    assert told(f"{HUNG}then\n{other}")[0] == ("deadlock", "proven")
+
+
+def test_a_deadlock_is_doubted_only_by_what_stands_below_it():
+    first, *_ = read_again(HUNG)
+    second, *_ = read_again(FREE)
+    assert next(one.findings[0].certainty for one in doubted([first, second])) == "proven"
 
 
 def test_a_deadlock_that_began_in_between_stays_proven():
