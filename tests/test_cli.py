@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commandline import hangdiag
+from tests.traces import T, alltrace
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 DEADLOCK = SAMPLES / "deadlock.procstat.txt"
@@ -164,7 +165,39 @@ def test_two_hosts_are_two_captures():
 def test_a_second_table_of_the_same_threads_is_a_second_capture(tmp_path):
     path = tmp_path / "twice.txt"
     path.write_text(DEADLOCK.read_text() * 2)
-    assert "Capture 2 of 2: the same as capture 1, DEADLOCK (proven)" in hangdiag("analyze", path)[1]
+    assert "Capture 2 of 2 (lines 52-100): the same as capture 1, DEADLOCK (proven)" in hangdiag("analyze", path)[1]
+
+
+def test_captures_are_named_by_their_hosts_or_their_lines(tmp_path):
+    text = DEADLOCK.read_text()
+    later = text.replace("vm_handle_rendezvous", "vm_handle_hlt")
+    for name, one in (("alpha.txt", text), ("beta.txt", later)):
+        (tmp_path / name).write_text(one)
+    (tmp_path / "both.txt").write_text(f"alpha | CHANGED | rc=0 >>\n{text}\nbeta | CHANGED | rc=0 >>\n{later}")
+    report = hangdiag("analyze", tmp_path / "both.txt")[1]
+    assert "Capture 1 of 2 (alpha)\n" in report
+    assert "Capture 2 of 2 (beta)\n" in report
+    assert f"lines 2-50 of {tmp_path / 'alpha.txt'}" in hangdiag("report", tmp_path / "alpha.txt", tmp_path / "beta.txt")[1].replace("\n  ", " ")
+    compared = hangdiag("compare", tmp_path / "both.txt")[1]
+    assert "captures of different hosts" in compared
+    assert "1. alpha: DEADLOCK (proven)" in compared
+    assert "Refuted" not in compared
+
+
+def test_json_names_all_lines_of_a_thread_and_the_host_of_each_capture(tmp_path):
+    path = tmp_path / "console.log"
+    header, *rows = DEADLOCK.read_text().splitlines()
+    lines = [f"{host}: {line}" for line in (header, *rows[:3]) for host in ("alpha", "beta")]
+    lines += [f"{host}: {line}" for row in alltrace([T(100860, "vcpu 0", "joined")]).splitlines() for host, line in zip(("beta", "alpha"), (row, "db> "), strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+    data = json.loads(hangdiag("analyze", "-f", "json", path)[1])
+    assert [host["hostname"] for host in data["hosts"]] == ["alpha", "beta"]
+    (thread,) = (thread for thread in data["threads"] if thread["tid"] == 100860)
+    assert data["hosts"][thread["capture"]]["hostname"] == "beta"
+    begin = next(number for number, line in enumerate(lines, 1) if "Tracing" in line)
+    stack = [number for number, line in enumerate(lines, 1) if line.startswith("beta: ") and "() at " in line]
+    assert [(where["first"], where["last"]) for where in thread["lines"]] == [(number, number) for number in (begin, *stack)]
+    assert thread["where"] == thread["lines"][0]
 
 
 def test_one_process_and_then_all_of_them_is_one_capture(tmp_path):

@@ -73,7 +73,7 @@ def load(
 
 def tell_skipped(captures: Iterable[Capture]) -> None:
     """Says on standard error what of a live kernel could not be read (host facts called ``skipped``)."""
-    from hangdiag.report.terminal import escape
+    from hangdiag.report.places import escape
 
     notes = dict.fromkeys(value for capture in captures for value in capture.host.skipped)
     for value in list(notes)[:_MOST_NOTES]:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from hangdiag import __version__, wording
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.report import summary
+from hangdiag.report.places import escape, numbered
 from hangdiag.report.summary import wrap
 from hangdiag.report.summary_threads import thread_lines
-from hangdiag.report.terminal import escape
 from hangdiag.signature import signature
 
 
@@ -24,7 +24,7 @@ def as_bugzilla(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), redac
     diagnosis = diagnoses[number]
     lines = [f"Title: {summary.title(diagnosis)}", ""]
     if len(diagnoses) > 1:
-        lines += [*wrap(f"From capture {number + 1} of {len(diagnoses)}."), ""]
+        lines += [*wrap(f"From {numbered(diagnoses, number)}."), ""]
     for finding in diagnosis.findings[: summary.MOST_FINDINGS]:
         lines += _finding(diagnosis, finding)
     if (more := summary.more_findings(diagnosis)) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hangdiag.findings import Diagnosis
 from hangdiag.report import summary_graph
-from hangdiag.report.terminal import escape
+from hangdiag.report.places import escape
 
 _NODE = {
     "core": 'fillcolor="#f8d0d0", color="#a00000", penwidth=2',

@@ -19,8 +19,8 @@ from hangdiag import __version__
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.report import summary
 from hangdiag.report.html_data import page_data
+from hangdiag.report.places import escape, numbered
 from hangdiag.report.summary_threads import thread_lines
-from hangdiag.report.terminal import escape
 from hangdiag.signature import signature
 
 #: A report must go through as an attachment.
@@ -46,7 +46,7 @@ def as_html(
     """The report on the gravest capture. ``texts`` are the sources' own texts, by source number."""
     number = summary.gravest(diagnoses)
     diagnosis = diagnoses[number]
-    shell = _page(diagnosis, notes, redacted, f"capture {number + 1} of {len(diagnoses)}" if len(diagnoses) > 1 else "")
+    shell = _page(diagnosis, notes, redacted, numbered(diagnoses, number) if len(diagnoses) > 1 else "")
     room = MOST_BYTES - len(shell.encode("utf-8", "replace"))
     return shell.replace("<!--DATA-->", _data(diagnosis, texts, room), 1)
 

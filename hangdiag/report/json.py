@@ -41,6 +41,7 @@ def as_data(diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
             for source in first.capture.sources
         ],
         "host": _host(next((one.capture.host for one in diagnoses if one.capture.host != Host()), Host())),
+        "hosts": [_host(one.capture.host) for one in diagnoses],
         "captures": len(diagnoses),
         "vms": [],
         "threads": [],
@@ -134,6 +135,7 @@ def _thread(
         "frames": [_frame(frame) for frame in thread.frames],
         "wait": _wait(diagnosis.waits[index], resources[resource] if resource is not None else None),
         "where": _where(thread.stack_where or (thread.where[0] if thread.where else Where(0, 0, 0))),
+        "lines": [_where(where) for where in thread.where],
         "capture": capture,
     }
 

@@ -9,8 +9,8 @@ from hangdiag import __version__, wording
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.report import summary
 from hangdiag.report.mermaid import as_mermaid
+from hangdiag.report.places import escape, numbered
 from hangdiag.report.summary_threads import thread_lines
-from hangdiag.report.terminal import escape
 from hangdiag.signature import signature
 
 #: What would begin markup, HTML or (``@``) a mention anywhere in a line.
@@ -23,7 +23,7 @@ def as_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), redac
     diagnosis = diagnoses[number]
     lines = [f"# {text(summary.title(diagnosis))}", ""]
     if len(diagnoses) > 1:
-        lines += [f"From capture {number + 1} of {len(diagnoses)}.", ""]
+        lines += [text(f"From {numbered(diagnoses, number)}."), ""]
     for finding in diagnosis.findings[: summary.MOST_FINDINGS]:
         lines += _finding(diagnosis, finding)
     if (more := summary.more_findings(diagnosis)) is not None:

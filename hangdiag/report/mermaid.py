@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hangdiag.findings import Diagnosis
 from hangdiag.report import summary_graph
-from hangdiag.report.terminal import escape
+from hangdiag.report.places import escape
 
 _CLASSES = {
     "core": "fill:#f8d0d0,stroke:#a00000,stroke-width:2px,color:#000000",

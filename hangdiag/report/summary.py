@@ -13,8 +13,7 @@ from hangdiag import wording
 from hangdiag.findings import Diagnosis, Finding
 from hangdiag.holders.machines import in_device
 from hangdiag.knowledge.model import VERDICTS
-from hangdiag.model import Where
-from hangdiag.report.terminal import escape
+from hangdiag.report.places import escape, place
 from hangdiag.signature import signature
 
 WIDTH = 78
@@ -113,15 +112,6 @@ def since(diagnosis: Diagnosis, finding: Finding) -> str | None:
     if not ages or min(ages) < 1:
         return None
     return f"none of the {len(ages)} threads whose last switch is known has run for {min(ages):.0f} s"
-
-
-def place(diagnosis: Diagnosis, where: Where) -> str:
-    """``lines 12-30`` and, with several sources, of which."""
-    text = f"line {where.first}" if where.first == where.last else f"lines {where.first}-{where.last}"
-    sources = diagnosis.capture.sources
-    if len(sources) > 1 and where.source < len(sources):
-        text += f" of {escape(sources[where.source].path)}"
-    return text
 
 
 def thread_place(diagnosis: Diagnosis, index: int) -> str:

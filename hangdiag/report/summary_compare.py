@@ -6,6 +6,7 @@ from typing import Any
 
 from hangdiag import wording
 from hangdiag.compare import Comparison, Course
+from hangdiag.report.places import capture_name
 from hangdiag.report.summary import heading, wrap
 
 _TITLES = {
@@ -61,7 +62,8 @@ def _hosts(comparison: Comparison, width: int) -> list[str]:
     lines = [f"{len(comparison.diagnoses)} captures of different hosts or boots", ""]
     for number, (diagnosis, found) in enumerate(zip(comparison.diagnoses, comparison.signatures, strict=True), 1):
         finding = diagnosis.findings[0]
-        lines += wrap(f"{number}. {heading(finding)}: {finding.summary}", "  ", "     ", width)
+        name = capture_name(diagnosis)
+        lines += wrap(f"{number}. {name + ': ' if name else ''}{heading(finding)}: {finding.summary}", "  ", "     ", width)
         lines += wrap(f"signature {found[0]}", "     ", "       ", width)
     return [*lines, "", *_same(comparison, width)]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from hangdiag.findings import Diagnosis
 from hangdiag.model import Frame, LockFact, Thread, Vcpu, VirtualMachine
-from hangdiag.report.terminal import escape
+from hangdiag.report.places import escape
 
 _SYMBOL = re.compile(r"[A-Za-z_][\w.$@]*\Z")
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from hangdiag import wording
 from hangdiag.findings import Diagnosis, Finding
-from hangdiag.model import Thread, Where
+from hangdiag.model import Thread
+from hangdiag.report.places import escape, numbered, place
 from hangdiag.signature import signature
 
 Piece = tuple[str, str]
@@ -49,9 +50,7 @@ def render(diagnoses: Sequence[Diagnosis], options: Options) -> list[Line]:
             lines.append([])
         findings = [f"{_heading(finding)}: {finding.summary}" for finding in diagnosis.findings]
         if len(diagnoses) > 1:
-            title = f"Capture {number + 1} of {len(diagnoses)}"
-            if diagnosis.capture.host.hostname is not None:
-                title += f" ({escape(diagnosis.capture.host.hostname)})"
+            title = f"C{numbered(diagnoses, number)[1:]}"
             if findings == said and not options.everything:
                 verdict = _heading(diagnosis.findings[0])
                 lines.append([("bold", title), ("", f": the same as capture {number}, {verdict}")])
@@ -65,13 +64,6 @@ def render(diagnoses: Sequence[Diagnosis], options: Options) -> list[Line]:
 def plain(lines: Iterable[Line]) -> str:
     """Lines as text without styles."""
     return "".join("".join(text for _, text in line).rstrip() + "\n" for line in lines)
-
-
-def escape(text: str) -> str:
-    """Text of the capture made harmless for a terminal: no control characters."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
 def _heading(finding: Finding) -> str:
@@ -217,15 +209,8 @@ class _Report:
             words.append(f'"{escape(thread.wmesg)}"')
         places = self.scene.thread_where(index)
         if places:
-            words.append(self._lines(places[0]))
+            words.append(place(self.diagnosis, places[0]))
         return "  " + "  ".join(words) if words else ""
-
-    def _lines(self, where: Where) -> str:
-        text = f"line {where.first}" if where.first == where.last else f"lines {where.first}-{where.last}"
-        sources = self.diagnosis.capture.sources
-        if len(sources) > 1:
-            text += f" of {escape(sources[where.source].path)}"
-        return text
 
     def _waiting(self, index: int) -> str:
         return self.diagnosis.activities.get(index, self.diagnosis.waits[index].title)
@@ -328,7 +313,7 @@ class _Report:
         lines = sum(item.where.last - item.where.first + 1 for item in unread)
         text = f"Not read: {_count(lines, 'line')}"
         if trace_like:
-            shown = wording.listed([self._lines(item.where) for item in trace_like], 6)
+            shown = wording.listed([place(self.diagnosis, item.where) for item in trace_like], 6)
             alike = sum(item.where.last - item.where.first + 1 for item in trace_like)
             some = "some look" if alike < lines else "all look" if lines > 1 else "it looks"
             text += f"; {'of these, ' if lines > 1 else ''}{some} like part of a trace: {shown}"

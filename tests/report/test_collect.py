@@ -119,7 +119,7 @@ def test_the_report_on_it_compares_its_rounds_and_names_the_release(host):
     write(host / "bin" / "dmesg", "#!/bin/sh\necho '---<<BOOT>>---'\necho 'FreeBSD 13.1-STABLE GENERIC amd64'\n")
     _, (tar,) = collect(host)
     report = write_report(diagnose_paths([str(tar)]), "bugzilla")
-    assert "From capture 2 of 2." in report
+    assert "From capture 2 of 2 (host-1)." in report
     assert "None of its 4 threads has moved in 2 captures" in report
     assert "Release: 13.1-STABLE" in report
     assert "vault" not in report
