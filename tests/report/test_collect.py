@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 import time
+from functools import cache
 
 import pytest
 
@@ -21,8 +22,12 @@ HANGS = "#!/bin/sh\ntrap '' TERM\nexec sleep 60\n"
 
 @pytest.fixture
 def host(tmp_path):
+    return make_host(tmp_path)
+
+
+def make_host(folder):
     """A folder of stub commands and one of VMs."""
-    stubs = tmp_path / "bin"
+    stubs = folder / "bin"
     stubs.mkdir()
     for tool in TOOLS:
         found = shutil.which(tool)
@@ -33,12 +38,13 @@ def host(tmp_path):
     write(stubs / "uname", "#!/bin/sh\necho FreeBSD vault 13.1-STABLE FreeBSD 13.1-STABLE GENERIC amd64\n")
     write(stubs / "sysctl", '#!/bin/sh\necho "$1: stub"\n')
     write(stubs / "bhyvectl", '#!/bin/sh\necho "$@"\n')
-    vms = tmp_path / "vmm"
+    write(stubs / "dmesg", "#!/bin/sh\necho '---<<BOOT>>---'\necho 'FreeBSD 13.1-STABLE GENERIC amd64'\n")
+    vms = folder / "vmm"
     vms.mkdir()
     (vms / "win11").touch()
     (vms / "a b;reboot").touch()
-    (tmp_path / "out").mkdir()
-    return tmp_path
+    (folder / "out").mkdir()
+    return folder
 
 
 def write(path, text):
@@ -47,7 +53,7 @@ def write(path, text):
     path.chmod(0o755)
 
 
-def collect(host, shell="sh", **settings):
+def begin(host, shell="sh", **settings):
     script = host / "collect.sh"
     script.write_text(collect_script())
     command = [shutil.which(shell), *(["sh"] if shell == "busybox" else []), str(script), str(host / "out")]
@@ -60,8 +66,45 @@ def collect(host, shell="sh", **settings):
         "LIMIT": "2",
         **settings,
     }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    return done, list((host / "out").glob("*.tar"))
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(host, process):
+    """Exit code, both outputs, and the archives."""
+    out, error = process.communicate(timeout=120)
+    return process.returncode, out, error, list((host / "out").glob("*.tar"))
+
+
+def collect(host, shell="sh", **settings):
+    return finish(host, begin(host, shell, **settings))
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    """By shell, what a run leaves: it takes a second of waiting, and several tests look at it."""
+
+    @cache
+    def run(shell):
+        host = make_host(tmp_path_factory.mktemp(shell))
+        return host, *collect(host, shell)
+
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hanging(tmp_path_factory):
+    """Runs that wait for commands that hang, with timeout(1) and without: at the same time, and beside the other tests."""
+    begun = {}
+    for timeout in {shutil.which("timeout"), None}:
+        host = make_host(tmp_path_factory.mktemp("hanging"))
+        if timeout:
+            (host / "bin" / "timeout").symlink_to(timeout)
+        write(host / "bin" / "bhyvectl", HANGS)
+        write(host / "bin" / "zpool", HANGS)
+        begun[timeout is not None] = host, time.monotonic(), begin(host, LIMIT="1")
+    yield begun
+    for _, _, process in begun.values():
+        process.communicate()
 
 
 def members(tar):
@@ -81,10 +124,10 @@ def test_shellcheck():
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_everything_lands_in_one_archive(host, shell):
-    done, (tar,) = collect(host, shell)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(tar)
+def test_everything_lands_in_one_archive(collected, shell):
+    host, code, out, error, (tar,) = collected(shell)
+    assert code == 0, error
+    assert out.strip() == str(tar)
     found = members(tar)
     assert "PID    TID COMM" in found["11-b-procstat-kk.txt"]
     assert "PID    TID COMM" in found["12-b-procstat-kk.txt"]
@@ -98,26 +141,25 @@ def test_everything_lands_in_one_archive(host, shell):
 
 
 def test_rounds_stand_in_their_order(host):
-    _, (tar,) = collect(host, ROUNDS="3")
+    tar = collect(host, ROUNDS="3")[-1][0]
     with tarfile.open(tar) as archive:
         names = [item.name for item in archive.getmembers() if item.isfile()]
     assert names == sorted(names)
 
 
-def test_analyze_reads_it(host):
+def test_analyze_reads_it(collected):
     from hangdiag.readers.files import read_paths
 
-    _, (tar,) = collect(host)
+    *_, (tar,) = collected("sh")
     captures = [capture for capture in read_paths([str(tar)], None) if capture.threads]
     assert len(captures) == 2
     assert {thread.name for thread in captures[0].threads} >= {"vcpu 0", "vcpu 1", "vcpu 2", "vcpu 3"}
 
 
-def test_the_report_on_it_compares_its_rounds_and_names_the_release(host):
+def test_the_report_on_it_compares_its_rounds_and_names_the_release(collected):
     from hangdiag.report.summary_forms import diagnose_paths, write_report
 
-    write(host / "bin" / "dmesg", "#!/bin/sh\necho '---<<BOOT>>---'\necho 'FreeBSD 13.1-STABLE GENERIC amd64'\n")
-    _, (tar,) = collect(host)
+    *_, (tar,) = collected("sh")
     report = write_report(diagnose_paths([str(tar)]), "bugzilla")
     assert "From capture 2 of 2 (host-1)." in report
     assert "None of its 4 threads has moved in 2 captures" in report
@@ -125,37 +167,18 @@ def test_the_report_on_it_compares_its_rounds_and_names_the_release(host):
     assert "vault" not in report
 
 
-@pytest.mark.parametrize("with_timeout", [True, False])
-def test_a_command_that_hangs_is_left_behind(host, with_timeout):
-    if with_timeout:
-        if shutil.which("timeout") is None:
-            pytest.skip("timeout(1) is not installed")
-        (host / "bin" / "timeout").symlink_to(shutil.which("timeout"))
-    write(host / "bin" / "bhyvectl", HANGS)
-    write(host / "bin" / "zpool", HANGS)
-    begin = time.monotonic()
-    done, (tar,) = collect(host, LIMIT="1")
-    assert done.returncode == 0
-    # the two wait at the same time
-    assert time.monotonic() - begin < 30
-    log = members(tar)["commands.txt"]
-    for name in ("40-zpool.txt", "50-bhyvectl-win11.txt"):
-        (line,) = [line for line in log.splitlines() if line.startswith(name)]
-        assert "after 1 s" in line
-
-
 def test_a_wrong_setting_is_said(host):
-    done, tars = collect(host, ROUNDS="many")
-    assert (done.returncode, tars) == (2, [])
-    assert "whole numbers" in done.stderr
+    code, _, error, tars = collect(host, ROUNDS="many")
+    assert (code, tars) == (2, [])
+    assert "whole numbers" in error
 
 
 def test_a_place_that_cannot_be_written_is_said(host):
     (host / "out").rmdir()
     (host / "out").write_text("")
-    done, tars = collect(host)
-    assert (done.returncode, tars) == (1, [])
-    assert "name another directory" in done.stderr
+    code, _, error, tars = collect(host)
+    assert (code, tars) == (1, [])
+    assert "name another directory" in error
 
 
 def test_nothing_in_it_touches_a_guest():
@@ -169,3 +192,18 @@ def test_options_become_defaults():
     for line in ("ROUNDS=${ROUNDS:-7}", "INTERVAL=${INTERVAL:-11}", "LIMIT=${LIMIT:-13}"):
         assert line in script
     assert "@" not in "".join(line for line in script.splitlines() if not line.lstrip().startswith("#") and '"$@"' not in line)
+
+
+@pytest.mark.parametrize("with_timeout", [True, False])
+def test_a_command_that_hangs_is_left_behind(hanging, with_timeout):
+    if with_timeout not in hanging:
+        pytest.skip("timeout(1) is not installed")
+    host, begun, process = hanging[with_timeout]
+    code, _, _, (tar,) = finish(host, process)
+    assert code == 0
+    # the two wait at the same time
+    assert time.monotonic() - begun < 30
+    log = members(tar)["commands.txt"]
+    for name in ("40-zpool.txt", "50-bhyvectl-win11.txt"):
+        (line,) = [line for line in log.splitlines() if line.startswith(name)]
+        assert "after 1 s" in line
