@@ -15,14 +15,19 @@ from tests.traces import KNOWLEDGE, MATCHER
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = json.loads((ROOT / "docs" / "schema" / "hangdiag-1.schema.json").read_text())
+VALIDATOR = jsonschema.validators.validator_for(SCHEMA)(SCHEMA)
 SAMPLES = sorted(path for path in (ROOT / "samples").iterdir() if path.suffix in (".txt", ".tar"))
+
+
+def test_the_schema_is_one():
+    VALIDATOR.check_schema(SCHEMA)
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_every_sample(path):
     diagnoses = [diagnose(capture, KNOWLEDGE, MATCHER) for capture in read_paths([str(path)], None)]
     data = as_data(diagnoses)
-    jsonschema.validate(data, SCHEMA)
+    VALIDATOR.validate(data)
     assert json.loads(as_json(diagnoses)) == data
 
 
@@ -31,4 +36,4 @@ def test_the_schema_rejects_what_is_wrong():
     data = as_data(diagnoses)
     data["threads"][0]["wait"]["kind"] = "nonsense"
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, SCHEMA)
+        VALIDATOR.validate(data)
