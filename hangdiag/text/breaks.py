@@ -31,6 +31,7 @@ _SHARE_OF_FOLDS = 0.5
 _MANY_FOLDS = 8
 #: What is as wide as that between columns is an empty one.
 _GAP = " " * 8
+_COLUMN = lazy(r"[^ :] {2,}[^ =]")
 #: So many letters at the begin of two lines tell whether both have the same prefix.
 _PREFIX = 8
 #: Both lines begin with it: a diff's sign, a string's quote.
@@ -135,14 +136,18 @@ def mend_breaks(
     last: Sequence[int],
     begins: Callable[[str], bool],
     prefix: re.Pattern[str] | None = None,
+    again: bool = False,
 ) -> Lines | None:
     """Broken lines joined again, with the original numbers of each; None if there are none.
 
     ``begins`` tells whether a line can stand for itself. Where lines have a ``prefix``, those do that have it.
+    Of lines that were joined ``again``, only common widths are believed to be a terminal's.
     """
     terminal = prefix or _TERMINAL_BEGIN
     mail = prefix or _MAIL_BEGIN
     wraps, folds = _find_widths(lines, begins, terminal, mail)
+    if again:
+        wraps &= _USUAL
     if not wraps and not folds:
         return None
     names = _names_in(lines) if prefix is None else frozenset()
@@ -227,10 +232,11 @@ def _paragraphs(lines: list[str], begin: int, end: int, cover: str) -> Iterator[
                 yield start, index, widest, _covered(lines, start, index, cover)
                 start = -1
             widest = 0
-        elif start < 0:
+            continue
+        if start < 0:
             start = index
-            widest = length
-        elif length > widest:
+        # a mailer breaks no word: one that is too long tells nothing of the width
+        if length > widest and " " in line.strip():
             widest = length
     if start >= 0:
         yield start, end, widest, _covered(lines, start, end, cover)
@@ -331,8 +337,8 @@ def _is_row(line: str) -> bool:
 
 
 def _has_columns(line: str) -> bool:
-    """Is ``line`` a row that does not end within a name in brackets, or a call?"""
-    return _is_row(line) and line.rfind("[") <= line.rfind("]") and "(" not in line.rpartition("  ")[2]
+    """Is ``line`` a row of a table that does not end within a name in brackets, or a call?"""
+    return _COLUMN.search(line) is not None and line.rfind("[") <= line.rfind("]") and "(" not in line.rpartition("  ")[2]
 
 
 def _is_full(line: str, after: str, width: int) -> bool:

@@ -33,8 +33,10 @@ def quoted_printable(lines: list[str]) -> list[tuple[int, int, str]]:
             if sure:
                 runs.append((start, index))
             start, sure = index + 1, False
-        elif "=3D" in line or (line[-1] == "=" and _NARROWEST <= len(line) <= _WIDEST):
+        elif "=3D" in line:
             sure = True
+        elif line[-1] == "=" and _NARROWEST <= len(line) <= _WIDEST:
+            sure = sure or line[-2] != " "  # a line that was folded may end in a sign of its own
         elif line[-1] == "=":
             # text, not a soft break
             if sure:

@@ -96,8 +96,6 @@ def mend(
         split = split_lines(lines, first, last, begins)
         if split is not None:
             whole = lines, first, last = split
-    if noise.has_noise(text):
-        whole = lines, first, last = spacing.drop_lines(lines, first, last, noise.find_noise(lines))
     if html.is_html(text):
         whole = lines, first, last = html.strip_lines(lines, first, last)
     if "\\" in text and markup.has_signs(text):
@@ -109,14 +107,16 @@ def mend(
         between = spacing.numbers_between(lines)
         if between:
             whole = lines, first, last = spacing.drop_lines(lines, first, last, between)
+    if noise.has_noise(text):
+        whole = lines, first, last = spacing.drop_lines(lines, first, last, noise.find_noise(lines))
     if "# 1 " in text and spacing.frames_apart(lines):
         lines = spacing.join_numbers(lines)
         whole = lines, list(first), list(last)
     spaced = spacing.double_spaced(lines)
     if spaced:
         whole = lines, first, last = spacing.drop_blanks(lines, first, last, spaced)
-    for _ in range(_MOST_BREAKS):
-        joined = mend_breaks(lines, first, last, begins)
+    for times in range(_MOST_BREAKS):
+        joined = mend_breaks(lines, first, last, begins, again=times > 0)
         if joined is None:
             break
         whole = lines, first, last = joined

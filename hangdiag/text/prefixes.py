@@ -20,7 +20,7 @@ _FULL_NAME = (
 _MOST = 4
 #: What may stand before a line, by name. A blank behind it is the text's own, unless all lines have one.
 PREFIXES: dict[str, str] = {
-    "quote": r" ?>(?: ?>)*|(?:\|[ \t])+(?![^|]*\|)",
+    "quote": r" ?>(?: ?>)*|(?!\|.*\|[ \t]*\Z)(?:\|[ \t])+",
     # irssi, ZNC, weechat: who said it, and when
     "chat": r"(?:\[?\d\d:\d\d(?::\d\d)?\]? {1,4})?"
     r"(?:<[ @+%~&!]?(?!\d{1,3}>|running>|swapped>)[\w\[\]^{}`-]{1,30}>|[@+%]?[\w\[\]^{}`-]{1,30} [|│])(?=[ \t]|\Z)"

@@ -86,13 +86,14 @@ def _read_more(section: Section, start: int, match: re.Match[str]) -> int:
 def _read_rows(section: Section, index: int, table: _Table) -> int:
     """The rows from line ``index`` on; returns the index of the line behind them."""
     lines = section.lines
+    first, last = section.page.first, section.page.last  # of a row that was folded, and lost its blanks, they differ
     threads: list[Thread] = []
     pid, command = table.pid, table.command
     own = replace(table, with_arguments=False)
     end = len(lines)
     while index < end:
         line = lines[index]
-        found = _THREAD.match(line) or (_NARROW_THREAD.match(line) if table.narrow else None)
+        found = _THREAD.match(line) or (_NARROW_THREAD.match(line) if table.narrow or first[index] != last[index] else None)
         if found is not None:
             threads.append(_thread(section, index, found, own))
         else:
