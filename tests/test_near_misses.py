@@ -89,3 +89,18 @@ def test_threads_that_were_asked_for_one_by_one_are_not_all():
         text += f" proc (pid 2210): 0xfffff800021c0530\n name: {thread.name}\n"
     finding = analysed(text).findings[0]
     assert (finding.verdict, finding.certainty) == ("deadlock", "possible")
+
+
+@pytest.mark.parametrize(("cpu", "sure"), [("", True), (" (CPU 1)", False)])
+def test_a_stack_that_sleeps_below_the_header_of_a_thread_that_runs_is_no_proof(cpu, sure):
+    # the lines between two threads were lost, the header of the second one among them
+    threads = vcpus("started", "lock all", "joined")
+    names = "".join(
+        f"Thread {thread.tid} at {thread.tid * 0x1000 + 0xFFFFF80000000000:#x}:\n proc (pid 2210): 0xfffff800021c0530\n name: {thread.name}\n"
+        for thread in threads
+    )
+    lines = alltrace(threads).splitlines(keepends=True)
+    header = max(index for index, line in enumerate(lines) if line.startswith("Tracing"))
+    lines[header] = lines[header].rstrip() + cpu + "\n"
+    finding = analysed("".join(lines) + "db> show thread\n" + names).findings[0]
+    assert (finding.verdict == "deadlock" and finding.certainty == "proven") == sure

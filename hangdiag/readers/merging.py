@@ -12,6 +12,8 @@ from hangdiag.readers.stacks import SWITCHES
 
 _OF_STACK = frozenset({"frames", "where", "stack_where", "stack_of_debugger", "told"})
 _THREAD_FIELDS = tuple(item.name for item in fields(Thread) if item.name not in _OF_STACK)
+_AWAKE = frozenset({"running", "runnable"})
+_ASLEEP = frozenset({"sleeping", "lock"})
 #: Stacks of fewer frames say little; of two of one time at least this share of functions is the same.
 TELLING = 4
 _COMMON = 0.5
@@ -148,22 +150,22 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
         stack_where=stack.stack_where,
         stack_of_debugger=stack.stack_of_debugger,
         where=before.where,
-        told=stack.told or (other.told and not other.frames) or _contradict(before, after) or _contradict(after, before),
+        told=stack.told or (other.told and not other.frames) or _contradict(before, after),
     )
 
 
-def _contradict(one: Thread, other: Thread) -> bool:
-    """Did one tool see a thread on a CPU, or ready for one, that sleeps in the other's words or stack?
+def _contradict(before: Thread, after: Thread) -> bool:
+    """Did one tool see the thread on a CPU, or ready for one, and another one asleep? It moved in between."""
+    states = {before.state, after.state}
+    return not states.isdisjoint(_AWAKE) and not states.isdisjoint(_ASLEEP)
 
-    It moved in between, or one of the two is of another thread.
-    """
-    if one.state not in ("running", "runnable"):
-        return False
-    return other.state in ("sleeping", "lock") or (
-        other.state is None
-        and not one.frames
-        and any(frame.function in SWITCHES for frame in other.frames[:2])
-        and any(frame.function.startswith(("sleepq_", "turnstile_")) for frame in other.frames[1:4])
+
+def _belies_stack(thread: Thread) -> bool:
+    """Is the thread on a CPU, or ready for one, although its stack sleeps? It was woken, or the stack is another thread's."""
+    return (
+        thread.state in _AWAKE
+        and any(frame.function in SWITCHES for frame in thread.frames[:2])
+        and any(frame.function.startswith(("sleepq_", "turnstile_")) for frame in thread.frames[1:4])
     )
 
 
@@ -272,6 +274,8 @@ def finish_threads(instant: Instant) -> list[Thread]:
             thread = replace(thread, command=command, lock=lock)
         if thread.tid in instant.misplaced and thread.frames and not thread.stack_of_debugger:
             thread = replace(thread, stack_of_debugger=True, state=None if thread.cpu is None else thread.state)
+        if _belies_stack(thread) and not thread.stack_of_debugger:
+            thread = replace(thread, told=True)
         finished.append(thread)
     return finished
 
