@@ -223,6 +223,11 @@ def test_a_last_stack_as_long_as_the_kernel_saves_them_is_whole():
         ("root@alpha:~ # procstat -kk -a | grep bhyve", "proven"),
         ("# procstat -kka | grep vcpu", "proven"),
         ("# procstat -kka | grep -v idle_lock", "proven"),
+        ("# procstat -kka | grep bhyve | grep -v running", "possible"),
+        ("# procstat -kk 2210 | egrep -v 'vmx_run|svm_vmrun'", "possible"),
+        ("# procstat -kk -a | grep 'vcpu [01]'", "possible"),
+        ("# procstat -kk 2210 | sed -n 2,4p", "possible"),
+        ("# procstat -kka | grep bhyve | sort -k 5 | less", "proven"),
     ],
 )
 def test_a_filter_may_have_left_threads_out(command, certainty):

@@ -15,8 +15,10 @@ from hangdiag.text.lazy import lazy
 
 #: A command line that shows a part of what procstat prints; by the names of commands and threads, a VM stays whole.
 _FILTERED = (
-    r"[^|]{0,100}\bprocstat [^|]{0,60}\| ?(?:head|tail|(?:[ef]?grep|rg) (?:(?!.*(?:-\w*v|bhyve)).{0,100}"
-    r"(?:vm[mx]?_|vm_|vcpu_|vmrndv|vmstat|vioapic|_sleep|sleep_|sleepq|rendezvous|ioctl|switch|_lock)))"
+    r"[^|]{0,100}\bprocstat [^|]{0,60}(?:\|[^|]{0,100}){0,3}\| ?(?:head|tail|sed -n|(?:[ef]?grep|rg) "
+    r"(?:(?!.*(?:-\w*v|bhyve)).{0,100}(?:vm[mx]?_|vm_|vcpu_|vmrndv|vmstat|vioapic|_sleep|sleep_|sleepq|rendezvous|ioctl|switch|_lock)"
+    # without those that run, or some vCPUs by their numbers
+    r"|[^|]{0,40}-\w*v[^|]{0,80}(?:run|vm[mx]?_|vmx|svm|hlt|halt|sleep|switch|guest)|[^|]{0,80}vcpu[^|]{0,3}[\[0-9]))"
 )
 _FILTER = lazy(_FILTERED)
 _UNAME = lazy(r"FreeBSD (?P<host>[\w.-]+) (?P<release>\d+\.\d+-[\w.-]+) FreeBSD ")
