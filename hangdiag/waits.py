@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hangdiag.knowledge import Matcher, WaitRule
 from hangdiag.model import Capture, Frame, Thread
 
+#: An address without a symbol, and what procstat prints where the kernel could not take the stack.
+_NAMELESS = frozenset({"??", "<unknown>"})
 #: A state that ddb or ps tells when no rule fits.
 _KIND_OF_STATE = {
     "running": "running",
@@ -102,6 +104,8 @@ def _without_rule(thread: Thread, functions: list[str], via: str | None, matcher
     on_top = functions and functions[0] not in words.switch | words.queue
     if on_top and thread.told and thread.state is None and functions[0] not in words.primitives:
         return Wait("unknown", "where it sleeps is not told", via=via)
+    if on_top and thread.state is None and functions[0] in _NAMELESS:
+        return Wait("unknown", "where it stands has no name", via=via)
     if on_top and thread.state in (None, "running"):
         if functions[0] in words.primitives:
             return Wait("sleep", "asleep, for an unknown reason", via=via, by="stack")

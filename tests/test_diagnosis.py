@@ -606,6 +606,17 @@ def test_whose_device_is_destroyed(callers, command, holders):
     assert finding.verdict == ("contention" if holders else "inconclusive")
 
 
+@pytest.mark.parametrize("stack", ["<unknown>", "??+0 ??+0 amd64_syscall+0x10c"])
+def test_a_stack_without_names_is_not_one_that_runs(stack):
+    table = procstat([T(100859, "mevent", "kqueue"), *vcpus("kqueue", "started")])
+    lines = table.splitlines()
+    row = next(number for number, line in enumerate(lines) if "vcpu 0" in line)
+    lines[row] = lines[row][: lines[row].index("mi_switch")] + stack
+    diagnosis, finding = first("\n".join(lines) + "\n")
+    assert [wait.kind for wait in diagnosis.waits] == ["event", "unknown", "rendezvous"]
+    assert finding.verdict == "inconclusive"
+
+
 def test_lock_all_by_another_process_does_not_weaken_the_proof():
     # bhyvectl may hold vcpu 1, or not: vcpu 1's thread waits for somebody stuck either way
     reinit = T(100901, "-", "lock all", 2290, "bhyvectl")

@@ -425,6 +425,7 @@ JOINED = "vm_run() -> vm_handle_rendezvous() -> _sleep()"
         "What if some thread is in",
         "Could it be that one thread is in",
         "It would hang if one thread was in",
+        "Is it a deadlock if thread 2 sits in",
     ],
 )
 @pytest.mark.parametrize("broken", [" ", "\n"])

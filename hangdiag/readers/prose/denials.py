@@ -20,6 +20,7 @@ _DENIED = lazy(
 )
 _SUPPOSED = lazy(
     r"\b(?:what if|(?:could|would|might) (?:it|there|this) be|is it possible|suppos\w{1,4}|imagine"
+    r"|(?<!as )if (?:thread|v-?cpu)s?\b"
     r"|(?<!as )if (?:one|a|an|some|another|the other|any|there (?:is|was|were)|you (?:have|see))\b"
     rf"(?: [\w'’/-]{{1,16}}){{0,5}} {_THREADS})",
     re.I,
