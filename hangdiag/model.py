@@ -94,7 +94,7 @@ class Thread:
     in seconds. ``lwp`` is illumos' number of a thread in its process. ``stack_of_debugger`` marks a
     stack that belongs to whoever entered the debugger, not to this thread. ``told`` marks one that no tool showed at
     one instant: somebody wrote it down in words, a probe fired in it, or its innermost functions are cut off; nothing is
-    proven with it.
+    proven with it. ``of_program``: the debugger looks at a program, whose stack this is.
     """
 
     pid: int | None = None
@@ -116,6 +116,7 @@ class Thread:
     stack_of_debugger: bool = False
     told: bool = False
     lwp: int | None = None
+    of_program: bool = False
 
     @property
     def is_user_stack(self) -> bool:
@@ -131,7 +132,9 @@ class Thread:
                 low = low or frame.address > 1 << 16
             if frame.module is not None and ".so" in frame.module:
                 return True
-        return low and not any(
+        if not (low or (self.of_program and self.frames)):
+            return False
+        return not any(
             frame.function in _KERNEL or (frame.file is not None and "/sys/" in frame.file) for frame in self.frames
         )
 

@@ -10,7 +10,7 @@ from hangdiag.model import Frame, Host, LockFact, Process, Thread, VirtualMachin
 from hangdiag.readers.rows import Said, join_rows
 from hangdiag.readers.stacks import SWITCHES
 
-_OF_STACK = frozenset({"frames", "where", "stack_where", "stack_of_debugger", "told"})
+_OF_STACK = frozenset({"frames", "where", "stack_where", "stack_of_debugger", "told", "of_program"})
 _THREAD_FIELDS = tuple(item.name for item in fields(Thread) if item.name not in _OF_STACK)
 _AWAKE = frozenset({"running", "runnable"})
 _ASLEEP = frozenset({"sleeping", "lock"})
@@ -149,6 +149,7 @@ def merge_threads(before: Thread, after: Thread) -> Thread:
         frames=frames,
         stack_where=stack.stack_where,
         stack_of_debugger=stack.stack_of_debugger,
+        of_program=stack.of_program,
         where=before.where,
         told=stack.told or (other.told and not other.frames) or _contradict(before, after),
     )

@@ -408,3 +408,23 @@ fffffe007ae3da30 vmm:vmm_kstat_read+6b ()
     assert (thread.address, thread.cpu, functions(thread)) == (0xFFFFFE8BF4A3B000, 7, ["trap", "_cmntrap", "vmm_kstat_read"])
     assert capture.host.panic == "BAD TRAP: type=e (#pf Page fault) rp=fffffe007ae3d910 addr=fffffe8bf48b83d0"
     assert not capture.unread
+
+
+def test_threads_of_a_program_without_addresses_do_not_run():
+    text = """\
+(gdb) info threads
+  Id   Target Id         Frame
+  2  Thread 802406400 (LWP 101329) runtime.sys_umtx_op () at runtime/sys_freebsd_amd64.s:21
+* 1  LWP 101236 of process 2210 "mevent" ioctl_loop () at mevent.c:500
+
+(gdb) thread apply all bt
+
+Thread 2 (LWP 101329 of process 2210):
+#0  runtime.sys_umtx_op () at runtime/sys_freebsd_amd64.s:21
+#1  runtime.futexsleep () at runtime/os_freebsd.go:80
+"""
+    diagnosis = analysed(text)
+    assert {wait.kind for wait in diagnosis.waits} == {"unknown"}
+    # the kernel's own stack of the same thread counts more
+    text += "\n 2210 101329 bhyve               -                   mi_switch+0x1 sleepq_wait+0x2 _sleep+0x3 umtxq_sleep+0x4 do_wait+0x5\n"
+    assert "user-lock" in {wait.kind for wait in analysed(text).waits}

@@ -278,6 +278,7 @@ def make_thread(
         where=(where,),
         stack_where=where if frames else None,
         stack_of_debugger=of_debugger,
+        of_program=identity.of_program,
     )
 
 

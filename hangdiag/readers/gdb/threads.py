@@ -53,6 +53,8 @@ class Identity:
     number: int | None = None
     state: str | None = None
     address: int | None = None
+    #: a thread of a program that gdb runs or attached to: kernels have no LWPs
+    of_program: bool = False
 
 
 def identify(target: str, number: int | None = None) -> Identity:
@@ -68,7 +70,7 @@ def identify(target: str, number: int | None = None) -> Identity:
     if lwp is not None:
         pid = lwp.group("pid")
         name = title or (lwp.group("name") or lwp.group("name2") or "").strip() or None
-        return Identity(int(pid) if pid else None, int(lwp.group("lwp")), name=name, number=number)
+        return Identity(int(pid) if pid else None, int(lwp.group("lwp")), name=name, number=number, of_program=True)
     user = _USER.match(target)
     if user is not None:
         value = int(user.group("pid"))
@@ -146,6 +148,7 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
                 frames=stack,
                 where=(where,),
                 stack_where=where if frame is not None else None,
+                of_program=identity.of_program,
                 stack_of_debugger=bool(
                     frame is not None
                     and frame.function == "kdb_enter"
