@@ -166,6 +166,12 @@ def test_the_indexes_are_complete():
         assert f"#{bug.id})" in generate.pages()["reference/bugs/index.md"]
 
 
+@pytest.fixture(scope="module")
+def markdown():
+    """Imported before the first example, whose time is taken."""
+    return pytest.importorskip("markdown")
+
+
 hostile = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" \n"), min_size=1)
 
 
@@ -175,8 +181,7 @@ hostile = st.text(st.characters(exclude_categories=("C", "Z"), include_character
         ["<script>", "[a](b)", "![x](y)", "a|b", "{#id}", "*a* _b_ `c`", "&lt;", "\\_", "[TOC]", "1. a"]
     )
 )
-def test_text_of_rules_is_text(value):
-    markdown = pytest.importorskip("markdown")
+def test_text_of_rules_is_text(markdown, value):
     flat = " ".join(value.split())
     page = f"# A\n\n## {generate.text(value)} {{#x}}\n\n" + generate.table(
         ("k", "v"), [("v", "(" + generate.text(value) + ")"), ("c", "(" + generate.code(value) + ")")]
@@ -193,8 +198,7 @@ def test_text_of_rules_is_text(value):
     st.sampled_from(["https://a.b/c", "http://x"]) | st.just(""),
     st.text(st.characters(codec="ascii", exclude_categories=("C",))),
 )
-def test_a_link_leads_nowhere_else(lead, value):
-    markdown = pytest.importorskip("markdown")
+def test_a_link_leads_nowhere_else(markdown, lead, value):
     made = markdown.markdown(f"- {generate.linked(lead + value)}", extensions=["tables", "attr_list"])
     links = re.findall(r'<a href="([^"]*)">', made)
     assert all(re.match(r"https?://", html.unescape(link)) for link in links)
