@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from hangdiag.diagnosis import diagnose
@@ -16,9 +17,14 @@ NAMES = sorted(path.name for path in SAMPLES.iterdir() if path.suffix in (".txt"
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
-def sample(name):
-    """All diagnoses of a sample."""
+@cache
+def _diagnosed(name):
     return [diagnose(capture, KNOWLEDGE, MATCHER) for capture in read_paths([str(SAMPLES / name)], None)]
+
+
+def sample(name):
+    """All diagnoses of a sample, which is read once: many tests look at it."""
+    return list(_diagnosed(name))
 
 
 def text_of(name):

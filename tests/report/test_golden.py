@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,17 @@ PICTURED = {"deadlock.procstat.txt", "deadlock.kgdb.txt", "lock-cycle.ddb.txt", 
 CASES = [(name, form) for name in NAMES for form in FORMS if form == "bugzilla.txt" or name in PICTURED]
 
 
+MATCHER = Matcher(PLAIN)
+
+
+@cache
+def diagnosed(name):
+    return [diagnose(capture, PLAIN, MATCHER) for capture in read_paths([str(SAMPLES / name)], None)]
+
+
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_report(name, form):
-    matcher = Matcher(PLAIN)
-    diagnoses = [diagnose(capture, PLAIN, matcher) for capture in read_paths([str(SAMPLES / name)], None)]
-    made = FORMS[form](diagnoses).replace(str(SAMPLES), "samples").replace(__version__, "VERSION")
+    made = FORMS[form](diagnosed(name)).replace(str(SAMPLES), "samples").replace(__version__, "VERSION")
     file = GOLDEN / f"{name}.{form}"
     if os.environ.get("HANGDIAG_GOLDEN") == "write":
         GOLDEN.mkdir(exist_ok=True)
