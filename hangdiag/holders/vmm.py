@@ -331,8 +331,8 @@ def _lockers(scene: Scene, machine: Machine, index: int, target: int | None) -> 
 
 
 def _hides_vcpu(scene: Scene, machine: Machine) -> bool:
-    """May a thread that runs, or of which too little is shown, be that of a vCPU? Asked where none of them has a name."""
-    return any(
+    """May a thread that runs, that was left out, or of which too little is shown, be a vCPU's? Asked where none has a name."""
+    return scene.capture.is_abridged or any(
         scene.capture.threads[index].name is None
         and (scene.waits[index].kind in ("running", "runnable") or _shows_too_little(scene, index))
         for index in machine.members - scene.in_device

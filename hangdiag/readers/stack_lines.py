@@ -130,6 +130,7 @@ def _read_siginfo(section: Section, start: int, match: re.Match[str]) -> int:
     if not frames:
         frames, end = _stack_below(section.lines, end)
     where = section.where(start, end)
+    section.note_listing(whole=False)  # one thread of one process, at one moment
     section.draft.add_row(
         Thread(
             pid=int(found.group("pid")),

@@ -416,3 +416,10 @@ def test_two_threads_of_one_vcpu_are_of_two():
     threads = vcpus("started", "joined", "lock all", "in guest")
     _, finding = first(procstat([*threads[:3], replace(threads[3], name="vcpu 2")]))
     assert (finding.verdict, finding.certainty) != ("deadlock", "proven")
+
+
+def test_threads_that_siginfo_showed_at_different_moments_prove_nothing():
+    # perhaps the same thread twice
+    first, second = (f"load: 0.46  cmd: bhyve 2210 [{wmesg}] 12.14r 0.00u 0.00s 0% 3784k\n" for wmesg in ("vmrndv", "vmstat"))
+    found = deadlocks(f"{first}an hour later\n{second}")
+    assert [certainty for certainty, *_ in found] == ["possible"]
