@@ -39,6 +39,9 @@ def no_hang(scene: Scene) -> Finding:
         return _finding(scene, "inconclusive", "possible", wording.held_in_userland(scene, unowned), unowned, causes=True)
     if stopped := [index for machine in scene.machines for index in _stopped(scene, machine)]:
         return _finding(scene, "blocked", "likely", wording.stopped(scene, stopped), stopped, causes=True)
+    if halted := [index for machine in scene.machines for index in _halted_for_good(scene, machine)]:
+        known = all(scene.machine_of[index].complete for index in halted)
+        return _finding(scene, "blocked", "likely" if known else "possible", wording.halted(scene, halted), halted, causes=True)
     waiting = sorted({index for machine in scene.machines for index in _waits_for_the_world(scene, machine)})
     sure = (_shows_all(scene) or wording.has_panicked(scene)) and not (scene.capture.is_abridged or userland or waiting)
     certainty = at_most(scene, range(len(threads)), "likely" if sure else "possible")
@@ -101,6 +104,14 @@ def _stopped(scene: Scene, machine: Machine) -> list[int]:
     """The vCPU threads of a VM of which none is other than stopped."""
     vcpus = sorted(machine.vcpus.values())
     return vcpus if all(scene.waits[index].kind == "stopped" for index in vcpus) else []
+
+
+def _halted_for_good(scene: Scene, machine: Machine) -> list[int]:
+    """The vCPU threads of a VM whose guest executed HLT with interrupts disabled on every one: no interrupt wakes any
+    (sys/amd64/vmm/vmm.c, vm_handle_hlt; with hw.vmm.halt_detection the VM would have been suspended).
+    """
+    vcpus = sorted(machine.vcpus.values())
+    return vcpus if all(scene.capture.threads[index].wmesg == "vmhalt" for index in vcpus) else []
 
 
 def _waits_for_the_world(scene: Scene, machine: Machine) -> list[int]:

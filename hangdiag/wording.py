@@ -227,6 +227,12 @@ def stopped(scene: Scene, members: Sequence[int]) -> str:
     return f"{names(scene, members)} {'is' if len(members) == 1 else 'are'} stopped, by a signal or a debugger"
 
 
+def halted(scene: Scene, members: Sequence[int]) -> str:
+    """Guests that halted every vCPU with interrupts disabled."""
+    have = "has" if len(members) == 1 else "have"
+    return f"{names(scene, members)} {have} halted with interrupts disabled: the guest has stopped itself, or died"
+
+
 def no_hang(scene: Scene, waiting: Sequence[int] = ()) -> str:
     """Nothing wrong was found; ``waiting`` are threads of guests that wait for something that is no thread."""
     if waiting:

@@ -568,6 +568,21 @@ def test_a_terminal_that_nobody_reads_may_stop_a_guest(mevent, stacks, certainty
     assert ("for something else" in finding.summary) == (certainty == "possible")
 
 
+@pytest.mark.parametrize(
+    ("wmesgs", "verdict"),
+    [(("vmhalt", "vmhalt"), "blocked"), (("vmidle", "vmhalt"), "no-hang"), (("vmidle", "vmidle"), "no-hang")],
+)
+def test_a_guest_that_halted_all_its_vcpus_is_not_idle(wmesgs, verdict):
+    rows = "db> ps\n  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n 2210     1  2210     0  Ds      (threaded)                  bhyve\n"
+    rows += "100859                   S       kqread  0xfffff80005e8a400  mevent\n"
+    for vcpu, wmesg in enumerate(wmesgs):
+        rows += f"10086{vcpu}                   D       {wmesg}  0xfffffe01520a{vcpu}000  vcpu {vcpu}\n"
+    diagnosis, finding = first(f"{rows}db> \n")
+    assert (finding.verdict, finding.certainty) == (verdict, "likely")
+    assert ("interrupts disabled" in finding.summary) == (verdict == "blocked")
+    assert tids(diagnosis, finding.threads) == ([100860, 100861] if verdict == "blocked" else [])
+
+
 SUSPENDED = "mi_switch thread_suspend_check ast_suspend ast_handler ast doreti_ast"
 
 

@@ -28,6 +28,7 @@ from hangdiag.readers.rows import are_another_look, note_rows
 from hangdiag.readers.stacks import architecture_of
 from hangdiag.readers.vms import join_vms
 from hangdiag.text.hosts import host_label
+from hangdiag.text.names import words_of
 
 if TYPE_CHECKING:
     from hangdiag.readers.prose.release import Mention
@@ -83,7 +84,7 @@ class Draft:
         """A source is read next: it is of the instant of its folder's others, or of those whose names are like its own."""
         self._end_source()
         found = origins.origin(path, container)
-        self._own_words = () if found is None else origins.words_of(f"{container or ''} {path}")
+        self._own_words = () if found is None else words_of(f"{container or ''} {path}")
         self._words = self._own_words if found is not None or path == "-" else None
         self._place = None if found is None else found[0]
         if found is None:
@@ -116,7 +117,7 @@ class Draft:
     def begin_part(self, name: str) -> None:
         """What follows stands under the heading ``name``, which may name a host: of the instant that is known by it."""
         self._end_part()
-        self._words = (*self._own_words, *origins.words_of(name))
+        self._words = (*self._own_words, *words_of(name))
         self.now = self._by_name.get(self._name, self.now)
 
     @property

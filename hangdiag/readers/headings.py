@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 
 from hangdiag.readers.host import read_command
-from hangdiag.readers.origins import words_of
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
+from hangdiag.text.names import words_of
 
 _NAME = r"[A-Za-z0-9][\w.-]{0,63}"
 #: Commands that are typed to gather what is read here.

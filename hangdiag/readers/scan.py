@@ -24,6 +24,7 @@ from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
 from hangdiag.text.page import Page, make_page
 from hangdiag.text.prefixes import OF_HOSTS, TAGS
+from hangdiag.text.terminal import quit_pagers
 
 #: In the order in which they are asked. The first part is what most captures are made of: the
 #: expressions of the second are compiled only when a line does not begin any of the first.
@@ -57,7 +58,7 @@ _LISTS = {
     "mdb-stacks": "mdb", "mdb-threadlist": "mdb",
 }  # fmt: skip
 #: Openers of lines that end nothing: the console's, or an author's.
-_PASSING = frozenset({"trap", "gdb-noise", "gdb-remark", "fence", "host-date", "host-shell", "siginfo", "procstat-error"})
+_PASSING = frozenset({"trap", "gdb-noise", "gdb-remark", "fence", "host-date", "siginfo", "procstat-error"})
 _PROMPTS = frozenset({"ddb-prompt", "gdb-prompt", "host-shell"})
 #: Who says in words how a stack goes may put anything before a colon.
 _AROUND_ANYTHING = OF_HOSTS - TAGS
@@ -168,6 +169,7 @@ class Scanner:
 
     def read(self, text: str, first_line: int = 1) -> None:
         """Read ``text``, whose first line is the source's line ``first_line``."""
+        self._section.context["ddb pager quit"] = quit_pagers(text, first_line)
         self._read_page(self._section, make_page(text, first_line, _begins))
 
     def finish(self, lines: int, whole: bool) -> None:
@@ -181,6 +183,8 @@ class Scanner:
                 draft.set_host(fact=(LEFT_OUT, "the last line is cut"))
             elif lacks_end(draft, section.source, section.last) or lacks_threads(section.context):
                 draft.set_host(fact=(LEFT_OUT, "the end is cut off"))
+            elif section.context.get("ddb list quit") and not section.context.get("ddb ps whole"):
+                draft.set_host(fact=(LEFT_OUT, "a list of ddb was quit"))
             elif section.lists_some:
                 draft.set_host(fact=(LEFT_OUT, "threads were asked for one by one"))
             elif are_picked(draft, section.context.get("rows without a header")):
@@ -274,19 +278,26 @@ class Scanner:
         now, around, mark = draft.now, draft.host, len(draft.unread)
         self._shared.add(around)
         for share in shares:
-            draft.host = share.host if around is None else f"{around} {share.host}"
-            owner = self._hosts.get(draft.host)
+            if share.is_file:
+                key = f"file {share.host}"
+                draft.now = now
+                draft.begin_part(share.host)
+            else:
+                key = draft.host = share.host if around is None else f"{around} {share.host}"
+            owner = self._hosts.get(key)
             if owner is None:
                 draft.parts.append(Part(self._number))
-                draft.enter_host(draft.host)
+                if not share.is_file:
+                    draft.enter_host(key)
                 section = _section(draft, -len(draft.parts), self._section.stacks)
-                if draft.now is now:  # the one whose lines all were before others had any: they go on here
+                if draft.now is now and not share.is_file:  # the one whose lines all were before others had any: they go on here
                     section.context, self._section.context = self._section.context, {}
-                owner = self._hosts[draft.host] = _Host(section, draft.now)
+                owner = self._hosts[key] = _Host(section, draft.now)
             draft.now = owner.now
             draft.parts[-1 - owner.section.source].add(share.numbers)
             self._read_page(owner.section, share.page)
             owner.now = draft.now
+        draft.begin_part("")
         draft.now, draft.host = now, around
         left = unread_in_source(draft.unread[mark:], draft.parts)
         draft.unread[mark:] = join_unread(sorted(left, key=lambda item: item.where))

@@ -35,7 +35,7 @@ _MOST_FOREIGN = 3
 #: So many lines of something else may stand where a stack or a table was broken off, before it goes on.
 LONGEST_GAP = 10
 #: What of the context names lines by their place on the page.
-_OF_PAGE = ("ddb open stack", "kdb open stack", "ddb holder")
+_OF_PAGE = ("ddb holder",)
 #: The reader whose lines say nothing by themselves, and are passed over too.
 _PASSING = "trap"
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from hangdiag.text.lazy import lazy
 from hangdiag.text.peelings import counts_on
-from hangdiag.text.prefixes import PREFIXES
+from hangdiag.text.prefixes import OF_FILES, PREFIXES, TAGS
 
 #: Widths that a terminal may have, and a mailer.
 _NARROWEST, _WIDEST, _WIDEST_FOLD = 60, 250, 100
@@ -67,7 +67,7 @@ _MAIL_BEGIN = lazy(
 )
 #: Into so many parts a line with a host's name may be broken, mostly.
 _MOST_BROKEN = 8
-_TAG, _BRACKET = lazy(PREFIXES["tag"]), lazy(PREFIXES["bracket"])
+_TAGS = [lazy(PREFIXES[name]) for name in sorted(TAGS | OF_FILES)]
 
 Lines = tuple[list[str], list[int], list[int]]
 
@@ -327,8 +327,11 @@ def _names_in(lines: list[str]) -> frozenset[str]:
 
 
 def _tag(line: str) -> str | None:
-    found = _TAG.match(line) or _BRACKET.match(line)
-    return None if found is None else found.group("host")
+    for tag in _TAGS:
+        found = tag.match(line)
+        if found is not None:
+            return found.group("host")
+    return None
 
 
 def _is_row(line: str) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from hangdiag.text.names import words_of
 from hangdiag.text.page import Page
 
 #: Names that many hosts have.
@@ -26,11 +27,15 @@ _OF_ADDRESSES = frozenset("0123456789.:abcdef")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The lines of ``host`` in a log that several share. ``numbers`` are those of the original lines, as runs."""
+    """The lines of ``host`` in a log that several share. ``numbers`` are those of the original lines, as runs.
+
+    Of a file of several, ``host`` holds the words of its name that may name a host.
+    """
 
     host: str
     page: Page
     numbers: tuple[tuple[int, int], ...]
+    is_file: bool = False
 
 
 def host_label(name: str) -> str | None:
@@ -52,13 +57,35 @@ def share_out(page: Page, hosts: Sequence[tuple[int, str]], end: int, is_shared:
 
     From each of the lines in ``hosts`` on, up to the next one or ``end``, they are of the host named there.
     """
-    keys = _keys({name for _, name in hosts})
-    if len({key for key in keys.values() if host_label(key) is not None}) < (1 if is_shared else 2):
+    names = {name for _, name in hosts}
+    keys = _keys(names)
+    told = [key for key in keys.values() if host_label(key) is not None]
+    if len(set(told)) > 1 and all(_is_machine(page, name) for name in names if host_label(name) is not None):
         return []
-    stretches: dict[str, list[range]] = {}
+    if len(set(told)) < (1 if is_shared else 2):
+        return []
+    return [_share(page, host, own) for host, own in _stretches(hosts, end, keys).items()]
+
+
+def share_files(page: Page, files: Sequence[tuple[int, str]], end: int) -> list[Share]:
+    """The same of lines that are of ``files``, as far as their names may tell hosts apart."""
+    keys = {name: " ".join(words_of(name)) for _, name in files}
+    if len(set(keys.values())) < 2:
+        return []
+    return [_share(page, words, own, is_file=True) for words, own in _stretches(files, end, keys).items()]
+
+
+def _stretches(hosts: Sequence[tuple[int, str]], end: int, keys: dict[str, str]) -> dict[str, list[range]]:
+    found: dict[str, list[range]] = {}
     for (begin, name), (stop, _) in pairwise([*hosts, (end, "")]):
-        stretches.setdefault(keys[name], []).append(range(begin, stop))
-    return [_share(page, host, own) for host, own in stretches.items()]
+        found.setdefault(keys[name], []).append(range(begin, stop))
+    return found
+
+
+def _is_machine(page: Page, name: str) -> bool:
+    """Is ``name`` a VM's: does bhyve(8) or bhyvectl(8) call it so in the text?"""
+    needles = (f"bhyve: {name} ", f"vm={name}", f"vmm/{name}", f" {name} (bhyve)")
+    return any(needle in line for line in page.lines for needle in needles)
 
 
 def _keys(names: set[str]) -> dict[str, str]:
@@ -74,7 +101,7 @@ def _keys(names: set[str]) -> dict[str, str]:
     return keys
 
 
-def _share(page: Page, host: str, stretches: list[range]) -> Share:
+def _share(page: Page, host: str, stretches: list[range], is_file: bool = False) -> Share:
     lines: list[str] = []
     first: list[int] = []
     last: list[int] = []
@@ -82,7 +109,7 @@ def _share(page: Page, host: str, stretches: list[range]) -> Share:
         lines += page.lines[stretch.start : stretch.stop]
         first += page.first[stretch.start : stretch.stop]
         last += page.last[stretch.start : stretch.stop]
-    return Share(host, Page(lines, first, last), tuple(_runs(first, last)))
+    return Share(host, Page(lines, first, last), tuple(_runs(first, last)), is_file)
 
 
 def _runs(first: Sequence[int], last: Sequence[int]) -> Iterator[tuple[int, int]]:

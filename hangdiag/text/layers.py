@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from hangdiag.text.breaks import Lines, mend_breaks
-from hangdiag.text.hosts import Share, share_out
+from hangdiag.text.hosts import Share, share_files, share_out
 from hangdiag.text.lazy import lazy
 from hangdiag.text.literal import split_literal, take_strings
 from hangdiag.text.marks import form_of, marks_in, may_have_layer
 from hangdiag.text.page import Page, mend
 from hangdiag.text.peelings import INDENT, counts_on, peelings, split_lost, split_row, without, without_end
-from hangdiag.text.prefixes import OF_HOSTS, PREFIXES, TAGS, compiled
+from hangdiag.text.prefixes import OF_FILES, OF_HOSTS, PREFIXES, TAGS, compiled
 
 _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
 _TAB = lazy(r"[^\t]*\t")
@@ -196,8 +196,8 @@ class Peeler:
             else:
                 rest = line[found.end() :]
                 lines[place] = without_end(found.group(), rest) if layer == "code" else rest
-                if tells_host and (not hosts or found.group("host") != hosts[-1][1]):
-                    hosts.append((place, found.group("host")))
+                if tells_host and (not hosts or (found.group("host") or "") != hosts[-1][1]):
+                    hosts.append((place, found.group("host") or ""))
                 changed.append(place)
                 if rest and rest[0] not in " \t":
                     blank = False
@@ -205,13 +205,13 @@ class Peeler:
             for place in changed:
                 lines[place] = lines[place][1:]
         if hosts:
-            self._note_hosts(hosts, end)
+            self._note_hosts(hosts, end, layer in OF_FILES)
         return end
 
-    def _note_hosts(self, hosts: list[tuple[int, str]], end: int) -> None:
+    def _note_hosts(self, hosts: list[tuple[int, str]], end: int, are_files: bool) -> None:
         """Take the lines of a block that several hosts share off the page, those of each host for themselves."""
         page = self.page
-        shares = share_out(page, hosts, end, self.is_shared)
+        shares = share_files(page, hosts, end) if are_files else share_out(page, hosts, end, self.is_shared)
         for share in shares:
             own = share.page
             mended = mend(own.lines, own.first, own.last, self._begins, "\n".join(own.lines))
@@ -220,7 +220,7 @@ class Peeler:
             begin = hosts[0][0]
             page.lines[begin:end] = [""] * (end - begin)
             self.shared_end = end
-        else:
+        elif not are_files:
             for place, host in hosts:
                 insort(self.hosts, (page.first[place], host))
 

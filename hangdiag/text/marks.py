@@ -39,8 +39,11 @@ def may_have_layer(line: str) -> bool:
             or "$ " in line[:32]
             or "% " in line[:32]
             or ": " in line[:65]
+            or " |" in line[:65]
+            or "\t" in line[:65]
+            or (not line.isascii() and (" │" in line[:65] or " ›" in line[:65]))
             or '="' in line
             or ".txt" in line[:80]
-            or ".log:" in line[:80]
+            or ".log" in line[:80]
         )
     return True

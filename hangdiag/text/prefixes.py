@@ -22,8 +22,8 @@ _MOST = 4
 PREFIXES: dict[str, str] = {
     "quote": r" ?>(?: ?>)*|(?!\|.*\|[ \t]*\Z)(?:\|[ \t])+",
     # irssi, ZNC, weechat: who said it, and when
-    "chat": r"(?:\[?\d\d:\d\d(?::\d\d)?\]? {1,4})?"
-    r"(?:<[ @+%~&!]?(?!\d{1,3}>|running>|swapped>)[\w\[\]^{}`-]{1,30}>|[@+%]?[\w\[\]^{}`-]{1,30} [|│])(?=[ \t]|\Z)"
+    "chat": r"(?:\[?\d\d:\d\d(?::\d\d)?\]? {1,4})?<[ @+%~&!]?(?!\d{1,3}>|running>|swapped>)[\w\[\]^{}`-]{1,30}>(?=[ \t]|\Z)"
+    r"|\[?\d\d:\d\d(?::\d\d)?\]? {1,4}[@+%]?[\w\[\]^{}`-]{1,30} [|│](?=[ \t]|\Z)"
     r"|\[\d\d:\d\d(?::\d\d)?, [\d/.-]{6,10}\] [^:\[\]]{1,40}:(?= |\Z)",
     "priority": r"<\d{1,3}>(?:\d (?=\d{4}-))?",
     # fprintlog_rfc3164 (usr.sbin/syslogd/syslogd.c): -v has the priority before the host; a forwarder names whose line it is
@@ -42,20 +42,25 @@ PREFIXES: dict[str, str] = {
     "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM|:)(?=\s|\Z)",
     "number": r"[ \t]*\d{1,7}(?:[:|)]|\.(?= |\Z)|\t|\Z|-(?=[#A-Za-z ]|\d{6,7} ))|L\d+:",
     # grep's, of several files
-    "file": rf"(?!{_FULL_NAME}:[ \t])(?:[\w.@+~-]{{0,60}}/){{0,12}}[\w@+~-]{{1,60}}(?:\.[\w-]{{1,20}}){{1,4}}"
+    "file": rf"(?!{_FULL_NAME}:[ \t])(?P<host>(?:[\w.@+~-]{{0,60}}/){{0,12}}[\w@+~-]{{1,60}}(?:\.[\w-]{{1,20}}){{1,4}})"
     r"(?::(?:\d{1,7}:)?|-\d{1,7}-)",
     "count": r" {0,8}\d{1,7}(?= |\Z)",
     "bullet": r"[-•·‣](?=[ \t])|\+(?!0x|\+)",
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
-    "console": r"~|login: |(?!db> )[\w.-]{1,30}(?:> | ?# | console: )",
+    "console": r"~|login: |(?!db> )(?P<host>[\w.-]{1,30})(?:> | ?# | console: )",
     # what pdsh, clush and dsh put before the output of each host, and tools that show several consoles
-    "tag": rf"{_NAME}:(?=[ \t]|\Z)",
+    "tag": rf"{_NAME}:{{1,2}}(?=[ \t]|\Z)",
     "bracket": rf"\[{_NAME}\]:?(?=[ \t]|\Z)",
+    # docker compose; parallel --tag
+    "column": rf"{_NAME} {{1,30}}[|│›](?=[ \t]|\Z)",
+    "tab": rf"{_NAME}\t",
 }
 #: Those that say which host wrote the line, and nothing else: any word before a colon looks like one.
-TAGS = frozenset({"tag", "bracket"})
-#: Those that say which host wrote the line.
-OF_HOSTS = TAGS | {"syslog"}
+TAGS = frozenset({"tag", "bracket", "column", "tab"})
+#: Those that say from which file the line is.
+OF_FILES = frozenset({"file"})
+#: Those that say which host wrote the line, or in which file it is.
+OF_HOSTS = TAGS | OF_FILES | {"syslog", "console"}
 
 
 @cache

@@ -11,6 +11,8 @@ from hangdiag.text.prefixes import is_prefix
 _ESCAPES = lazy(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[()][0-9A-B])")
 # ddb's pager writes "--More--", a CR, blanks over it and another CR (sys/ddb/db_output.c, db_pager).
 _PAGER = lazy(r"--More--(?:(?:[ \t]*\r)+|(?: {8})?)")
+# who typed q there is back at the prompt
+_QUIT = lazy(r"--More--[ \t\r]{0,20}q?\r?\n?[ \t\r]{0,20}(?=db(?::\d{1,3}:[\w.-]{1,40})?> ?)")
 # gdb's own pager (gdb/utils.c, prompt_for_continue); that of gdb 6 has a dash more
 _GDB_PAGER = lazy(r"-{2,3}Type <(?:RET|return)>[^\n-]{0,200}-{2,3}[ \t]*(?:[qc](?=\Z|#|\())?")
 _LESS_PAGER = lazy(r"\A:\Z|\A(?:lines \d+-\d+.*|\(END\))\Z")
@@ -44,6 +46,19 @@ def join_line_ends(text: str) -> str:
     if "\r" in text and "\n" not in text:
         text = text.replace("\r", "\n")
     return text
+
+
+def quit_pagers(text: str, first_line: int = 1) -> frozenset[int]:
+    """The numbers of the lines with a prompt of ddb to which somebody came out of its pager: a list ended early there."""
+    if "--More--" not in text:
+        return frozenset()
+    numbers = set()
+    end, number = 0, first_line
+    for found in _QUIT.finditer(text):
+        number += text.count("\n", end, found.end())
+        end = found.end()
+        numbers.add(number)
+    return frozenset(numbers)
 
 
 def is_plain(text: str) -> bool:

@@ -75,3 +75,61 @@ def test_a_stack_is_broken_off_more_than_once():
     lines = GDB.split("\n")[1:]
     text = "\n".join([*lines[:2], *BREAKS["syslog"], *lines[2:3], *BREAKS["^C"], *lines[3:]])
     assert _stacks(read_text(text)) == _stacks(read_text("\n".join(lines)))
+
+
+DDB = """db> alltrace
+Tracing command bhyve pid 16 tid 100100 td 0xfffff80002415740
+sched_switch() at sched_switch+0x492/frame 0xfffffe0011fa6870
+mi_switch() at mi_switch+0xd2/frame 0xfffffe0011fa68a0
+sleepq_switch() at sleepq_switch+0x102/frame 0xfffffe0011fa68e0
+_sleep() at _sleep+0x1f2/frame 0xfffffe0011fa6990
+buf_daemon() at buf_daemon+0x115/frame 0xfffffe0011fa69e0
+fork_exit() at fork_exit+0x72/frame 0xfffffe0011fa6a20
+fork_trampoline() at fork_trampoline+0xe/frame 0xfffffe0011fa6a20
+--- trap 0, rip = 0, rsp = 0, rbp = 0 ---
+
+Tracing command bhyve pid 16 tid 100101 td 0xfffff80002415000
+cpustop_handler() at cpustop_handler+0x29/frame 0xffffffff80943c60
+trap() at trap+0x46/frame 0xffffffff80943d40
+nmi_calltrap() at nmi_calltrap+0x8/frame 0xffffffff80943d40
+--- trap 0x13, rip = 0xffffffff805a8f7e, rsp = 0xfffffe0011fa7000, rbp = 0xfffffe0011fa7100 ---
+svm_vmrun() at svm_vmrun+0x29/frame 0xfffffe0011fa7100
+vm_run() at vm_run+0x537/frame 0xfffffe0011fa7200
+"""
+KDB = """KDB: stack backtrace of thread 100100:
+#0 0xffffffff80c79095 at mi_switch+0x65
+#1 0xffffffff80c79096 at sleepq_switch+0x66
+#2 0xffffffff80c79097 at _sleep+0x67
+#3 0xffffffff80c79098 at fork_exit+0x68
+"""
+WITNESS = """lock order reversal:
+ 1st 0xfffff80002415740 a (a, sx) @ /usr/src/sys/a.c:1
+ 2nd 0xfffff80002415750 b (b, sx) @ /usr/src/sys/b.c:1
+lock order a -> b established at:
+#0 0xffffffff80c79095 at witness_checkorder+0x65
+#1 0xffffffff80c79096 at _sx_xlock+0x66
+#2 0xffffffff80c79097 at vm_run+0x67
+lock order b -> a attempted at:
+#0 0xffffffff80c79095 at witness_checkorder+0x65
+#1 0xffffffff80c79096 at _sx_xlock+0x66
+"""
+
+
+@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.parametrize("text", [DDB, KDB, WITNESS], ids=["ddb", "kdb", "witness"])
+def test_stacks_of_the_kernel(text, name):
+    for place in range(1, text.count("\n")):
+        assert _stacks(read_text(_broken(text, place, name))) == _stacks(read_text(text)), (place, text.split("\n")[place])
+
+
+def test_a_frame_elsewhere_in_memory_is_not_the_next_one():
+    lines = DDB.split("\n")[:5]
+    other = "vm_run() at vm_run+0x537/frame 0xfffffe0011fc7200"
+    (capture,) = read_text("\n".join([*lines, "igb0: link state changed to UP", other]))
+    assert [(thread.tid, len(thread.frames)) for thread in capture.threads] == [(100100, 3), (None, 1)]
+
+
+def test_a_command_that_was_typed_ends_a_stack():
+    lines = DDB.split("\n")
+    threads = read_text("\n".join([*lines[:2], "db> bt", *lines[2:9]]))[0].threads
+    assert [(thread.tid, len(thread.frames)) for thread in threads] == [(100100, 0), (None, 7)]

@@ -267,6 +267,23 @@ def test_threads_that_were_asked_for_one_by_one_are_not_all(form):
         assert [certainty for certainty, *_ in deadlocks(listed + text)] == ["proven"]
 
 
+QUIT = "--More--\r        \rdb> \n"
+
+
+@pytest.mark.parametrize("end", [QUIT, "--More--\ndb> \n", "--More--q\ndb:0:kdb.enter.break> \n"])
+def test_a_list_whose_pager_was_quit_is_not_whole(end):
+    hung = [T(100859, "mevent", "kqueue"), *vcpus("started", "lock all")]
+    rows = "  pid  ppid  pgrp   uid  state   wmesg   wchan               cmd\n 2210     1  2210     0  Ds      (threaded)                  bhyve\n"
+    for thread, wmesg in zip(hung, ("kqread", "vmrndv", "vmstat"), strict=True):
+        rows += f"{thread.tid}                   D       {wmesg:<7} 0xfffffe0151{thread.tid}  {thread.name}\n"
+    trace = alltrace(hung).partition("\n")[2]
+    assert [certainty for certainty, *_ in deadlocks(f"db> ps\n{rows}db> alltrace\n{trace}db> \n")] == ["proven"]
+    # ps told the names of all
+    assert [certainty for certainty, *_ in deadlocks(f"db> ps\n{rows}db> alltrace\n{trace}{end}")] == ["proven"]
+    assert [certainty for certainty, *_ in deadlocks(f"db> ps\n{rows}{end}db> alltrace\n{trace}db> \n")] == ["possible"]
+    assert [certainty for certainty, *_ in deadlocks(f"db> ps\n{rows}db> show uma\n 1 2\n{end}db> alltrace\n{trace}db> \n")] == ["proven"]
+
+
 @pytest.mark.parametrize("mark", ["[...]\n", "...\n", "[snip]\n"])
 def test_rows_left_out_with_a_mark_prove_nothing(mark):
     head, one, other = procstat(vcpus("started", "lock all")).splitlines(keepends=True)

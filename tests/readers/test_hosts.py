@@ -35,6 +35,9 @@ TAGS = {
     "forwarded": "Nov 25 21:50:01 loghost Forwarded from {}: kernel: {}",
     "pdsh": "{}: {}",
     "console": "[{}] {}",
+    "docker compose": "{}  | {}",
+    "stern": "{} › {}",
+    "onall": "{}:: {}",
     "quoted pdsh": "> {}: {}",
     "quoted syslog": "> Nov 25 21:50:01 {} kernel: {}",
     "syslog of a console server": "Nov 25 21:50:01 loghost conserver[77]: [{}] {}",
@@ -148,6 +151,12 @@ ALTERNATING = [0, 1] * 400
 def test_lines_of_two_hosts_alternate(pair, form):
     texts = PAIRS[pair]
     check(*tagged(form, ALTERNATING, texts), texts)
+
+
+@pytest.mark.parametrize("pair", ["procstat", "ddb ps", "procstat and ps"])
+def test_lines_of_two_hosts_with_tabs_behind_their_names(monkeypatch, pair):
+    monkeypatch.setitem(TAGS, "parallel --tag", "{}\t{}")
+    check(*tagged("parallel --tag", ALTERNATING, PAIRS[pair]), PAIRS[pair])
 
 
 @pytest.mark.parametrize("form", ["syslog", "pdsh"])
@@ -271,6 +280,41 @@ def test_a_tag_of_one_host(form):
     text = alltrace(DEADLOCK)
     (capture,) = check_lines("".join(TAGS[form].format("hosta", line) + "\n" for line in text.splitlines()))
     assert essence(capture) == essence(alone(text)[0])
+
+
+FILES = {
+    "grep": "{}.txt:{}",
+    "grep -r": "logs/{}.log:{}",
+    "grep -rn": "./{}/procstat.txt:7:{}",
+    "grep -nC": "procstat-{}.txt-7-{}",
+}
+
+
+@pytest.mark.parametrize("form", FILES)
+@pytest.mark.parametrize("pair", ["procstat", "alltrace", "kgdb"])
+def test_lines_that_grep_found_in_files_of_two_hosts(monkeypatch, pair, form):
+    monkeypatch.setitem(TAGS, form, FILES[form])
+    for order in (ALTERNATING, [0] * 400):
+        check(*tagged(form, order, PAIRS[pair]), PAIRS[pair])
+
+
+def test_lines_that_grep_found_in_files_of_one_host(monkeypatch):
+    monkeypatch.setitem(TAGS, "grep", "{}.txt:{}")
+    texts = (procstat(DEADLOCK), PS.format("vmrndv ", "vmstat "))
+    for names in (("kk", "ps"), ("stacks", "processes"), ("first", "second"), ("alpha", "alpha-ps")):
+        text, _ = tagged("grep", [0] * 400, texts, names)
+        (capture,) = check_lines(text)
+        assert {thread.tid: thread.wmesg for thread in capture.threads}[100860] == "vmrndv"
+
+
+def test_names_of_machines_before_rows_are_no_hosts():
+    rows = procstat(DEADLOCK).splitlines()[1:], procstat(vcpus("halted", "halted", pid=3310, first=100960)).splitlines()[1:]
+    text = "".join(f"{name}: {row}\n" for name, own in zip(("win10", "fbsd"), rows, strict=True) for row in own)
+    ps = "UID PID PPID CPU PRI NI VSZ RSS MWCHAN STAT TT TIME COMMAND\n"
+    ps += "0 2210 1 0 20 0 1 1 vmrndv D - 0:00.10 bhyve: win10 (bhyve)\n0 3310 1 0 20 0 1 1 vmhlt D - 0:00.10 bhyve: fbsd (bhyve)\n"
+    (capture,) = check_lines(ps + text)
+    assert {thread.pid for thread in capture.threads if thread.frames} == {2210, 3310}
+    assert len(check_lines(text)) == 2  # nobody says what these are
 
 
 def test_words_before_a_colon_are_no_hosts():

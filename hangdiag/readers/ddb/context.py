@@ -37,6 +37,7 @@ _SILENT = frozenset({
 })  # fmt: skip
 #: So many lines of such are passed over.
 _LONGEST_QUIET = 20_000
+_PS = lazy(r"(?:ps|show (?:all )?(?:all)?procs)(?:/\w+)?\s*\Z")
 _BACKTRACE = lazy(r"(?:bt|tr|trace|t|where)(?:/\w+)? (\d+)\s*\Z")
 _OF_PANIC = lazy(r"cpuid = \d+\s*\Z")
 _OF_THREAD = lazy(r"KDB: stack backtrace of thread (\d+)")
@@ -47,6 +48,7 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     rest = line[match.end() :]
     answer = _ANSWER.match(rest)
     command = (rest[: answer.end()] if answer is not None else rest).strip()
+    _note_end(section, start)
     section.context["ddb command"] = command
     section.listed_end = 0
     current.forget_next(section)
@@ -61,6 +63,17 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
         section.lines[start] = rest[answer.end() :]
         return start
     return _behind_quiet(section, start + 1) if _is_quiet(command) else start + 1
+
+
+def _note_end(section: Section, start: int) -> None:
+    """Note at the prompt of line ``start`` whether the command before it came to its end, or its pager was quit."""
+    before, quits = section.context.get("ddb command"), section.context.get("ddb pager quit")
+    if not isinstance(before, str) or not before or _is_quiet(before):
+        return
+    if isinstance(quits, frozenset) and section.page.first[start] in quits:
+        section.context["ddb list quit"] = True
+    elif _PS.match(before):
+        section.context["ddb ps whole"] = True
 
 
 def _is_quiet(command: str) -> bool:

@@ -37,7 +37,7 @@ def is_warning(section: Section, frames: tuple[Frame, ...]) -> bool:
 
 def forget_next(section: Section) -> None:
     """Nothing is known of the next stack: another command was typed."""
-    for key in ("ddb thread", "ddb thread line", "ddb open stack", "kdb open stack", "ddb holder"):
+    for key in ("ddb thread", "ddb thread line", "ddb holder"):
         section.context.pop(key, None)
 
 
@@ -52,7 +52,6 @@ def nobody(section: Section, where: Where) -> Thread:
 def begin_backtrace(section: Section) -> None:
     """``KDB: stack backtrace:`` was printed."""
     section.context["ddb backtrace"] = None
-    section.context["ddb open stack"] = section.context["kdb open stack"] = None
 
 
 def end_backtrace(section: Section, thread: Thread) -> None:

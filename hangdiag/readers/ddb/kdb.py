@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.ddb import current
-from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import lacks_top, parse_offset
+from hangdiag.readers.section import Opener, Pending, Section
+from hangdiag.readers.stacks import lacks_top, may_follow, parse_offset
 from hangdiag.text.lazy import lazy
 
 _FRAME = lazy(
@@ -38,16 +38,13 @@ _STUCK_STATES = {"on_lock": "lock", "sleep_q": "sleeping"}
 _AT_TRAP = lazy(
     r"current (?:process\s+= (?P<pid>\d+) \((?P<name>.*)\)|thread\s+= (?P<pid2>\d+)/(?P<tid>\d+) \(.*?/(?P<name2>.*)\))\s*\Z"
 )
-#: So many lines of other output may stand in the middle of a stack.
-_LONGEST_GAP = 4
 
 
-def read_numbered(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:
-    """The numbered frames from line ``start`` on and the index of the line behind them."""
+def read_numbered(section: Section, start: int, before: int = -1) -> tuple[tuple[Frame, ...], int]:
+    """The frames from line ``start`` on, with numbers behind ``before``, and the index of the line behind them."""
     lines = section.lines
     frames: list[Frame] = []
     index = start
-    before = -1
     while index < len(lines):
         line = lines[index]
         found = _FRAME.match(line) or _NAMED.match(line)
@@ -78,42 +75,52 @@ def read_numbered(section: Section, start: int) -> tuple[tuple[Frame, ...], int]
 
 
 def _read_stack(section: Section, start: int, match: re.Match[str]) -> int:
-    last = section.context.get("kdb last number")
     frames, end = read_numbered(section, start)
     if not frames:
         return start
     where = section.where(start, end)
-    open_stack = section.context.get("kdb open stack")
-    section.context["ddb open stack"] = None
-    if isinstance(open_stack, tuple):
-        # the next number, a few lines on: they were the console's
-        before, index = open_stack
-        if 0 < start - index <= _LONGEST_GAP and last == _number(section.lines[start]) - 1:
-            thread = replace(before, frames=before.frames + frames, where=(*before.where, where))
-            if section.draft.replace_thread(before, thread):
-                return _keep_open(section, thread, end)
     if current.is_warning(section, frames):
-        section.context["kdb open stack"] = None
+        keep_open(section, end)
         return end
-    thread = replace(
-        current.nobody(section, where), frames=frames, stack_where=where, told=lacks_top(_number(section.lines[start]), frames)
-    )
+    told = lacks_top(frame_number(section.lines[start]), frames)
+    thread = replace(current.nobody(section, where), frames=frames, stack_where=where, told=told)
     section.draft.add_threads([thread])
     section.count_stacks("ddb")
-    return _keep_open(section, thread, end)
+    current.end_backtrace(section, thread)
+    keep_open(section, end, thread)
+    return end
 
 
-def _number(line: str) -> int:
+def keep_open(section: Section, end: int, thread: Thread | None = None) -> None:
+    """The numbered stack up to line ``end``, of ``thread`` or of nobody, may go on behind it."""
+    last = section.context["kdb last number"]
+    assert isinstance(last, int)
+    section.pending = Pending(end, lambda section, index: _go_on(section, index, last, thread))
+
+
+def _go_on(section: Section, start: int, last: int, before: Thread | None) -> int:
+    """Read the frames from line ``start`` on if their numbers go on behind ``last``."""
+    if frame_number(section.lines[start]) != last + 1:
+        return start
+    frames, end = read_numbered(section, start, last)
+    if not frames:
+        return start
+    if before is not None:
+        where = section.where(start, end)
+        if not may_follow(before.frames[-1].function, frames[0].function):
+            return start
+        before = section.draft.extend_thread(before, replace(before, frames=before.frames + frames, where=(where,)))
+        if before is None:
+            return start
+        current.end_backtrace(section, before)
+    keep_open(section, end, before)
+    return end
+
+
+def frame_number(line: str) -> int:
     """The number of the frame on a line."""
     found = _FIRST.match(line)
     return int(found.group(1)) if found is not None else 0
-
-
-def _keep_open(section: Section, thread: Thread, end: int) -> int:
-    """Remember that ``thread``'s stack may go on behind line ``end``, which is returned."""
-    section.context["kdb open stack"] = (thread, end)
-    current.end_backtrace(section, thread)
-    return end
 
 
 def _read_message(section: Section, start: int, match: re.Match[str]) -> int:

@@ -15,13 +15,13 @@ from hangdiag.model import Frame
 from hangdiag.readers.stacks import SWITCHES
 from hangdiag.text.lazy import lazy
 
-_POINTER = lazy(r"0x([0-9a-f]{8,16})\s*\Z")
+POINTER = lazy(r"0x([0-9a-f]{8,16})\s*\Z")
 #: The name of both is the same, unless letters are mixed as well.
 _FRAME = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) at (?P=name)\+0x[0-9a-f]+\Z")
 _OTHER_COMMAND = ("db>", "db:", "Tracing ")
 #: A kernel stack has 4 pages or a few more, and an unmapped page below it (kstack_pages, KSTACK_GUARD_PAGES):
 #: between two frames of one stack is never so much.
-_GAP = 0x4000
+GAP = 0x4000
 #: So many lines in a row may be no frames, and so many are looked at.
 _LONGEST_GAP = 6
 _LOOKED_AT = 256
@@ -58,7 +58,7 @@ def _find_pointers(lines: list[str], start: int) -> list[_Pointer]:
     for index in range(start, min(start + _LOOKED_AT, len(lines))):
         line = lines[index]
         head, _, tail = line.partition("/frame ")
-        pointer = _POINTER.match(tail) if tail else None
+        pointer = POINTER.match(tail) if tail else None
         if pointer is not None and _FRAME.match(head):
             found.append((index, int(pointer.group(1), 16)))
         elif line.startswith(_OTHER_COMMAND) or (found and index - found[-1][0] > _LONGEST_GAP):
@@ -69,7 +69,7 @@ def _find_pointers(lines: list[str], start: int) -> list[_Pointer]:
 def _find_bounds(pointers: list[_Pointer]) -> list[int]:
     """Where one stack's addresses end and the next one's begin."""
     return [
-        high for low, high in pairwise(sorted({pointer for _, pointer in pointers})) if high - low >= _GAP
+        high for low, high in pairwise(sorted({pointer for _, pointer in pointers})) if high - low >= GAP
     ]
 
 
@@ -136,11 +136,11 @@ def find_tear(lines: list[str], frames: Sequence[Frame], start: int, end: int) -
         name = head.partition("(")[0]
         if before and name in SWITCHES and (before not in SWITCHES or (before == "mi_switch") > (name == "mi_switch")):
             return (out_of_place or [index])[0]
-        found = _POINTER.match(tail.partition("/frame ")[2])
+        found = POINTER.match(tail.partition("/frame ")[2])
         if found is not None:
             pointer = found.group(1)
             if len(pointer) == len(previous):  # else one of the two was broken in two
-                if 0 <= int(pointer, 16) - int(previous, 16) < _GAP:
+                if 0 <= int(pointer, 16) - int(previous, 16) < GAP:
                     in_place += 1
                 else:
                     out_of_place.append(index)

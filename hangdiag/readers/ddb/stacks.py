@@ -11,32 +11,19 @@ and its place is that of its caller: ``kdb_enter() at panic+0x40`` (sys/arm64/ar
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from hangdiag.model import Frame, Thread, Where
+from hangdiag.model import Frame, Thread
 from hangdiag.readers.ddb import current
-from hangdiag.readers.ddb.mixed import find_mixed, find_tear
-from hangdiag.readers.section import Opener, Section
-from hangdiag.readers.stacks import parse_offset
+from hangdiag.readers.ddb.frames import FRAME, TAIL_REST, has_tail_in, is_damaged, parse_frame
+from hangdiag.readers.ddb.mixed import GAP, POINTER, find_mixed, find_tear
+from hangdiag.readers.section import Opener, Pending, Section
+from hangdiag.readers.stacks import may_follow, parse_offset
 from hangdiag.text.lazy import lazy
 
 HEADER = lazy(
     r"Tracing (?:command (?P<command>.*?) )?pid (?P<pid>-?\d+) tid (?P<tid>\d+) td (?P<td>0x[0-9a-f]+)"
     r"(?: \(CPU (?P<cpu>\d+)\))?\s*\Z"
-)
-# "f() at f+0x1a", "f() at f", "f(150b260,...) at f+0xf4", "calltrap() at 0xffc031ef", "fork_exit at fork_exit+0x11f"
-FRAME = lazy(
-    r"(?P<name>\(null\)|[A-Za-z_][\w.$@]*)(?:\([^()]*\))? at "
-    r"(?:(?P<symbol>[A-Za-z_][\w.$@]*)(?:\+(?P<offset>0x[0-9a-f]+|\d+|\.\.\.))?|(?P<address>0x[0-9a-f]+|0)|\.\.\.)"
-    # syzkaller adds the place in the source, and lines for what was inlined there
-    r"(?: (?:(?P<inlined>[A-Za-z_]\w*) )?(?P<file>[\w./-]{1,160}\.[chS]):(?P<line>-?\d{1,6})(?: \[inline\])?)?\s*\Z"
-)
-# sys/mips/mips/db_trace.c (stacktrace_subr): "f+0x1a (?,?,?,?) ra 80102030 sp d1c0 sz 32"; sys/powerpc/powerpc/db_trace.c
-# (db_backtrace): "0xd1c0: at f+0x1a", "0xd1c0: kernel DSI read trap @ 0x10 by f+0x1a: srr1=0x9032"
-_OTHER_FRAME = lazy(
-    r"(?P<mips>[A-Za-z_][\w.$@]*\+(?:0x)?[0-9a-f]+) \([^()]{1,80}\) ra [0-9a-f]+ sp [0-9a-f]+ sz \d+\s*\Z"
-    r"|0x[0-9a-f]{8,16}: (?:at |kernel [^:]{1,60} by )(?P<powerpc>[A-Za-z_][\w.$@]*\+0x[0-9a-f]+)"
-    r"(?:\([^()]{1,160}\)|: srr1=\S+)?\s*\Z"
 )
 #: Functions in which a stack begins: innermost of a thread that sleeps, or that entered the debugger.
 BEGINNINGS = frozenset(
@@ -45,23 +32,12 @@ BEGINNINGS = frozenset(
         "db_trace_self_wrapper", "kdb_backtrace", "cpustop_handler", "fork_trampoline", "kdb_alt_break_internal",
     }
 )  # fmt: skip
-#: So many lines of other output may stand in the middle of a stack.
-_LONGEST_GAP = 4
 #: "/frame 0x", 16 digits and a blank.
 _TAIL = 26
-#: What a kernel's addresses begin with, and names do not have.
-_ADDRESS_PARTS = ("0x", "fffe", "fe00")
-_WITHOUT_DIGITS = dict.fromkeys(map(ord, "0123456789abcdefx"))
-#: "0x" and digits: no function is longer.
-_LONGEST_OFFSET = 8
-#: "0x", and digits of an address that is not at the begin of memory.
-_SHORTEST_ADDRESS = 8
 # letters between the name and its offset were lost
 _DAMAGED = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)\(\) (?P<rest>[\w.$@]{0,60})\+(?P<offset>0x[0-9a-f]+)/frame 0x")
 # the author left out what is between two frames
 _ELIDED = lazy(r"([A-Za-z_][\w.$@]*)\(\) ?(?:\.{3}|\u2026|\[\.{3}\]) ?([A-Za-z_][\w.$@]*)\(\)\s*\Z")
-_BROKEN_TAIL = lazy(r"/frame(?: (?:0x[0-9a-f]{0,15})?)?\s*\Z|\+0x[0-9a-f]*\s*\Z|/f?r?a?m?\Z")
-_TAIL_REST = lazy(r"\s*(?:(?:f?r?a?m?e )?0?x?[0-9a-f]{1,18}|/frame 0x[0-9a-f]+)\s*\Z")
 _BROKEN_HEAD = lazy(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
 # arm64 up to 12: the registers of a frame on lines of their own
 _REGISTERS = lazy(r"\s+(?:pc|sp|fp|lr|r1) ?= ?(?:0x)?[0-9a-f]+")
@@ -105,7 +81,7 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
         stack_where=where if frames else None,
     )
     section.draft.add_threads([thread], announced=True)
-    section.context["ddb last thread"] = thread
+    keep_open(section, start, end, thread)
     if frames:
         section.count_stacks("ddb")
     return end
@@ -191,7 +167,7 @@ def _read_frames(section: Section, start: int, stop: int | None = None) -> tuple
             index += 1
         else:
             break
-    section.context["ddb open stack"] = None if ended else index
+    section.context["ddb stack ended"] = ended
     return tuple(frames), index
 
 
@@ -227,7 +203,7 @@ def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None
     lines = section.lines
     line = lines[index]
     frame = parse_frame(head)
-    if frame is not None and _is_damaged(line, head):
+    if frame is not None and is_damaged(line, head):
         return None, index
     following = index + 1
     after = lines[following] if following < len(lines) else ""
@@ -238,71 +214,14 @@ def _read_unusual(section: Section, index: int, head: str) -> tuple[Frame | None
     if damaged is not None and damaged.group("name").endswith(damaged.group("rest")):
         return Frame(damaged.group("name"), parse_offset(damaged.group("offset"))), following
     stripped = line.strip()
-    if stripped in _ELISIONS or _REGISTERS.match(line) or (_TAIL_REST.match(line) and stripped):
+    if stripped in _ELISIONS or _REGISTERS.match(line) or (TAIL_REST.match(line) and stripped):
         return None, following
     if after and _BROKEN_HEAD.match(line):
         for joined in (line.rstrip() + " " + after.strip(), line.rstrip() + after.strip()):
             frame = parse_frame(joined.partition("/frame")[0])
-            if frame is not None and not _is_damaged(joined, joined.partition("/frame")[0]):
+            if frame is not None and not is_damaged(joined, joined.partition("/frame")[0]):
                 return frame, following + 1
     return None, index
-
-
-def has_tail_in(line: str, after: str) -> bool:
-    """Does ``after`` hold the rest of the frame pointer in which ``line`` was broken off?"""
-    return _BROKEN_TAIL.search(line) is not None and _TAIL_REST.match(after) is not None
-
-
-def parse_frame(head: str) -> Frame | None:
-    """A frame from a ddb line up to ``/frame``, or None."""
-    found = FRAME.match(head)
-    if found is None:
-        other = _OTHER_FRAME.match(head)
-        if other is None:
-            return None
-        name, _, offset = (other.group("mips") or other.group("powerpc")).partition("+")
-        return Frame(name, offset=int(offset, 16))
-    address = found.group("address")
-    if address is not None and "(" not in head:
-        return None  # "buf at 0xfffffe00a1b2c000"
-    if found.group("inlined"):
-        return Frame(found.group("inlined"), file=found.group("file"), line=_line(found.group("line")), inlined=True)
-    name = found.group("name") if found.group("name") != "(null)" or address is None else address
-    return Frame(
-        name,
-        # the place may be the caller's
-        offset=parse_offset(found.group("offset")) if found.group("symbol") == name else None,
-        address=int(address, 16) if address is not None else None,
-        file=found.group("file"),
-        line=_line(found.group("line")),
-    )
-
-
-def _line(text: str | None) -> int | None:
-    """A line's number; syzkaller writes -1 where it is not known."""
-    return int(text) if text and text[0] != "-" else None
-
-
-def _is_damaged(line: str, head: str) -> bool:
-    """Do the two names differ that are printed of one place? Another CPU wrote into the line.
-
-    Only amd64 and i386 print a frame pointer, and both names from the same symbol. Where none is
-    printed the place may be the caller's, somewhere behind its begin: what has no offset lost it. Digits
-    within a name are those of another CPU's address.
-    """
-    found = FRAME.match(head)
-    if found is None or found.group("symbol") == found.group("name"):
-        return False
-    if found.group("symbol") is None:
-        return found.group("name") != "(null)" and len(found.group("address") or "0x00000000") < _SHORTEST_ADDRESS
-    name, symbol, offset = found.group("name"), found.group("symbol"), found.group("offset") or ""
-    return (
-        len(head) < len(line)
-        or not offset.startswith(("0x", "..."))
-        or len(offset) > _LONGEST_OFFSET
-        or any(part in word for part in _ADDRESS_PARTS for word in (name, symbol))
-        or name.translate(_WITHOUT_DIGITS) == symbol.translate(_WITHOUT_DIGITS)
-    )
 
 
 def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
@@ -312,26 +231,21 @@ def _read_bare(section: Section, start: int, match: re.Match[str]) -> int:
     """
     line = section.lines[start]
     head = line.partition("/frame")[0]
-    if parse_frame(head) is None or _is_damaged(line, head):
+    if parse_frame(head) is None or is_damaged(line, head):
         return start
     mixed = _read_mixed(section, start)
     if mixed is not None:
         return mixed
-    broken_off = section.context.pop("ddb open stack", None)
     frames, end = read_frames(section, start)
     where = section.where(start, end)
-    if isinstance(broken_off, int) and 0 < start - broken_off <= _LONGEST_GAP:
-        gap = section.lines[broken_off:start]
-        if _extend(section, gap, frames, where):
-            return end
     if current.is_warning(section, frames):
-        section.context["ddb open stack"] = None
+        keep_open(section, start, end, None)
         return end
     thread = replace(current.nobody(section, where), frames=frames, stack_where=where)
     section.draft.add_threads([thread], announced=True)
-    section.context["ddb last thread"] = thread
     current.end_backtrace(section, thread)
     section.count_stacks("ddb")
+    keep_open(section, start, end, thread)
     return end
 
 
@@ -355,30 +269,69 @@ def _read_mixed(section: Section, start: int) -> int | None:
             section.count_stacks("ddb")
         sure = {(first[index], lines[index]) for stack in stacks for index in stack}
         section.context["ddb mixed"] = sure
-    section.context["ddb open stack"] = None
     section.context.pop("ddb backtrace", None)
     return start + ((first[start], lines[start]) in sure)
 
 
-def _extend(section: Section, gap: list[str], frames: tuple[Frame, ...], where: Where) -> bool:
-    """Append frames to the stack that the lines of ``gap`` broke off: a console that is in use."""
-    before = section.context.get("ddb last thread")
-    if not isinstance(before, Thread) or not frames:
-        return False
-    if not all(line.strip() for line in gap) and (before.tid is None or frames[0].function in BEGINNINGS):
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """A stack so far: the thread that was noted (None: nobody's), and where its last frame lies in memory, if that is known."""
+
+    thread: Thread | None
+    pointer: str = ""
+    #: whether the last line was a trap's: behind it functions and pointers begin anew
+    anew: bool = False
+
+
+def keep_open(section: Section, start: int, end: int, thread: Thread | None) -> None:
+    """The stack of ``thread`` in the lines up to ``end``, which began in line ``start``, may go on behind them."""
+    if section.context.get("ddb stack ended"):
+        section.pending = None
+        return
+    lines = section.lines
+    pointers = [found.group(1) for line in lines[start:end] if (found := POINTER.match(line.partition("/frame ")[2]))]
+    stack = _Stack(thread, pointers[-1] if pointers else "", _SEPARATOR.match(lines[end - 1]) is not None)
+    section.pending = Pending(end, lambda section, index: _go_on(section, index, end, stack), bool(pointers))
+
+
+def _go_on(section: Section, start: int, broken_off: int, stack: _Stack) -> int:
+    """Read the frames from line ``start`` on if they are of ``stack``, that other lines broke off."""
+    line = section.lines[start]
+    head = line.partition("/frame")[0]
+    first = parse_frame(head)
+    trap = first is None and _SEPARATOR.match(line) is not None
+    if not trap and (first is None or is_damaged(line, head) or not _fits(section.lines, start, broken_off, stack, first)):
+        return start
+    if find_mixed(section.lines, start, BEGINNINGS):
+        return start
+    frames, end = read_frames(section, start)
+    thread = stack.thread
+    if thread is not None and frames:
+        where = section.where(start, end)
+        if not thread.frames:
+            section.count_stacks("ddb")
+        thread = section.draft.extend_thread(
+            thread, replace(thread, frames=thread.frames + frames, where=(where,), stack_where=thread.stack_where or where)
+        )
+        if thread is None:
+            return start
+        current.end_backtrace(section, thread)
+    keep_open(section, start, end, thread)
+    return end
+
+
+def _fits(lines: list[str], start: int, broken_off: int, stack: _Stack, first: Frame) -> bool:
+    """May the frame ``first``, in line ``start``, be the next one of ``stack``?"""
+    before = stack.thread.frames if stack.thread is not None else ()
+    pointer = POINTER.match(lines[start].partition("/frame ")[2])
+    if pointer is not None and stack.pointer and not stack.anew:
+        return len(pointer.group(1)) == len(stack.pointer) and 0 <= int(pointer.group(1), 16) - int(stack.pointer, 16) < GAP
+    named = stack.thread is not None and stack.thread.tid is not None
+    if not all(line.strip() for line in lines[broken_off:start]) and not (
+        named and (first.function in BEGINNINGS) != bool(before)
+    ):
         return False  # a blank line parts one stack from another
-    thread = replace(before, frames=before.frames + frames, stack_where=before.stack_where or where)
-    if before.tid is None:
-        thread = replace(thread, where=(*before.where, where))
-        if not section.draft.replace_thread(before, thread):
-            return False
-    elif section.draft.now.threads.get(before.tid) is None:
-        return False
-    else:
-        section.draft.add_threads([replace(thread, where=(where,))])
-    section.context["ddb last thread"] = thread
-    current.end_backtrace(section, thread)
-    return True
+    return stack.anew or may_follow(before[-1].function if before else None, first.function)
 
 
 OPENERS = (

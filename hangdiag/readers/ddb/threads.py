@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import Frame, LockFact, Thread
-from hangdiag.readers.ddb.stacks import has_tail_in, parse_frame, read_frames
+from hangdiag.readers.ddb.frames import has_tail_in, parse_frame
+from hangdiag.readers.ddb.stacks import read_frames
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
@@ -124,7 +125,6 @@ def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
             )
         )
         index += 1
-    section.context["ddb open stack"] = None
     section.draft.add_threads(threads)
     return index
 

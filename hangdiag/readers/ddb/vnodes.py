@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from hangdiag.model import LockFact, Thread
-from hangdiag.readers.ddb.kdb import read_numbered
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.ddb.kdb import frame_number, read_numbered
+from hangdiag.readers.section import Opener, Pending, Section
 from hangdiag.text.lazy import lazy
 
 _VNODE = r"\s*(?:vnode )?\(?0x[0-9a-f]+\)?: (?:\(?0x[0-9a-f]+\)?: )?(?:tag \S+, type V|type V[A-Z]+)"
@@ -25,9 +25,14 @@ _LINE = lazy(r"\t| {3,8}\S|\s*(?:tag VT_|type V[A-Z]+ |VI_LOCKed|with (?:exclusi
 
 
 def _read_vnode(section: Section, start: int, match: re.Match[str]) -> int:
+    return _read_on(section, start, None)
+
+
+def _read_on(section: Section, start: int, vnode: int | None) -> int:
+    """What is told of ``vnode`` from line ``start`` on, and of those behind it."""
     lines = section.lines
     index = start
-    vnode: int | None = None
+    section.context["kdb last number"] = -1
     while index < len(lines):
         held = _LOCK.match(lines[index])
         if _HEADER.match(lines[index]) is not None and (place := _PLACE.match(lines[index])) is not None:
@@ -41,7 +46,17 @@ def _read_vnode(section: Section, start: int, match: re.Match[str]) -> int:
             index = following
             continue
         index += 1
+    last = section.context["kdb last number"]
+    section.pending = Pending(index, lambda section, index: _go_on(section, index, vnode, last))
     return index
+
+
+def _go_on(section: Section, start: int, vnode: int | None, last: object) -> int:
+    """Read on if line ``start`` tells who locks ``vnode``, or holds the next frame behind number ``last``."""
+    line = section.lines[start]
+    if _LOCK.match(line) is None and not (isinstance(last, int) and last >= 0 and frame_number(line) == last + 1):
+        return start
+    return _read_on(section, start, vnode)
 
 
 def _note_lock(section: Section, index: int, held: re.Match[str], vnode: int | None) -> None:

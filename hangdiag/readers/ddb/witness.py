@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 
 from hangdiag.readers.ddb import stacks
+from hangdiag.readers.ddb.frames import parse_frame
 from hangdiag.readers.ddb.kdb import read_numbered
 from hangdiag.readers.ddb.locks import HELD, behind_held
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.section import Opener, Pending, Section
 from hangdiag.text.lazy import lazy
 
 _LINE = lazy(
@@ -20,12 +21,18 @@ _LINE = lazy(
     re.I,
 )
 
+_LATER = lazy(r"\s*#[1-9]\d? +0x[0-9a-f]+ at |\s*(?:2nd|3rd) 0x[0-9a-f]|lock order .{1,200} (?:attempted|established) at:")
+
 
 def _read_warning(section: Section, start: int, match: re.Match[str]) -> int:
     """A warning with the locks and stacks that it names."""
+    section.draft.seen.setdefault("a warning of witness", section.lines[start].strip().rstrip(":"))
+    return _read_on(section, start + 1)
+
+
+def _read_on(section: Section, index: int) -> int:
+    """What is below a warning from line ``index`` on, be it broken off there before."""
     lines = section.lines
-    section.draft.seen.setdefault("a warning of witness", lines[start].strip().rstrip(":"))
-    index = start + 1
     while index < len(lines):
         following = read_numbered(section, index)[1]
         if following == index:
@@ -43,8 +50,18 @@ def _read_warning(section: Section, start: int, match: re.Match[str]) -> int:
             continue
         else:
             break
-    section.context["ddb open stack"] = None
+    section.pending = Pending(index, _go_on)
     return index
+
+
+def _go_on(section: Section, index: int) -> int:
+    """Read on if line ``index`` can only be the rest of a warning: no stack of a thread begins so."""
+    line = section.lines[index]
+    if _LATER.match(line) is None:
+        frame = parse_frame(line.partition("/frame")[0])
+        if frame is None or frame.function in stacks.BEGINNINGS:
+            return index
+    return _read_on(section, index)
 
 
 _ORDER = lazy(r'Lock order (?:reversal between )?"')
