@@ -58,7 +58,9 @@ _LISTS = {
     "mdb-stacks": "mdb", "mdb-threadlist": "mdb",
 }  # fmt: skip
 #: Openers of lines that end nothing: the console's, or an author's.
-_PASSING = frozenset({"trap", "gdb-noise", "gdb-remark", "fence", "host-date", "siginfo", "procstat-error"})
+_PASSING = frozenset(
+    {"trap", "gdb-noise", "gdb-remark", "fence", "host-date", "siginfo", "procstat-error", "ddb-note", "ddb-panic"}
+)
 _PROMPTS = frozenset({"ddb-prompt", "gdb-prompt", "host-shell"})
 #: Who says in words how a stack goes may put anything before a colon.
 _AROUND_ANYTHING = OF_HOSTS - TAGS

@@ -117,6 +117,7 @@ def _read_note(section: Section, start: int, match: re.Match[str]) -> int:
         section.draft.set_host(panic=line.partition("panic: ")[2].strip())
         section.context.pop("ddb backtrace", None)
     elif "KDB: enter: " in line:
+        section.pending = None
         section.context["ddb why"] = line.partition("KDB: enter: ")[2].strip()
         if section.context.get("ddb entered") is not None:
             section.draft.begin_time()

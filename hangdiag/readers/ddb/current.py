@@ -52,6 +52,7 @@ def nobody(section: Section, where: Where) -> Thread:
 def begin_backtrace(section: Section) -> None:
     """``KDB: stack backtrace:`` was printed."""
     section.context["ddb backtrace"] = None
+    section.pending = None
 
 
 def end_backtrace(section: Section, thread: Thread) -> None:
