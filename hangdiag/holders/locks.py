@@ -146,7 +146,7 @@ def _held_in_lock_all(scene: Scene, index: int, queued: bool) -> Need | None:
         return need
     inside = [
         other
-        for other in sorted((machine.threads & scene.threads_in(["vcpu_lock_all"])) - {index})
+        for other in sorted(scene.threads_in(["vcpu_lock_all"], machine.threads) - {index})
         if queued or scene.waits[other].kind != "lock"
     ]
     if not inside:

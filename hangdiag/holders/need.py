@@ -144,9 +144,10 @@ class Scene:
         thread = self.capture.threads[index]
         return (thread.stack_where,) if thread.stack_where is not None else thread.where[:1]
 
-    def threads_in(self, functions: Iterable[str]) -> set[int]:
-        """The threads that have one of ``functions`` on their stack."""
-        return {index for function in functions for index in self.by_function.get(function, ())}
+    def threads_in(self, functions: Iterable[str], among: Set[int] | None = None) -> set[int]:
+        """The threads, of ``among`` if those are given, that have one of ``functions`` on their stack."""
+        found = [self.by_function[function] for function in functions if function in self.by_function]
+        return set[int]().union(*found if among is None else [threads & among for threads in found])
 
 
 def without_crowd(threads: Iterable[int], scene: Scene) -> list[int]:

@@ -36,7 +36,7 @@ def _unless_killed(scene: Scene, machine: Machine, index: int, need: Need) -> Ne
     of that is in thread_single() it proves nothing. The report of 2023 said that kill -9 did not help.
     """
     numbers = release_numbers(scene.capture.host.release)
-    exiting = not machine.members.isdisjoint(scene.threads_in(["thread_single"]))
+    exiting = bool(scene.threads_in(["thread_single"], machine.members))
     looks = "sleepq_wait" not in functions_of(scene.capture.threads[index])
     if not exiting or not looks or (numbers is not None and numbers < _FIRST_KILLABLE):
         return need
@@ -89,7 +89,7 @@ def _rendezvous(scene: Scene, machine: Machine) -> Need:
         absent = [vcpu for vcpu in absent if vcpu not in answering]
     threads = [machine.vcpus[vcpu] for vcpu in absent]
     certainty = "observed" if len(threads) == 1 and machine.complete else "possible"
-    asked_all = not scene.threads_in(_ASKS_ALL).isdisjoint([machine.vcpus[vcpu] for vcpu in joined])
+    asked_all = bool(scene.threads_in(_ASKS_ALL, {machine.vcpus[vcpu] for vcpu in joined}))
     nameless = _nameless(scene, machine) if not machine.complete else []
     if nameless and not threads and not helped:
         return Need(
@@ -151,7 +151,7 @@ def _nameless(scene: Scene, machine: Machine) -> list[int]:
 
 
 def _is_helped(scene: Scene, machine: Machine) -> bool:
-    return not machine.threads.isdisjoint(scene.threads_in(["vcpu_set_state_all"]))
+    return bool(scene.threads_in(["vcpu_set_state_all"], machine.threads))
 
 
 def vcpu_state(scene: Scene, index: int) -> Need | None:
