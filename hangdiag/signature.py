@@ -51,9 +51,9 @@ def _shape(diagnosis: Diagnosis, finding: Finding) -> str:
     """Who waits for whom in the core, threads with equal labels drawn together."""
     core = frozenset(finding.threads)
     follows: dict[str, set[str]] = {label: set() for label in _labels(diagnosis, core)}
-    for edge in diagnosis.edges:
-        if edge.waiter in core and edge.holder in core:
-            follows[_label(diagnosis, edge.waiter)].add(_label(diagnosis, edge.holder))
+    for index in core & diagnosis.needs.keys():
+        behind = {holder.thread for holder in diagnosis.needs[index].holders} & core
+        follows[_label(diagnosis, index)].update(_labels(diagnosis, behind))
     if len(follows) > 1 and all(len(targets) == 1 for targets in follows.values()):
         # one ring, told from its alphabetically first member on
         ring = [min(follows)]
