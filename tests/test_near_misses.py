@@ -104,3 +104,14 @@ def test_a_stack_that_sleeps_below_the_header_of_a_thread_that_runs_is_no_proof(
     lines[header] = lines[header].rstrip() + cpu + "\n"
     finding = analysed("".join(lines) + "db> show thread\n" + names).findings[0]
     assert (finding.verdict == "deadlock" and finding.certainty == "proven") == sure
+
+
+def test_a_vcpu_that_ps_alone_lists_is_one():
+    # procstat's last row was lost
+    threads = vcpus("started", "joined", "lock all", "in guest")
+    ps = " UID   PID  PPID  C PRI NI     VSZ    RSS MWCHAN   STAT TT        TIME COMMAND\n"
+    for thread, wmesg in zip(threads, ("vmrndv", "vmrndv", "vmstat", "-"), strict=True):
+        ps += f"   0  2210     1  0  20  0 4233024  91232 {wmesg:<8} {'R' if wmesg == '-' else 'D'}     -     0:12.41 bhyve/{thread.name}\n"
+    diagnosis = analysed(ps + procstat(threads[:3]))
+    assert [thread.name for thread in diagnosis.capture.threads] == ["vcpu 0", "vcpu 1", "vcpu 2", "vcpu 3"]
+    assert (diagnosis.findings[0].verdict, diagnosis.findings[0].certainty) != ("deadlock", "proven")

@@ -46,8 +46,8 @@ def join_rows(
 ) -> tuple[list[Thread], list[Thread]]:
     """``join`` the rows of each table to ``threads``.
 
-    Rows of a process that nothing else showed are threads of their own. Returns the threads, and the rows that
-    may be of any thread of their process.
+    Rows of a process that nothing else showed, or with another name than all its threads, are threads of their own.
+    Returns the threads, and the rows that may be of any thread of their process.
     """
     threads = list(threads)
     of_process: dict[int, list[int]] = defaultdict(list)
@@ -63,12 +63,17 @@ def join_rows(
             homeless += others
             continue
         for rows in groups:
-            found = _match([threads[place] for place in places], rows)
+            mine = [threads[place] for place in places]
+            found = _match(mine, rows)
+            by_name = {row.name for row, place in zip(rows, found, strict=True) if place is not None} - {None}
             for row, place in zip(rows, found, strict=True):
-                if place is None:
-                    homeless.append(row)
-                else:
+                if place is not None:
                     threads[places[place]] = join(threads[places[place]], row)
+                elif by_name and _is_of_none(row, mine):
+                    places.append(len(threads))
+                    threads.append(row)
+                else:
+                    homeless.append(row)
     return threads, homeless
 
 
@@ -170,6 +175,11 @@ def _match(threads: list[Thread], rows: list[Thread]) -> list[int | None]:
             if len(alike) == 1:
                 found[index] = alike[0]
     return found
+
+
+def _is_of_none(row: Thread, threads: Sequence[Thread]) -> bool:
+    """Is ``row`` of one more thread of its process: do all others have other names?"""
+    return row.name is not None and all(thread.name is not None and not agree(thread.name, row.name) for thread in threads)
 
 
 def _fits(thread: Thread, row: Thread) -> bool:
