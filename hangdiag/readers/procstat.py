@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from hangdiag.model import LEFT_OUT, Frame, Thread, Where
 from hangdiag.readers.section import Opener, Section
@@ -29,7 +30,7 @@ _NOT_FIRST = " 123456789-:"
 #: Functions at the end of a stack that may be all of a wrapped line.
 _SHORT = frozenset({"ast", "btext", "swapper", "exit1", "calltrap", "trap", "syscall", "sigexit", "postsig"})
 _SWITCHES = ("mi_switch", "sched_switch", "sched_ule_sswitch", "sched_4bsd_sswitch", "fork_trampoline")
-_OWN = lazy(r"\s*\d{1,7}\s{1,20}\d{6,7}\s{1,20}\S")
+_OWN = lazy(r"\s*\d{1,7}\s{1,20}(?P<tid>\d{6,7})\s{1,20}\S")
 #: The begin of a row whose line end before it was lost.
 _ROW_INSIDE = lazy(r"(?<=\s)\d{1,7} {1,20}\d{6,7} {1,20}\S")
 #: No terminal is narrower.
@@ -140,8 +141,8 @@ def _read_rows(
             if line in ELISIONS and rows:
                 section.draft.set_host(fact=(LEFT_OUT, "rows were left out"))
             following = _continue_row(rows, lines, index, memo, last_numbers, source) if rows else index
-            if following == index and rows:
-                following = section.pass_foreign(index, _OWN)
+            if following == index and (rows or sure):
+                following = section.pass_foreign(index, partial(_is_new, {row.tid for row in rows}))
             if following == index:
                 break
             index = following
@@ -184,6 +185,12 @@ def _read_rows(
         )
         index += not left
     return rows, index
+
+
+def _is_new(seen: set[int | None], line: str) -> bool:
+    """Is ``line`` the row of a thread that is not among those ``seen``? One that is there again may be of another look."""
+    found = _OWN.match(line)
+    return found is not None and int(found.group("tid")) not in seen
 
 
 def _who(head: str, name_column: int, stack_column: int, has_name: bool) -> tuple[str | None, str]:

@@ -18,7 +18,7 @@ from hangdiag.readers.gdb.stacks import lacks_threads
 from hangdiag.readers.ledger import join_unread
 from hangdiag.readers.merging import Instant
 from hangdiag.readers.parts import Part, unread_in_source
-from hangdiag.readers.section import Opener, Opening, Pending, Section
+from hangdiag.readers.section import Opener, Opening, Section, passes
 from hangdiag.text.hosts import Share
 from hangdiag.text.layers import Peeler
 from hangdiag.text.lazy import lazy
@@ -57,11 +57,6 @@ _LISTS = {
     "gdb-info-threads": "gdb threads", "lldb-thread": "lldb", "ps-table": "ps", "ps-row": "ps", "top-table": "top",
     "mdb-stacks": "mdb", "mdb-threadlist": "mdb",
 }  # fmt: skip
-#: Openers of lines that end nothing: the console's, or an author's.
-_PASSING = frozenset(
-    {"trap", "gdb-noise", "gdb-remark", "fence", "host-date", "siginfo", "procstat-error", "ddb-note", "ddb-panic"}
-)
-_PROMPTS = frozenset({"ddb-prompt", "gdb-prompt", "host-shell"})
 #: Who says in words how a stack goes may put anything before a colon.
 _AROUND_ANYTHING = OF_HOSTS - TAGS
 
@@ -118,13 +113,6 @@ def _begins(line: str) -> bool:
     """Can ``line`` stand for itself? Functions alone may as well be the rest of a line that was folded."""
     found = find_opener(line)
     return found is not None and found[0].name not in _RESTS and not found[0].vague
-
-
-def _passes(opener: Opener, rest: str, pending: Pending | None) -> bool:
-    """May what is ``pending`` go on behind a line that ``opener`` took? Not behind a command: ``rest`` is behind a prompt."""
-    if opener.name in _PROMPTS:
-        return pending is not None and pending.sure and not rest.strip()
-    return opener.name in _PASSING
 
 
 def read_source(
@@ -246,7 +234,7 @@ class Scanner:
                     if unread >= 0:
                         section.note_unread(unread, index if section.loose_end is None else section.loose_end)
                         unread = -1
-                    if section.pending is pending and not _passes(opener, line[match.end() :], pending):
+                    if pending is section.pending and pending and not passes(found, line, pending.sure, taken=True):
                         section.pending = None
                     if opener.format and opener.format not in formats:
                         formats.append(opener.format)

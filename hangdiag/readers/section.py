@@ -30,14 +30,14 @@ _SPOKEN_OF = lazy(
     r"(?:are|is|were|was|runs?|keeps?|looks?|seems?|stays?)\b",
     re.I,
 )
-#: So many lines of something else in the middle of a table are passed over.
-_MOST_FOREIGN = 3
 #: So many lines of something else may stand where a stack or a table was broken off, before it goes on.
 LONGEST_GAP = 10
 #: What of the context names lines by their place on the page.
 _OF_PAGE = ("ddb holder",)
-#: The reader whose lines say nothing by themselves, and are passed over too.
-_PASSING = "trap"
+#: Readers of lines that end nothing and tell nothing by themselves, of others that end no stack, and of prompts.
+_SILENT = frozenset({"trap", "fence", "gdb-remark", "procstat-error"})
+_PASSING = _SILENT | {"gdb-noise", "host-date", "siginfo", "ddb-note", "ddb-panic"}
+_PROMPTS = frozenset({"ddb-prompt", "gdb-prompt", "host-shell"})
 
 
 def _is_trace_like(line: str) -> bool:
@@ -129,15 +129,15 @@ class Section:
         return end
 
     def pass_foreign(
-        self, index: int, own: re.Pattern[str] | Callable[[str], bool], blanks: bool = False
+        self, index: int, own: re.Pattern[str] | Callable[[str], bool], blanks: bool = True
     ) -> int:
         """The next line of a table (one that ``own`` matches, or is true of) behind line ``index``, which is none:
-        a console is in use while a debugger prints. Few lines that no reader can read are passed over and listed as
-        unread; ``index`` itself if there is no more. Blank lines end most tables, unless they may hold ``blanks``.
+        a console is in use while a debugger prints, and who copies it writes something in between. Few lines that end
+        nothing are passed over and listed as unread; ``index`` itself if there is no more. ``blanks`` may be among them.
         """
         lines = self.lines
         is_own = own if callable(own) else own.match
-        for following in range(index, min(index + _MOST_FOREIGN + 1, len(lines))):
+        for following in range(index, min(index + LONGEST_GAP + 1, len(lines))):
             line = lines[following]
             if not line.strip():
                 if not blanks:
@@ -148,7 +148,7 @@ class Section:
                     self.note_unread(index, following, "something else in the middle of a table")
                 return following
             opening = self.opens(line)
-            if opening is not None and opening[0].name != _PASSING:
+            if opening is not None and not passes(opening, line):
                 break
         return index
 
@@ -217,3 +217,14 @@ class Opener:
     read: Read
     needles: tuple[str, ...] = ()
     vague: bool = False
+
+
+def passes(opening: Opening, line: str, sure: bool = True, taken: bool = False) -> bool:
+    """May what was read go on behind ``line``? Behind a prompt only without a command, and if it is ``sure`` that it goes on.
+
+    What tells something ends it unless it is ``taken``, not passed over.
+    """
+    opener, found = opening
+    if opener.name in _PROMPTS:
+        return sure and not line[found.end() :].strip()
+    return opener.name in (_PASSING if taken else _SILENT)

@@ -133,3 +133,26 @@ def test_a_command_that_was_typed_ends_a_stack():
     lines = DDB.split("\n")
     threads = read_text("\n".join([*lines[:2], "db> bt", *lines[2:9]]))[0].threads
     assert [(thread.tid, len(thread.frames)) for thread in threads] == [(100100, 0), (None, 7)]
+
+
+TABLE = """  PID    TID COMM                TDNAME              KSTACK
+    0 100000 kernel              swapper             mi_switch+0xd2 sleepq_timedwait+0x2f _sleep+0x1f2 swapper+0x79
+   10 100003 idle                idle: cpu1
+   11 100015 intr                swi4: clock (1)
+   11 100016 intr                swi1: netisr 0
+   16 100049 bhyve               vcpu 1              <running>
+   17 100050 sh                  -                   mi_switch+0xd2 sleepq_timedwait+0x2f _sleep+0x1f2 kern_wait6+0x79
+"""
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_rows_of_threads_without_a_stack_are_not_lost(name):
+    for place in range(1, 7):
+        assert _stacks(read_text(_broken(TABLE, place, name))) == _stacks(read_text(TABLE)), place
+
+
+def test_rows_that_come_again_are_of_another_look():
+    lines = TABLE.replace("<running>", "mi_switch+0xd2 sleepq_wait+0x2f _sleep+0x1f2 vm_run+0x79").split("\n")
+    elsewhere = "mi_switch+0xd2 turnstile_wait+0x1 __mtx_lock_sleep+0x2 vm_fault+0x3 trap+0x4"
+    again = "\n".join([line.partition("mi_switch")[0] + elsewhere for line in (lines[1], *lines[5:7])])
+    assert len(read_text("\n".join(lines) + "a minute later:\n" + again)) == 2
