@@ -156,3 +156,35 @@ def test_rows_that_come_again_are_of_another_look():
     elsewhere = "mi_switch+0xd2 turnstile_wait+0x1 __mtx_lock_sleep+0x2 vm_fault+0x3 trap+0x4"
     again = "\n".join([line.partition("mi_switch")[0] + elsewhere for line in (lines[1], *lines[5:7])])
     assert len(read_text("\n".join(lines) + "a minute later:\n" + again)) == 2
+
+
+WALK = """proc 0xfffff800021c0530 pid 16 comm bhyve state 1
+td 0xfffff800023b0000 tid 100039 name mevent wmesg kqread wchan 0xfffff80002397a00 inhib 2 state 1 oncpu -1
+td 0xfffff80002413740 tid 100040 name vcpu 0 wmesg vmrndv wchan 0xfffffe0000723110 inhib 2 state 1 oncpu -1
+proc 0xfffff80002128530 pid 6 comm soaiod4 state 1
+td 0xfffff80002359740 tid 100026 name soaiod4 wmesg - wchan 0xfffff800021c3e00 inhib 2 state 1 oncpu -1
+tid 100040 vcpu 0: pcb_rip 0xffffffff8038d0b2
+mi_switch + 210 in section .text
+sleepq_switch + 281 in section .text
+_sleep + 498 in section .text
+vm_run + 1335 in section .text
+fast_syscall_common + 248 in section .text
+"""
+INFO = """  Id   Target Id                                    Frame
+* 1    Thread 100010 (PID=0: kernel/swapper)        sched_switch (td=0xfffff80002415740, flags=258) at sched_ule.c:2140
+  2    Thread 100039 (PID=16: bhyve/mevent)         sched_switch (td=0xfffff800023b0000, flags=258) at sched_ule.c:2140
+  3    Thread 100040 (PID=16: bhyve/vcpu 0)         sched_switch (td=0xfffff80002413740, flags=258) at sched_ule.c:2140
+"""
+
+
+@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.parametrize("text", [WALK, INFO], ids=["walk", "info threads"])
+def test_what_gdb_lists(text, name):
+    for place in range(2, text.count("\n")):
+        assert _stacks(read_text(_broken(text, place, name))) == _stacks(read_text(text)), (place, text.split("\n")[place])
+
+
+def test_rows_behind_left_out_ones_may_be_of_another_process():
+    lines = WALK.split("\n")
+    (capture,) = read_text("\n".join([*lines[:2], "[...]", *lines[2:3]]))
+    assert [thread.pid for thread in capture.threads] == [16, None]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hangdiag.model import Frame, Thread, Where
 from hangdiag.readers.gdb import frames as gdb_frames
@@ -116,10 +117,16 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
     index = start if _ROW.match(lines[start]) else start + 1
     section.note_listing(whole=True)
     threads = []
+    seen: set[str] = set()
     while index < len(lines):
         row = _ROW.match(lines[index])
         if row is None:
-            break
+            following = section.pass_foreign(index, partial(_is_new, seen)) if seen else index
+            if following == index:
+                break
+            index = following
+            continue
+        seen.add(row.group("number"))
         begin = index
         text, index = _gather_row(lines, index, row.group("target"))
         target, frame_text = _split_row(text)
@@ -159,6 +166,12 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
         )
     section.draft.add_threads(threads)
     return index
+
+
+def _is_new(seen: set[str], line: str) -> bool:
+    """Is ``line`` the row of a thread whose number is not among those ``seen``?"""
+    row = _ROW.match(line)
+    return row is not None and row.group("number") not in seen
 
 
 def _glimpse(section: Section, cpu: int, stack: tuple[Frame, ...], where: Where) -> None:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hangdiag.model import Frame, Process, Thread
-from hangdiag.readers.section import Opener, Section
+from hangdiag.readers.section import Opener, Pending, Section
+from hangdiag.readers.stacks import may_follow
 from hangdiag.text.lazy import lazy
 
 _KEYS = {
@@ -28,6 +30,8 @@ _KEYS = {
 _KEY = lazy(rf"(?:(?<=\s)|\A)({'|'.join(sorted(_KEYS, key=len, reverse=True))})(?:\[\d+\])?(?:=|: ?| (?=\S))")
 _SYMBOL = lazy(r"(?P<name>[A-Za-z_][\w.$@]*)(?: \+ (?P<offset>\d+))? in section \S+(?: of (?P<object>\S+))?\s*\Z")
 _NAMED = lazy(r"tid (?P<tid>\d+) (?P<name>.*?): pcb_rip ")
+_BEGINS = lazy(r"\s*(?:proc|td|pid|tid)[ =:\[]")
+_ELISION = lazy(r"\s*[\[(<]?(?:\.{2,}|\u2026|snip|cut)[\])>]?\s*\Z")
 _STATES = {0: "inactive", 2: "runnable", 3: "runnable", 4: "running"}
 _INHIBITORS = ((0x8, "lock"), (0x2, "sleeping"), (0x1, "suspended"), (0x10, "iwait"), (0x4, "swapped"))
 _NOTHING = frozenset({"(null)", "(nil)", "0x0", "0", "", "<NULL>", '""', "(none)"})
@@ -90,6 +94,19 @@ def thread_of(fields: Mapping[str, str]) -> dict[str, object]:
     }
 
 
+def _is_thread(fields: Mapping[str, str]) -> bool:
+    return "wchan" in fields or "wmesg" in fields or ("inhibitors" in fields and "state" in fields)
+
+
+def _is_process(fields: Mapping[str, str]) -> bool:
+    return "pid" in fields and ("command" in fields or "process" in fields)
+
+
+def _is_row(line: str) -> bool:
+    fields = fields_of(line) if _BEGINS.match(line) else {}
+    return _is_thread(fields) or _is_process(fields)
+
+
 def _read_walk(section: Section, start: int, match: re.Match[str]) -> int:
     """Lines of threads, between them lines of the processes that they belong to."""
     lines = section.lines
@@ -102,19 +119,25 @@ def _read_walk(section: Section, start: int, match: re.Match[str]) -> int:
         line = lines[index]
         fields = fields_of(line) if " " in line else {}
         where = section.where(index, index + 1)
-        if "wchan" in fields or "wmesg" in fields or ("inhibitors" in fields and "state" in fields):
+        if _is_thread(fields):
             known = thread_of(fields)
             if known["pid"] is None and "command" not in fields:
                 known["pid"], known["command"] = pid, command
             if known["tid"] is None and known["address"] is None:
                 break
             threads.append(Thread(**known, where=(where,)))  # type: ignore[arg-type]
-        elif "pid" in fields and ("command" in fields or "process" in fields):
+        elif _is_process(fields):
             pid, command = _number(fields["pid"]), _word(fields.get("command"))
             if pid is not None:
                 section.draft.add_process(Process(pid, command, None, _number(fields.get("process")), (where,)))
         elif _NOISE.match(line) is None:
-            break
+            following = section.pass_foreign(index, _is_row) if taken > start else index
+            if following == index:
+                break
+            if any(_ELISION.match(passed) for passed in lines[index:following]):
+                pid = command = None  # the next process' own line may be among what is left out
+            index = following
+            continue
         else:
             index += 1
             continue
@@ -126,10 +149,25 @@ def _read_walk(section: Section, start: int, match: re.Match[str]) -> int:
 
 def _read_symbols(section: Section, start: int, match: re.Match[str]) -> int:
     """A stack of ``info symbol`` lines below ``tid N NAME: pcb_rip ...``."""
-    lines = section.lines
-    head = _NAMED.match(lines[start])
-    index = start + 1 if head is not None else start
-    frames = []
+    head = _NAMED.match(section.lines[start])
+    frames, end = _collect(section.lines, start + 1 if head is not None else start)
+    if head is None and not frames:
+        return start
+    where = section.where(start, end)
+    thread = Thread(frames=frames, where=(where,), stack_where=where if frames else None)
+    if head is not None:
+        thread = replace(thread, tid=int(head.group("tid")), name=head.group("name"))
+    if head is not None or len(frames) > 1:
+        section.draft.add_threads([thread])
+        _keep_open(section, end, thread)
+    if head is not None and frames:
+        section.count_stacks("kgdb")
+    return end
+
+
+def _collect(lines: list[str], index: int) -> tuple[tuple[Frame, ...], int]:
+    """The frames from line ``index`` on, and the index behind them."""
+    frames: list[Frame] = []
     taken = index
     while index < len(lines):
         symbol = _SYMBOL.match(lines[index])
@@ -142,26 +180,29 @@ def _read_symbols(section: Section, start: int, match: re.Match[str]) -> int:
         elif _NOISE.match(lines[index]) is None:
             break
         index += 1
-    if head is None and not frames:
+    return tuple(frames), taken
+
+
+def _keep_open(section: Section, end: int, thread: Thread) -> None:
+    """The stack of ``thread`` may go on behind line ``end``."""
+    section.pending = Pending(end, lambda section, index: _go_on(section, index, thread), bool(thread.frames))
+
+
+def _go_on(section: Section, start: int, thread: Thread) -> int:
+    """Read the frames from line ``start`` on if they may be the next ones of ``thread``."""
+    if _SYMBOL.match(section.lines[start]) is None:
         return start
-    where = section.where(start, taken)
-    if head is not None:
-        section.draft.add_threads(
-            [
-                Thread(
-                    tid=int(head.group("tid")),
-                    name=head.group("name"),
-                    frames=tuple(frames),
-                    where=(where,),
-                    stack_where=where if frames else None,
-                )
-            ]
-        )
-        if frames:
-            section.count_stacks("kgdb")
-    elif len(frames) > 1:
-        section.draft.add_threads([Thread(frames=tuple(frames), where=(where,), stack_where=where)])
-    return taken
+    frames, end = _collect(section.lines, start)
+    if not may_follow(thread.frames[-1].function if thread.frames else None, frames[0].function):
+        return start
+    where = section.where(start, end)
+    whole = section.draft.extend_thread(
+        thread, replace(thread, frames=thread.frames + frames, where=(where,), stack_where=thread.stack_where or where)
+    )
+    if whole is None:
+        return start
+    _keep_open(section, end, whole)
+    return end
 
 
 OPENERS = (
