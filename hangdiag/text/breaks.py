@@ -29,13 +29,15 @@ _ENOUGH_FOLDS = 2
 _LIKE = 3
 _SHARE_OF_FOLDS = 0.5
 _MANY_FOLDS = 8
+#: Of the lines of a log that was folded so many are whole, or the begin of one.
+_SHARE_OF_BEGINS = 0.2
 #: What is as wide as that between columns is an empty one.
 _GAP = " " * 8
-_COLUMN = lazy(r"[^ :] {2,}[^ =]")
 #: So many letters at the begin of two lines tell whether both have the same prefix.
 _PREFIX = 8
-#: Both lines begin with it: a diff's sign, a string's quote.
-_OPENING = ("+", '"', "'")
+#: Both lines begin with it: a diff's sign, a mailer's quote, a string's.
+_OPENING = ("+", ">", '"', "'")
+_NUMBER = lazy(r"\d+")
 _DIGITS = str.maketrans("123456789", "0" * 9)
 #: No row is so long that a terminal breaks it into more lines.
 _MOST_PARTS = 40
@@ -167,6 +169,7 @@ def mend_breaks(
         # a blank at a terminal's edge goes where blanks at lines' ends were taken off
         stripped = 0 if wrap and any(line[wrap - 1 :] == " " for line in lines[start:stop]) else 1
         fold = 0 if wrap else indent + min((width for width in folds if width >= widest - indent), default=-indent)
+        common, is_prefix = _common_begin(lines[start:stop], indent, mail) if fold and prefix is None else ("", False)
         index = start
         while index < stop:
             parts = [lines[index]]
@@ -183,19 +186,22 @@ def mend_breaks(
                 elif fold:
                     between = after[:1] == " " and len(line) >= fold - 1  # broken between two of many blanks
                     full = between or _is_full(line, after, fold)
-                    logged = prefix or _LOG_BEGIN.match(parts[0][indent:])
+                    alike = common and _begin_of(parts[0], indent) == common
+                    logged = prefix or _LOG_BEGIN.match(parts[0][indent:]) or (alike and is_prefix)
                     if mail.match(after) is not None and (prefix or not (full and logged) or _LOG_BEGIN.match(after)):
                         break
                     if is_like(parts[0][indent:], after) or (begins(after) and not (full and logged)):
                         break
                     # what has no prefix behind a line that has one, or a row, is a rest too: it had many blanks before it
-                    if not (full or logged or _is_row(parts[0])):
+                    if not (full or logged or (len(parts) == 1 and (alike or _is_row(line)))):
                         break
                     if between and logged:
                         parts.append(" " + after)
                     else:
                         parts[-1] = parts[-1].rstrip()
-                        parts.append((" " if full or not _has_columns("".join(parts)) else "  ") + after.strip())
+                        # behind a rest that was folded again, one blank is likelier
+                        one = full or len(parts) > 1 or _is_open(parts[0])
+                        parts.append((" " if one else "  ") + after.strip())
                 else:
                     break
                 index += 1
@@ -339,9 +345,24 @@ def _is_row(line: str) -> bool:
     return "  " in line and (sum(map(bool, line.strip().split("  "))) > 2 or _GAP in line.strip())
 
 
-def _has_columns(line: str) -> bool:
-    """Is ``line`` a row of a table that does not end within a name in brackets, or a call?"""
-    return _COLUMN.search(line) is not None and line.rfind("[") <= line.rfind("]") and "(" not in line.rpartition("  ")[2]
+def _common_begin(lines: list[str], indent: int, mail: re.Pattern[str]) -> tuple[str, bool]:
+    """What so many lines begin with, digits aside, that it may be a prefix with times or numbers (empty if there is none),
+    and whether it is one: hardly another line looks like the begin of something."""
+    counts = Counter(begin for line in lines if "0" in (begin := _begin_of(line, indent)) and not begin.startswith("0x"))
+    common, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    if count < max(_ENOUGH, len(lines) * _SHARE_OF_BEGINS):
+        return "", False
+    others = sum(_begin_of(line, indent) != common and mail.match(line, indent) is not None for line in lines)
+    return common, others * _ENOUGH <= count
+
+
+def _begin_of(line: str, indent: int) -> str:
+    return _NUMBER.sub("0", line[indent : indent + 3 * _PREFIX].lstrip())[:_PREFIX]
+
+
+def _is_open(line: str) -> bool:
+    """Does ``line`` end within a name in brackets, or a call?"""
+    return line.rfind("[") > line.rfind("]") or "(" in line.rpartition("  ")[2]
 
 
 def _is_full(line: str, after: str, width: int) -> bool:

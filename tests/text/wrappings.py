@@ -274,6 +274,10 @@ VARIANTS: dict[str, Layer] = {
     "folded at 80 and at 72": lambda rows: fold(72)(fold(80)(rows)),
     "fold -s": _cut(lambda line: _broken(line, 80, "")),
     "logged and folded": lambda rows: fold(72)(_each(lambda line: "Nov 23 04:42:01 host kernel: " + line)(rows)),
+    "numbered, logged and folded": lambda rows: fold(76)(
+        LAYERS["less -N"](_each(lambda line: "Nov 23 04:42:01 host kernel: " + line)(rows))
+    ),
+    "weechat in bars": _each(lambda line: "| 04:42:01 some_body | " + line),
     "logged, in Bugzilla": lambda rows: _cut(lambda line: _broken(line, 79, " "))(
         _each(lambda line: "Nov 23 04:42:01 host kernel: " + line)(rows)
     ),
