@@ -40,7 +40,7 @@ _BARE_HEADERS = (
 )  # fmt: skip
 #: Columns by other names than those above them (bin/ps/keyword.c).
 _KEYWORDS = {"STATE": "STAT", "WCHAN": "MWCHAN", "TID": "LWP", "UCOMM": "COMM"}
-_CHOSEN_COLUMNS = r".{0,120}?\bps [^|]{0,80}?-?\w{0,8}o\s?(?P<columns>%?[a-z]{2,10}=?(?:,%?[a-z]{2,10}=?){1,20})(?![\w,])"
+_CHOSEN_COLUMNS = r".{0,120}?\bps [^|]{0,80}?-?\w{0,8}o\s?(?P<columns>%?[a-z]{2,10}=?(?:,%?[a-z]{2,10}=?){1,20})(?![\w,:])"
 _CHOSEN = lazy(_CHOSEN_COLUMNS)
 _STATE = r"[DILRSTWZ][A-Zs0-9<>+]{0,8}"
 _IN_WORDS = lazy(rf"\s*pid (?P<pid>\d{{1,7}}),? +state:? +(?P<state>{_STATE}),? +(?P<command>\S.{{0,300}})")
@@ -97,6 +97,8 @@ def read_command(section: Section, start: int, match: re.Match[str]) -> int:
     if found is None or start + 1 >= len(section.lines):
         return start
     names = found.group("columns").replace("=", "").upper().split(",")
+    if "CMD" in names:
+        return start  # Linux'
     header = " ".join(_KEYWORDS.get(name, name) for name in names)
     end = _read_rows(section, start + 1, header, "ps", placed=False)
     return end if end > start + 1 else start

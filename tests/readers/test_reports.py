@@ -324,6 +324,8 @@ def test_a_stack_that_witness_printed_is_no_thread(form):
     [
         "USER       PID %CPU %MEM    VSZ   RSS TTY      STAT START   TIME COMMAND\n"
         "root      4323  0.0  0.0      0     0 ?        D    Dec05   0:01 [txg_quiesce]\n",
+        "$ ps -eo user,pid,state,wchan,cmd | grep D\nroot  2770 D    txg_re  [z_wr_int_h/0]\n",
+        "$ ps -eo user,pid,state,wchan:8,comm | grep D\nroot  2770 D    txg_re  z_wr_int_h\n",
         "F S   UID   PID  PPID  C PRI  NI ADDR SZ WCHAN  TTY          TIME CMD\n"
         "1 D     0  4323     2  0  80   0 -     0 txg_qu ?        00:00:01 txg_quiesce\n",
     ],
