@@ -19,6 +19,8 @@ _STARTS_RENDEZVOUS = {
 }
 #: What a thread that panicked is in (sys/kern/kern_shutdown.c).
 _PANIC = frozenset({"panic", "vpanic"})
+#: Where a thread finds that the owner of a mutex sleeps (sys/kern/subr_turnstile.c).
+_TO_SLEEPER = "propagate_priority"
 _LONGEST_PANIC = 120
 
 
@@ -248,4 +250,7 @@ def no_hang(scene: Scene, waiting: Sequence[int] = ()) -> str:
         return waits
     message = scene.capture.host.panic or ""
     about = f" ({textwrap.shorten(message, _LONGEST_PANIC, placeholder=' ...')})" if message else ""
+    stacks = [thread.frames for thread in scene.capture.threads]
+    if any(frame.function == _TO_SLEEPER for frames in stacks for frame in frames):
+        waits = "it was about to wait for a mutex whose owner sleeps"
     return f"the kernel panicked{about}; {waits}"

@@ -430,3 +430,25 @@ Thread 2 (LWP 101329 of process 2210):
     # the kernel's own stack of the same thread counts more
     text += "\n 2210 101329 bhyve               -                   mi_switch+0x1 sleepq_wait+0x2 _sleep+0x3 umtxq_sleep+0x4 do_wait+0x5\n"
     assert "user-lock" in {wait.kind for wait in analysed(text).waits}
+
+
+def test_a_panic_over_a_sleeping_owner():
+    text = """\
+Sleeping thread (tid 101392, pid 3574) owns a non-sleepable lock
+KDB: stack backtrace of thread 101392:
+sched_switch() at sched_switch+0x845/frame 0xfffffe016d209630
+mi_switch() at mi_switch+0xc2/frame 0xfffffe016d209650
+sleepq_timedwait() at sleepq_timedwait+0x2f/frame 0xfffffe016d209690
+linux_schedule_timeout() at linux_schedule_timeout+0x87/frame 0xfffffe016d209720
+panic: sleeping thread
+cpuid = 4
+KDB: stack backtrace:
+vpanic() at vpanic+0x151/frame 0xfffffe016d3e2600
+panic() at panic+0x43/frame 0xfffffe016d3e2660
+propagate_priority() at propagate_priority+0x282/frame 0xfffffe016d3e2690
+turnstile_wait() at turnstile_wait+0x30f/frame 0xfffffe016d3e26d0
+"""
+    diagnosis = analysed(text)
+    assert [(thread.pid, thread.tid) for thread in diagnosis.capture.threads] == [(3574, 101392), (None, None)]
+    expected = "the kernel panicked (sleeping thread); it was about to wait for a mutex whose owner sleeps"
+    assert diagnosis.findings[0].summary == expected
