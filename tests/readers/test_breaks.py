@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
+from hangdiag.diagnosis import diagnose
 from hangdiag.model import Capture
 from hangdiag.readers import read_text
+from tests.traces import KNOWLEDGE, MATCHER
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+TEXTS = {path.name: path.read_text() for path in sorted(SAMPLES.glob("*.txt"))}
 #: What may stand between two lines of a trace.
 BREAKS = {
     "the console": ["igb0: link state changed to UP"],
@@ -188,3 +192,45 @@ def test_rows_behind_left_out_ones_may_be_of_another_process():
     lines = WALK.split("\n")
     (capture,) = read_text("\n".join([*lines[:2], "[...]", *lines[2:3]]))
     assert [thread.pid for thread in capture.threads] == [16, None]
+
+
+FULL = """Thread 2 (Thread 100101 (PID=16: bhyve/vcpu 1)):
+#0  sched_switch (td=0xfffff80002415000, flags=258) at /usr/src/sys/kern/sched_ule.c:2140
+        cpu = 1
+        name = "\\000\\000\\001",
+          '\\000' <repeats 14 times>
+        tdq = 0xfffff80002415010
+#1  0xffffffff8038d0b2 in mi_switch (flags=258) at /usr/src/sys/kern/kern_synch.c:530
+No locals.
+#2  0xffffffff80351902 in fork_exit (callout=0xffff) at /usr/src/sys/kern/kern_fork.c:1080
+        p = 0xfffff800021c0530
+"""
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_local_variables(name):
+    for place in range(1, FULL.count("\n")):
+        assert _stacks(read_text(_broken(FULL, place, name))) == _stacks(read_text(FULL)), place
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_samples_are_read_as_if_nothing_were_between(name):
+    """With lines of something else anywhere: the same captures, threads and verdict."""
+    lines = TEXTS[name].split("\n")
+    draw = random.Random(name)
+    for place in draw.sample(range(1, len(lines)), 5):
+        before, after = lines[max(0, place - 30) : place], lines[place : place + 30]
+        between = draw.choice(sorted(BREAKS))
+        assert _reading([*before, *BREAKS[between], *after]) == _reading([*before, *after]), (place, between)
+
+
+def _reading(lines: list[str]) -> tuple[object, ...]:
+    captures = read_text("\n".join(lines))
+    findings = [diagnose(capture, KNOWLEDGE, MATCHER).findings[0] for capture in captures]
+    return _stacks(captures), [(finding.verdict, finding.certainty) for finding in findings]
+
+
+def test_a_cpu_whose_header_stands_alone():
+    text = "Thread 2 (Thread 1.2 (CPU#1 [running])):\nigb0: link state changed to UP\n" + FULL.partition("\n")[2]
+    (thread,) = read_text(text)[0].threads
+    assert (thread.cpu, len(thread.frames)) == (1, 3)

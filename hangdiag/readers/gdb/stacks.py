@@ -90,6 +90,7 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     if index < len(lines) and gdb_frames.BEGIN.match(lines[index].lstrip()) is not None:
         return _read_stack(section, start, index, identity)
     if identity.tid is None or not header.endswith(":"):
+        _keep_open(section, index, _Stack(None, identity))
         return start
     # its registers could not be read, or something else was printed first
     thread = make_thread(section, start, start + 1, identity, ())
@@ -124,9 +125,9 @@ def _read_stack(section: Section, start: int, index: int, identity: Identity | N
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """A stack so far: the thread that was noted, who it is, all frames and the number of the last one."""
+    """A stack so far: the thread, if one was noted, who it is, all frames and the number of the last one."""
 
-    thread: Thread
+    thread: Thread | None
     identity: Identity | None
     frames: list[Frame] = field(default_factory=list)
     number: int = -1
@@ -138,32 +139,43 @@ def _keep_open(section: Section, end: int, stack: _Stack) -> None:
 
 
 def _go_on(section: Section, start: int, stack: _Stack) -> int:
-    """Read the frames from line ``start`` on if they are the next ones of ``stack``."""
-    if gdb_frames.BEGIN.match(section.lines[start].lstrip()) is None or _number(section.lines[start]) != stack.number + 1:
-        return start
-    end, more, number = _collect(section, start, stack.number)
+    """Read from line ``start`` on if it holds the next frames of ``stack``, or what ``bt full`` says of its last one."""
+    lines = section.lines
+    index = start
+    if stack.frames:
+        while index < len(lines) and (gdb_frames.is_local(lines[index]) or (index > start and _is_value(lines[index]))):
+            index += 1
+    if index > start:
+        _keep_open(section, index, stack)
+    if index == len(lines) or _number(lines[index], -1) != stack.number + 1:
+        return index
+    end, more, number = _collect(section, index, stack.number)
     if not more or not may_follow(stack.frames[-1].function if stack.frames else None, more[0].function):
-        return start
+        return index
     frames, before, identity = stack.frames + more, stack.thread, stack.identity or Identity()
     shown = gdb_frames.trim(frames)
-    thread = make_thread(section, start, end, identity, shown)
-    thread = replace(thread, told=before.told, stack_where=before.stack_where or thread.stack_where)
-    whole = section.draft.extend_thread(before, thread)
-    if whole is None:
-        return start
+    whole: Thread | None
+    if before is None:
+        whole = add_stack(section, start, end, identity, shown)
+    else:
+        thread = make_thread(section, start, end, identity, shown)
+        thread = replace(thread, told=before.told, stack_where=before.stack_where or thread.stack_where)
+        whole = section.draft.extend_thread(before, thread)
+        if whole is None:
+            return index
+        if not before.frames:
+            section.count_stacks("kgdb")
+        note_owner(section, thread)
     if stack.identity is None:
         section.context["gdb bare stack"] = shown
-    if not before.frames:
-        section.count_stacks("kgdb")
-    note_owner(section, thread)
     _keep_open(section, end, replace(stack, thread=whole, frames=frames, number=number))
     return end
 
 
-def _number(line: str) -> int:
+def _number(line: str, default: int = 0) -> int:
     """The number of the frame that begins on a line."""
     begin = gdb_frames.BEGIN.match(line.lstrip())
-    return int(begin.group(1)) if begin is not None else 0
+    return int(begin.group(1)) if begin is not None else default
 
 
 def _collect(section: Section, index: int, last_number: int = -1) -> tuple[int, list[Frame], int]:
@@ -195,16 +207,19 @@ def _collect(section: Section, index: int, last_number: int = -1) -> tuple[int, 
             last_number = depth
             frames.append(frame)
             index = end
-        elif gdb_frames.is_local(line) or _NOISE.match(line):
+        elif gdb_frames.is_local(line) or _NOISE.match(line) or (frames and _is_value(line)):
             index += 1
-        elif line.startswith(("        ", "\t")) and frames:
-            index += 1  # a local variable's value that goes on
         else:
             following = _after_gap(lines, index, last_number) if frames else None
             if following is None:
                 break
             index = following
     return index, frames, last_number
+
+
+def _is_value(line: str) -> bool:
+    """Does the value of a local variable go on in ``line``?"""
+    return line.startswith(("        ", "\t"))
 
 
 def add_stack(
