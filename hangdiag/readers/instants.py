@@ -42,8 +42,13 @@ def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | Non
             return True
         if table in instant.stale or any(_has_changed(before, after) for before, after in shared):
             return True
-    strangers = sum(1 for before, after in shared if are_different(before, after))
-    return strangers > len(shared) * _TOLERATED
+    # most threads of a host rest for days: those of VMs tell more
+    machines = {pid for pid, _ in instant.vcpus}
+    return _are_strangers(shared) or _are_strangers([pair for pair in shared if pair[0].pid in machines])
+
+
+def _are_strangers(shared: Sequence[tuple[Thread, Thread]]) -> bool:
+    return sum(are_different(before, after) for before, after in shared) > len(shared) * _TOLERATED
 
 
 def _are_other_processes(instant: Instant, batch: Sequence[Thread]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from hangdiag.model import Frame, Host, LockFact, Process, Thread, VirtualMachine, Where
 from hangdiag.readers.rows import Said, join_rows
-from hangdiag.readers.stacks import SWITCHES
+from hangdiag.readers.stacks import SWITCHES, waits_in
 
 _OF_STACK = frozenset({"frames", "where", "stack_where", "stack_of_debugger", "told", "of_program"})
 _THREAD_FIELDS = tuple(item.name for item in fields(Thread) if item.name not in _OF_STACK)
@@ -101,14 +101,18 @@ def has_moved(before: Thread, after: Thread) -> bool:
         return False
     if before.is_user_stack != after.is_user_stack:
         return False
-    one, other = _own_functions(before), _own_functions(after)
+    one, other = set(_names(before)), set(_names(after))
+    # two that wait do so elsewhere, however much is inlined below
+    waits = waits_in(_names(before)), waits_in(_names(after))
+    if None not in waits and waits[0] not in other and waits[1] not in one:
+        return True
     common = len(one & other)
     return common < min(len(one), len(other)) * _COMMON or min(len(one), len(other)) - common >= _OTHERS
 
 
-def _own_functions(thread: Thread) -> set[str]:
+def _names(thread: Thread) -> list[str]:
     """The functions on its stack that every debugger names."""
-    return {frame.function for frame in thread.frames if not frame.inlined and frame.function != "??"}
+    return [frame.function for frame in thread.frames if not frame.inlined and frame.function != "??"]
 
 
 def merge_threads(before: Thread, after: Thread) -> Thread:

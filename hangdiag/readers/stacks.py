@@ -53,6 +53,13 @@ def may_follow(before: str | None, function: str) -> bool:
     return before not in ENDS and _depth(function) >= _depth(before)
 
 
+def waits_in(functions: Sequence[str]) -> str | None:
+    """The innermost of ``functions`` that does more than switch or put to sleep: all debuggers name it. None: no whole stack."""
+    if not functions or _depth(functions[0]) == 2:
+        return None
+    return next((function for function in functions if _depth(function) == 2), None)
+
+
 def _depth(function: str) -> int:
     """How far out it is: what switches from one thread to another, what puts one to sleep, all others."""
     return 0 if function in SWITCHES else 1 if function.startswith(("sleepq_", "turnstile_")) else 2
