@@ -44,7 +44,13 @@ def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | Non
             return True
     # most threads of a host rest for days: those of VMs tell more
     machines = {pid for pid, _ in instant.vcpus}
-    return _are_strangers(shared) or _are_strangers([pair for pair in shared if pair[0].pid in machines])
+    return _are_strangers(shared) or _are_strangers(
+        [pair for pair in shared if pair[0].pid in machines or any(map(_is_in_machine, pair))]
+    )
+
+
+def _is_in_machine(thread: Thread) -> bool:
+    return any(frame.function == "vmmdev_ioctl" for frame in thread.frames)
 
 
 def _are_strangers(shared: Sequence[tuple[Thread, Thread]]) -> bool:

@@ -92,8 +92,8 @@ class Section:
     loose_end: int | None = None
     #: what was read last, if it may go on
     pending: Pending | None = None
-    #: the line behind the list of threads that is being read, of which the draft knows whose it is
-    listed_end: int = 0
+    #: the line behind the list of threads that each tool prints, of which the draft knows whose it is
+    listed: dict[str, int] = field(default_factory=dict)
     #: the original number of the last line that is not blank
     last: int = 0
 
@@ -103,7 +103,7 @@ class Section:
     def turn_to(self, page: Page, peeler: Peeler) -> None:
         """Go on with ``page``, which is behind the one that was read."""
         self.page, self.lines, self.peeler = page, page.lines, peeler
-        self.listed_end = 0
+        self.listed = {}
         self.pending = None
         for name in _OF_PAGE:
             self.context.pop(name, None)

@@ -333,6 +333,7 @@ def _names_in(lines: list[str]) -> frozenset[str]:
 
 
 def _tag(line: str) -> str | None:
+    line = line.lstrip(_COVER)
     for tag in _TAGS:
         found = tag.match(line)
         if found is not None:

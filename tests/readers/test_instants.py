@@ -15,6 +15,8 @@ BUSY = [*vcpus("joined", "lock one", "started", "joined"), T(100900, "mevent", "
 LATER = [*vcpus("halted", "in guest", "halted", "halted"), T(100900, "mevent", "kqueue"), T(100901, "blk-3:0-0", "mutex in userland")]
 #: Threads that only one of two looks caught.
 FIRST, SECOND = T(100950, "-", "kqueue", 3001, "procstat"), T(100951, "-", "kqueue", 3002, "procstat")
+#: As of a halted vCPU, but vm_handle_hlt is inlined.
+SLEEPS_ELSEWHERE = "mi_switch sleepq_timedwait msleep_spin_sbt vm_run vmmdev_ioctl devfs_ioctl VOP_IOCTL_APV vn_ioctl sys_ioctl amd64_syscall"
 DATE = "Sun Nov 22 12:00:0{} UTC 2020\n"
 
 
@@ -207,6 +209,15 @@ def test_threads_that_another_tool_saw_elsewhere_moved():
     assert capture.moved == {100860}
     (capture,) = read_text(procstat([*HALF, *OTHER]) + alltrace([*HALF, *OTHER]) + kgdb([*HALF, *OTHER]))
     assert capture.moved == frozenset()
+
+
+def test_a_machine_that_moved_on_among_threads_that_rest():
+    rest = [T(100100 + number, "-", "kqueue", 100 + number, "sshd") for number in range(40)]
+    later = [T(thread.tid, thread.name, SLEEPS_ELSEWHERE) for thread in (*HALF[:2], *OTHER[:2])]
+    for first, second in ((procstat, alltrace), (procstat, kgdb), (alltrace, procstat)):
+        captures = read_text(first([*rest, *HALF[:2], *OTHER[:2]]) + second([*rest, *later]))
+        assert tids(captures) == [numbers(*rest, *later)] * 2
+        assert all(capture.moved == frozenset() for capture in captures)
 
 
 def test_a_list_of_all_threads_later_in_time_is_one_capture():

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 
 from hangdiag.readers.ddb import current
+from hangdiag.readers.ddb.stacks import RESUMING, announce
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 
 _PROMPT = lazy(r"db(?::\d+:[\w.-]+)?> ?")
-#: Commands after which the machine runs on (sys/ddb/db_run.c) or starts anew.
-_GOES_ON = frozenset({"c", "continue", "reset", "reboot"})
 #: Commands after which it runs on for a moment.
 _STEPS = frozenset({"s", "step", "n", "next"})
 # the first line of an answer whose line end was lost
@@ -50,12 +49,12 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     command = (rest[: answer.end()] if answer is not None else rest).strip()
     _note_end(section, start)
     section.context["ddb command"] = command
-    section.listed_end = 0
+    announce(section, start)
     current.forget_next(section)
     found = _BACKTRACE.match(command)
     if found is not None and int(found.group(1)) >= 100000:
         current.name_next(section, None, int(found.group(1)))
-    if command in _GOES_ON or (len(command) > 2 and any(name.startswith(command) for name in _GOES_ON)):
+    if command in RESUMING or (len(command) > 2 and any(name.startswith(command) for name in RESUMING)):
         section.draft.begin_time()
     elif command in _STEPS:
         section.draft.pass_time()

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, replace
 
 from hangdiag.model import Frame, Thread
+from hangdiag.readers import lists
 from hangdiag.readers.ddb import current
 from hangdiag.readers.ddb.frames import FRAME, TAIL_REST, has_tail_in, is_damaged, parse_frame
 from hangdiag.readers.ddb.mixed import GAP, POINTER, find_mixed, find_tear
@@ -41,8 +42,10 @@ _ELIDED = lazy(r"([A-Za-z_][\w.$@]*)\(\) ?(?:\.{3}|\u2026|\[\.{3}\]) ?([A-Za-z_]
 _BROKEN_HEAD = lazy(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
 # arm64 up to 12: the registers of a frame on lines of their own
 _REGISTERS = lazy(r"\s+(?:pc|sp|fp|lr|r1) ?= ?(?:0x)?[0-9a-f]+")
-#: What is behind a list of stacks: another command, another stay in the debugger, a boot.
-_ENDS_LIST = ("db>", "db:", "KDB: enter", "---<<BOOT>>---", "Copyright (c)")
+#: Commands after which the machine runs on (sys/ddb/db_run.c) or starts anew.
+RESUMING = frozenset({"c", "continue", "reset", "reboot"})
+#: Commands that list all threads.
+_ALL = frozenset({"alltrace", "ps", "show all procs", "show alltrace", "show all trace", "show threads"})
 _ELISIONS = frozenset({"...", "[...]", "…", "[…]", "..", "<snip>", "[snip]", "[..]"})
 _SEPARATOR = lazy(
     r"--- (?:trap|syscall|interrupt|(?:unhandled )?exception|system (?:call|error)|invalid trapframe)\b"
@@ -60,8 +63,7 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
     found = HEADER.match(section.lines[start])
     if found is None:
         return start
-    if start >= section.listed_end:
-        section.listed_end = _announce(section, start)
+    announce(section, start)
     section.note_listing(whole=found.group("command") is not None)
     frames, end = read_frames(section, start + 1)
     where = section.where(start, end)
@@ -80,41 +82,42 @@ def _read_traced(section: Section, start: int, match: re.Match[str]) -> int:
         where=(where,),
         stack_where=where if frames else None,
     )
-    section.draft.add_threads([thread], announced=True)
+    section.draft.add_threads([thread], announced=lists.is_announced(section, "ddb", start))
     keep_open(section, start, end, thread)
     if frames:
         section.count_stacks("ddb")
     return end
 
 
-def _announce(section: Section, start: int) -> int:
-    """Tell the draft which threads are listed from line ``start`` on, before the first is read; returns the list's end."""
-    lines = section.lines
-    known = section.draft.now.threads
-    listed: dict[int, tuple[re.Match[str], list[Frame]]] = {}
-    wanted = False  # of threads without a known stack, the stacks tell nothing new
-    index = start
-    while index < len(lines) and not lines[index].startswith(_ENDS_LIST):
-        line = lines[index]
-        if line.startswith("Tracing "):
-            found = HEADER.match(line)
-            if found is not None:
-                tid = int(found.group("tid"))
-                if tid in listed:
-                    break  # the list of another time
-                wanted = tid in known and bool(known[tid].frames)
-                frames: list[Frame] = []
-                listed[tid] = (found, frames)
-        elif wanted and (frame := FRAME.match(line.partition("/frame")[0])) is not None:
-            frames.append(Frame(frame.group("name")))
-        index += 1
-    section.draft.announce(
-        [
-            Thread(int(found.group("pid")), tid, command=found.group("command"), frames=tuple(frames))
-            for tid, (found, frames) in listed.items()
-        ]
-    )
-    return index
+def announce(section: Section, start: int) -> None:
+    """Decide, before line ``start`` of a stay in the debugger is read, of which time the threads are that it shows.
+
+    The stay ends where the debugger is left or entered anew, or where all threads are listed again.
+    """
+    typed: set[str] = set()
+
+    def ends(line: str) -> bool:
+        if line.startswith((*lists.BOOTS, "KDB: enter: ")):
+            return True
+        command = line.partition("> ")[2].strip() if line.startswith("db") else ""
+        if command in RESUMING or (command in _ALL and command in typed):
+            return True
+        typed.add(command)
+        return False
+
+    lists.announce(section, "ddb", start, ends, _heading, _function)
+
+
+def _heading(line: str) -> Thread | None:
+    found = HEADER.match(line) if line.startswith("Tracing ") else None
+    if found is None:
+        return None
+    return Thread(int(found.group("pid")), int(found.group("tid")), command=found.group("command"))
+
+
+def _function(line: str) -> str | None:
+    found = FRAME.match(line.partition("/frame")[0])
+    return found.group("name") if found is not None else None
 
 
 def read_frames(section: Section, start: int) -> tuple[tuple[Frame, ...], int]:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hangdiag.model import Frame, LockFact, Thread
+from hangdiag.readers import lists
 from hangdiag.readers.gdb import frames as gdb_frames
-from hangdiag.readers.gdb.threads import HEADER, Identity, identify, replaces_glimpse
+from hangdiag.readers.gdb.threads import HEADER, Identity, announce, identify, replaces_glimpse
 from hangdiag.readers.section import Opener, Pending, Section
 from hangdiag.readers.stacks import lacks_top, may_follow
 from hangdiag.text.lazy import lazy
@@ -83,6 +84,7 @@ def _read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     while index < len(lines) and (not lines[index].strip() or lines[index].startswith("[Switching to")):
         index += 1
     identity = identify(found.group("target"), int(found.group("number")))
+    announce(section, start)
     numbers = section.context.setdefault("gdb numbers", [])
     assert isinstance(numbers, list)
     numbers.append(int(found.group("number")))
@@ -235,7 +237,7 @@ def add_stack(
     thread = replace(make_thread(section, start, end, identity, frames), told=lacks_top(begun, frames))
     replaced = replaces_glimpse(section, thread)
     if replaced is None:
-        section.draft.add_threads([thread])
+        section.draft.add_threads([thread], announced=lists.is_announced(section, "gdb", start))
     if not glimpse:
         section.count_stacks("kgdb")
     note_owner(section, thread)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from hangdiag.model import Frame, Thread, Where
+from hangdiag.readers import lists
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.section import Opener, Section
 from hangdiag.readers.stacks import number
@@ -32,6 +33,8 @@ _IDENTIFIER = lazy(_ID)
 _SWITCH = lazy(
     r"\[(?:Switching to (?:thread \d+(?:\.\d+)? )?|Current thread is \d+ )\(?(?P<target>\w.{0,300}?)\)?\](?=#\d|\s*\Z)"
 )
+# but for the first one, those without an address are inlined
+_FRAME = lazy(r"#(?:0 +(?:0x[0-9a-f]+ in )?|\d+ +0x[0-9a-f]+ in )(?P<name>[\w.$@]+)")
 #: The words of a stub for what a thread does, and the model's.
 _STATES = {
     "Running": "running", "RunQ": "runnable", "CanRun": "runnable", "Blocked": "lock", "Sleeping": "sleeping",
@@ -108,6 +111,28 @@ def _read_switch(section: Section, start: int, match: re.Match[str]) -> int:
     return start + 1
 
 
+def announce(section: Section, start: int) -> None:
+    """Decide, before the list that begins on line ``start`` is read, of which time its threads are."""
+    lists.announce(section, "gdb", start, _goes_on, _heading, _function)
+
+
+def _goes_on(line: str) -> bool:
+    return line.startswith((*lists.BOOTS, "Continuing."))
+
+
+def _heading(line: str) -> Thread | None:
+    found = HEADER.match(line) if line.startswith("Thread ") else None
+    if found is None:
+        return None
+    who = identify(found.group("target"))
+    return Thread(who.pid, who.tid, command=who.command, name=who.name)
+
+
+def _function(line: str) -> str | None:
+    found = _FRAME.match(line)
+    return found.group("name") if found is not None else None
+
+
 def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
     """``info threads``: the innermost frame is kept only where the thread has no other stack.
 
@@ -116,6 +141,7 @@ def _read_info(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     index = start if _ROW.match(lines[start]) else start + 1
     section.note_listing(whole=True)
+    announce(section, start)
     threads = []
     seen: set[str] = set()
     while index < len(lines):

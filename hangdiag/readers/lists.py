@@ -1,0 +1,58 @@
+"""Lists of threads that are printed one by one: whose they are is decided before the first is read.
+
+Threads that rest look alike on all hosts, and at all times: those that come first in a list would be merged with another
+host's until one comes that tells the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hangdiag.model import Frame, Thread
+from hangdiag.readers.section import Section
+
+#: What begins another time on a console.
+BOOTS = ("---<<BOOT>>---", "Copyright (c)")
+
+
+def is_announced(section: Section, tool: str, start: int) -> bool:
+    """Is it known whose the threads are that ``tool`` shows on line ``start``?"""
+    return start < section.listed.get(tool, 0)
+
+
+def announce(
+    section: Section,
+    tool: str,
+    start: int,
+    ends: Callable[[str], bool],
+    thread_of: Callable[[str], Thread | None],
+    function_of: Callable[[str], str | None],
+) -> None:
+    """Tell the draft which threads ``tool`` lists from line ``start`` on, unless it knows.
+
+    ``thread_of`` and ``function_of`` read a thread's heading and a frame's function; the list ends before a line of which
+    ``ends`` is true, which is asked for each, or where a thread comes a second time.
+    """
+    if is_announced(section, tool, start):
+        return
+    lines = section.lines
+    known = section.draft.now.threads
+    listed: dict[int, tuple[Thread, list[Frame]]] = {}
+    frames: list[Frame] | None = None  # of threads without a known stack, the stacks tell nothing new
+    index = start
+    while index < len(lines) and not (ends(lines[index]) and index > start):
+        line = lines[index]
+        thread = thread_of(line)
+        if thread is not None and thread.tid is not None:
+            if thread.tid in listed:
+                break
+            listed[thread.tid] = thread, []
+            frames = listed[thread.tid][1] if thread.tid in known and known[thread.tid].frames else None
+        elif frames is not None:
+            function = function_of(line)
+            if function is not None:
+                frames.append(Frame(function))
+        index += 1
+    section.listed[tool] = max(index, start + 1)
+    section.draft.announce([replace(thread, frames=tuple(frames)) for thread, frames in listed.values()])
