@@ -440,3 +440,10 @@ def test_threads_that_siginfo_showed_at_different_moments_prove_nothing():
     first, second = (f"load: 0.46  cmd: bhyve 2210 [{wmesg}] 12.14r 0.00u 0.00s 0% 3784k\n" for wmesg in ("vmrndv", "vmstat"))
     found = deadlocks(f"{first}an hour later\n{second}")
     assert [certainty for certainty, *_ in found] == ["possible"]
+
+
+@pytest.mark.parametrize("frame", [0, 0xFFFFFE0011FDD500])
+def test_a_thread_that_the_debugger_stopped_while_it_was_switched_away_has_one_stack(frame):
+    lines = _ddb_stack(f"kdb_enter vpanic panic __mtx_assert {_SLEEPS}", frame, 100850)
+    (capture,) = read_text("\n".join(lines) + "\n")
+    assert [len(thread.frames) for thread in capture.threads] == [12]

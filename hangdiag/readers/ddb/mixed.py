@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from hangdiag.model import Frame
-from hangdiag.readers.stacks import SWITCHES
+from hangdiag.readers.stacks import OUTERMOST, SWITCHES
 from hangdiag.text.lazy import lazy
 
 POINTER = lazy(r"0x([0-9a-f]{8,16})\s*\Z")
@@ -22,6 +22,8 @@ _OTHER_COMMAND = ("db>", "db:", "Tracing ")
 #: A kernel stack has 4 pages or a few more, and an unmapped page below it (kstack_pages, KSTACK_GUARD_PAGES):
 #: between two frames of one stack is never so much.
 GAP = 0x4000
+#: A quarter of a kernel's stack: no function of it needs so much.
+_LARGEST_FRAME = 0x1000
 #: So many lines in a row may be no frames, and so many are looked at.
 _LONGEST_GAP = 6
 _LOOKED_AT = 256
@@ -115,35 +117,39 @@ def _part(lines: list[str], pointers: list[_Pointer], beginnings: frozenset[str]
 def find_tear(lines: list[str], frames: Sequence[Frame], start: int, end: int) -> int | None:
     """The line of the first of ``frames``, in lines ``start`` to ``end``, that is on another stack than those before it.
 
-    Its header was lost. A thread is switched away in the innermost functions alone, and frame pointers grow outwards: such
-    as do so nowhere tell nothing. Behind a trap, both begin anew.
+    Its header was lost. The innermost functions alone switch a thread away, unless the debugger stopped it there, and frame
+    pointers grow outwards: such as do so nowhere tell nothing. Behind a trap, both begin anew.
     """
     tails = [tail for line in lines[start:end] if (tail := line.partition("/frame ")[2])]
     switches = [frame.function in SWITCHES for frame in frames]
     if switches == sorted(switches, reverse=True) and tails == sorted(tails) and (not tails or tails[0][:-4] == tails[-1][:-4]):
         return None  # most are whole
-    previous = before = ""
+    previous = before = first = ""
     in_place = 0
     out_of_place: list[int] = []
     for index in range(start, end):
         line = lines[index]
         if line.startswith("--- "):
-            previous = before = ""
+            previous = before = first = ""
             continue
         head, at, tail = line.partition(" at ")
         if not at:
             continue
         name = head.partition("(")[0]
-        if before and name in SWITCHES and (before not in SWITCHES or (before == "mi_switch") > (name == "mi_switch")):
-            return (out_of_place or [index])[0]
+        first = first or name
         found = POINTER.match(tail.partition("/frame ")[2])
-        if found is not None:
-            pointer = found.group(1)
-            if len(pointer) == len(previous):  # else one of the two was broken in two
-                if 0 <= int(pointer, 16) - int(previous, 16) < GAP:
-                    in_place += 1
-                else:
-                    out_of_place.append(index)
-            previous = pointer
+        pointer = found.group(1) if found is not None else ""
+        step = None
+        if pointer and len(pointer) == len(previous):  # else one of the two was broken in two
+            step = int(pointer, 16) - int(previous, 16)
+            if 0 <= step < GAP:
+                in_place += 1
+            else:
+                out_of_place.append(index)
+        slept = first in SWITCHES or before in OUTERMOST
+        again = before not in SWITCHES or (before == "mi_switch") > (name == "mi_switch")
+        if before and name in SWITCHES and slept and again and (step is None or not 0 <= step < _LARGEST_FRAME):
+            return (out_of_place or [index])[0]
+        previous = pointer or previous
         before = name
     return out_of_place[0] if len(out_of_place) == 1 or (out_of_place and in_place) else None
