@@ -27,7 +27,7 @@ def thread_lines(diagnosis: Diagnosis, indices: Sequence[int]) -> list[str]:
         _states(diagnosis, threads),
         _lock_facts(diagnosis, threads),
         *(_structure(machine_number, vm) for machine_number, vm in enumerate(diagnosis.capture.vms, 1)),
-        *_stacks(threads),
+        *_stacks(threads, diagnosis.capture.is_abridged),
     ]
     lines: list[str] = []
     for block in blocks:
@@ -242,12 +242,19 @@ def _cpu_set(members: frozenset[int]) -> str:
     return "{__bits = {" + ", ".join(f"{word:#x}" for word in words) + "}}"
 
 
-def _stacks(threads: Sequence[Thread]) -> list[list[str]]:
-    """Each thread's stack in its own form; procstat's rows stand in one table at the end."""
+def _stacks(threads: Sequence[Thread], abridged: bool) -> list[list[str]]:
+    """Each thread's stack in its own form; procstat's rows stand in one table at the end.
+
+    The command says that gdb's are all there are, unless the capture was ``abridged``.
+    """
     blocks: list[list[str]] = []
     rows: list[str] = []
-    for number, thread in enumerate(threads, 1):
+    number = 0
+    for thread in threads:
         if _needs_gdb(thread):
+            number += 1
+            if number == 1 and not abridged:
+                blocks.append(["(kgdb) thread apply all bt"])
             blocks.append(_gdb(number, thread))
         elif thread.address is not None and thread.pid is not None and thread.tid is not None:
             blocks.append(_ddb(thread))
