@@ -10,6 +10,8 @@ _MARKS = (
     " D", "0:00", " state D", " state R", " state S", " state T", " state L", " state I", " state W", " state Z",
     '"procstat"', '"process-', "<proc", "\\u003",
 )  # fmt: skip
+#: What programs call the importance of a message.
+LEVELS = ("DEBUG", "INFO", "NOTICE", "WARN", "ERROR", "CRITICAL", "FATAL")
 _DIGITS = str.maketrans("023456789", "111111111")
 
 
@@ -43,6 +45,8 @@ def may_have_layer(line: str) -> bool:
             or "\t" in line[:65]
             or (not line.isascii() and (" │" in line[:65] or " ›" in line[:65]))
             or '="' in line
+            or line[1:2] in ("'", '"')
+            or line.startswith(LEVELS)
             or ".txt" in line[:80]
             or ".log" in line[:80]
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from hangdiag.text.marks import LEVELS
+
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d"
 _SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: (?:19|20)\d\d(?!\d))?|{_DATE}[T ]{_TIME}(?: ?Z| ?[+-]\d\d:?\d\d)?)"
@@ -39,6 +41,8 @@ PREFIXES: dict[str, str] = {
     # seconds since 1970, or since ts -s began
     "epoch": r"\d{10}\.\d{1,9}:?|\d{1,9}\.\d{6}(?= |\Z)",
     "code": r"`{1,2}(?!`)|\*\*(?=.*\*\*\Z)|\{\{(?=.*\}\}\Z)",
+    # a program's own log: how important, and which part of it
+    "level": rf"(?:{'|'.join(LEVELS)})(?:ING)?(?::[\w.-]{{1,40}})?:",
     "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM|:)(?=\s|\Z)",
     "number": r"[ \t]*\d{1,7}(?:[:|)]|\.(?= |\Z)|\t|\Z|-(?=[#A-Za-z ]|\d{6,7} ))|L\d+:",
     # grep's, of several files

@@ -291,6 +291,8 @@ VARIANTS: dict[str, Layer] = {
     "pretty JSON": _pretty_json,
     "list of strings": lambda rows: [(json.dumps([line for line, _, _ in rows]), 1, rows[-1][2])],
     "strings of a program": _each(lambda line: "    " + repr(line + "\n")),
+    "bytes of a program": _each(lambda line: repr(line.encode())),
+    "level": _each(lambda line: "INFO:console:" + line),
     "logfmt": _each(lambda line: f"ts=2026-11-23T04:42:01Z level=info msg={json.dumps(line)}"),
     "CSV": _each(lambda line: '"2026-11-23T04:42:01.123Z","{}","host"'.format(line.replace('"', '""'))),
     "TSV": _each(lambda line: f"2026-11-23 04:42:01\thost\t{line}"),
