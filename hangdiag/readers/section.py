@@ -32,6 +32,10 @@ _SPOKEN_OF = lazy(
 )
 #: So many lines of something else may stand where a stack or a table was broken off, before it goes on.
 LONGEST_GAP = 10
+#: What says, between two parts of a stack, that the second may be of another one.
+_DOUBTFUL = lazy(
+    r"\A\s*[\[(<]? ?(?:\.{2,}|…|snip|cut|skipped)|\b(?:threads?|v-?cpus?|others?|another|different|same|next|second|tid)\b", re.I
+)
 #: What of the context names lines by their place on the page.
 _OF_PAGE = ("ddb holder",)
 #: Readers of lines that end nothing and tell nothing by themselves, of others that end no stack, and of prompts.
@@ -117,6 +121,11 @@ class Section:
             self.pending = None
             return index
         return pending.resume(self, index)
+
+    def is_doubtful(self, start: int) -> bool:
+        """May line ``start`` be of another thread than what is pending? Lines were left out, or threads are spoken of."""
+        begin = self.pending.end if self.pending is not None else start
+        return any(_DOUBTFUL.search(line) for line in self.lines[begin:start])
 
     def where(self, first: int, end: int) -> Where:
         """The original lines of the page's lines ``first`` up to, not including, ``end``."""

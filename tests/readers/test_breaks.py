@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,12 @@ def test_a_cpu_whose_header_stands_alone():
     text = "Thread 2 (Thread 1.2 (CPU#1 [running])):\nigb0: link state changed to UP\n" + FULL.partition("\n")[2]
     (thread,) = read_text(text)[0].threads
     assert (thread.cpu, len(thread.frames)) == (1, 3)
+
+
+@pytest.mark.parametrize("between", ["[skipped some]", "and vcpu 0 is in:", "The other thread, from there on:"])
+@pytest.mark.parametrize(("text", "place"), [(GDB, 5), (re.sub("/frame .*", "", DDB), 6), (KDB, 3), (WALK, 8)], ids=["gdb", "ddb", "kdb", "symbols"])
+def test_nothing_is_proven_where_the_rest_may_be_of_another_stack(text, place, between):
+    lines = text.split("\n")
+    (capture,) = read_text("\n".join([*lines[:place], "", between, "", *lines[place:]]))
+    (broken,) = [thread for thread in capture.threads if thread.name == "vcpu 0" or (thread.frames and thread.tid == 100100)]
+    assert broken.told

@@ -292,9 +292,17 @@ def keep_open(section: Section, start: int, end: int, thread: Thread | None) -> 
         section.pending = None
         return
     lines = section.lines
-    pointers = [found.group(1) for line in lines[start:end] if (found := POINTER.match(line.partition("/frame ")[2]))]
-    stack = _Stack(thread, pointers[-1] if pointers else "", _SEPARATOR.match(lines[end - 1]) is not None)
-    section.pending = Pending(end, lambda section, index: _go_on(section, index, end, stack), bool(pointers))
+    anew = _SEPARATOR.match(lines[end - 1]) is not None
+    pointer = "" if anew else next(filter(None, map(_pointer, reversed(lines[start:end]))), "")
+    stack = _Stack(thread, pointer, anew)
+    sure = thread is None or bool(thread.frames)
+    section.pending = Pending(end, lambda section, index: _go_on(section, index, end, stack), sure)
+
+
+def _pointer(line: str) -> str:
+    """The digits of the frame pointer on a line."""
+    found = POINTER.match(line.partition("/frame ")[2])
+    return found.group(1) if found is not None else ""
 
 
 def _go_on(section: Section, start: int, broken_off: int, stack: _Stack) -> int:
@@ -314,7 +322,14 @@ def _go_on(section: Section, start: int, broken_off: int, stack: _Stack) -> int:
         if not thread.frames:
             section.count_stacks("ddb")
         thread = section.draft.extend_thread(
-            thread, replace(thread, frames=thread.frames + frames, where=(where,), stack_where=thread.stack_where or where)
+            thread,
+            replace(
+                thread,
+                frames=thread.frames + frames,
+                where=(where,),
+                stack_where=thread.stack_where or where,
+                told=thread.told or (not (stack.pointer and _pointer(line)) and section.is_doubtful(start)),
+            ),
         )
         if thread is None:
             return start
@@ -326,9 +341,9 @@ def _go_on(section: Section, start: int, broken_off: int, stack: _Stack) -> int:
 def _fits(lines: list[str], start: int, broken_off: int, stack: _Stack, first: Frame) -> bool:
     """May the frame ``first``, in line ``start``, be the next one of ``stack``?"""
     before = stack.thread.frames if stack.thread is not None else ()
-    pointer = POINTER.match(lines[start].partition("/frame ")[2])
-    if pointer is not None and stack.pointer and not stack.anew:
-        return len(pointer.group(1)) == len(stack.pointer) and 0 <= int(pointer.group(1), 16) - int(stack.pointer, 16) < GAP
+    pointer = _pointer(lines[start])
+    if pointer and stack.pointer:
+        return len(pointer) == len(stack.pointer) and 0 <= int(pointer, 16) - int(stack.pointer, 16) < GAP
     named = stack.thread is not None and stack.thread.tid is not None
     if not all(line.strip() for line in lines[broken_off:start]) and not (
         named and (first.function in BEGINNINGS) != bool(before)

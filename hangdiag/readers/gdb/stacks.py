@@ -144,6 +144,7 @@ def _go_on(section: Section, start: int, stack: _Stack) -> int:
     """Read from line ``start`` on if it holds the next frames of ``stack``, or what ``bt full`` says of its last one."""
     lines = section.lines
     index = start
+    doubtful = section.is_doubtful(start)
     if stack.frames:
         while index < len(lines) and (gdb_frames.is_local(lines[index]) or (index > start and _is_value(lines[index]))):
             index += 1
@@ -161,7 +162,7 @@ def _go_on(section: Section, start: int, stack: _Stack) -> int:
         whole = add_stack(section, start, end, identity, shown)
     else:
         thread = make_thread(section, start, end, identity, shown)
-        thread = replace(thread, told=before.told, stack_where=before.stack_where or thread.stack_where)
+        thread = replace(thread, told=before.told or doubtful, stack_where=before.stack_where or thread.stack_where)
         whole = section.draft.extend_thread(before, thread)
         if whole is None:
             return index

@@ -197,7 +197,14 @@ def _go_on(section: Section, start: int, thread: Thread) -> int:
         return start
     where = section.where(start, end)
     whole = section.draft.extend_thread(
-        thread, replace(thread, frames=thread.frames + frames, where=(where,), stack_where=thread.stack_where or where)
+        thread,
+        replace(
+            thread,
+            frames=thread.frames + frames,
+            where=(where,),
+            stack_where=thread.stack_where or where,
+            told=thread.told or section.is_doubtful(start),
+        ),
     )
     if whole is None:
         return start
