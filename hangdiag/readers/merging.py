@@ -19,6 +19,8 @@ TELLING = 4
 _COMMON = 0.5
 #: So many functions of each that are not on the other make two stacks of them in any case.
 _OTHERS = 2
+#: The places of so many functions at least are the same on two stacks if both tools print them alike.
+_AGREE = 3
 #: What says that a spin mutex is held too long, and panics (sys/kern/kern_mutex.c).
 _SPIN_CHECKS = frozenset({"_mtx_lock_indefinite_check", "_mtx_lock_spin_failed"})
 #: Threads that were only counted, of all stacks: a host has fewer.
@@ -95,9 +97,7 @@ def are_different(before: Thread, after: Thread) -> bool:
 
 def has_moved(before: Thread, after: Thread) -> bool:
     """Are the two stacks of different times? Debuggers differ in inlined frames, and a letter may be lost."""
-    if len(before.frames) < TELLING or len(after.frames) < TELLING:
-        return False
-    if before.frames == after.frames or before.stack_of_debugger or after.stack_of_debugger:
+    if not before.frames or before.frames == after.frames or before.stack_of_debugger or after.stack_of_debugger:
         return False
     if before.is_user_stack != after.is_user_stack:
         return False
@@ -106,8 +106,24 @@ def has_moved(before: Thread, after: Thread) -> bool:
     waits = waits_in(_names(before)), waits_in(_names(after))
     if None not in waits and waits[0] not in other and waits[1] not in one:
         return True
+    if len(before.frames) < TELLING or len(after.frames) < TELLING:
+        return False
     common = len(one & other)
-    return common < min(len(one), len(other)) * _COMMON or min(len(one), len(other)) - common >= _OTHERS
+    if common < min(len(one), len(other)) * _COMMON or min(len(one), len(other)) - common >= _OTHERS:
+        return True
+    return _calls_from_elsewhere(before, after)
+
+
+def _calls_from_elsewhere(before: Thread, after: Thread) -> bool:
+    """Does one function on both stacks call from another place, while tools agree about the places of most?"""
+    places = {frame.function: frame.offset for frame in before.frames if frame.offset is not None}
+    pairs = [
+        (places[frame.function], frame.offset)
+        for frame in after.frames[1:]
+        if frame.offset is not None and frame.function in places
+    ]
+    same = sum(one == other for one, other in pairs)
+    return same < len(pairs) and same >= max(_AGREE, len(pairs) // 2)
 
 
 def _names(thread: Thread) -> list[str]:

@@ -17,6 +17,7 @@ LATER = [*vcpus("halted", "in guest", "halted", "halted"), T(100900, "mevent", "
 FIRST, SECOND = T(100950, "-", "kqueue", 3001, "procstat"), T(100951, "-", "kqueue", 3002, "procstat")
 #: As of a halted vCPU, but vm_handle_hlt is inlined.
 SLEEPS_ELSEWHERE = "mi_switch sleepq_timedwait msleep_spin_sbt vm_run vmmdev_ioctl devfs_ioctl VOP_IOCTL_APV vn_ioctl sys_ioctl amd64_syscall"
+STACK_OF_JOINED = procstat(vcpus("joined")).splitlines()[1].partition("mi_switch")[2].join(("mi_switch", ""))
 DATE = "Sun Nov 22 12:00:0{} UTC 2020\n"
 
 
@@ -218,6 +219,16 @@ def test_a_machine_that_moved_on_among_threads_that_rest():
         captures = read_text(first([*rest, *HALF[:2], *OTHER[:2]]) + second([*rest, *later]))
         assert tids(captures) == [numbers(*rest, *later)] * 2
         assert all(capture.moved == frozenset() for capture in captures)
+
+
+def test_a_thread_that_is_preempted_or_calls_from_elsewhere_moved():
+    threads = [*HALF, *OTHER, *vcpus("halted", "halted", "halted", pid=3310, first=100960)]
+    text = procstat(threads)
+    for before, after in (("vm_run+0x6", "vm_run+0x77"), (STACK_OF_JOINED, "mi_switch+0x9 ast+0x3 doreti_ast+0xa")):
+        assert before in text
+        line = next(line for line in text.splitlines() if before in line)
+        (capture,) = read_text(alltrace(threads) + text.replace(line, line.replace(before, after)))
+        assert capture.moved == {100860}
 
 
 def test_a_list_of_all_threads_later_in_time_is_one_capture():
