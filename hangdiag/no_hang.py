@@ -101,8 +101,8 @@ def _may_be_held(scene: Scene, machine: Machine) -> bool:
 
 
 def _stopped(scene: Scene, machine: Machine) -> list[int]:
-    """The vCPU threads of a VM of which none is other than stopped."""
-    vcpus = sorted(machine.vcpus.values())
+    """The vCPU threads of a VM, or where none has a name all that do not rest, if none is other than stopped."""
+    vcpus = sorted(machine.vcpus.values() or [index for index in machine.members if not scene.waits[index].idle])
     return vcpus if all(scene.waits[index].kind == "stopped" for index in vcpus) else []
 
 

@@ -30,6 +30,7 @@ CASES = {
     "a kernel with the fix": (["joined", "lock all, fixed", "in guest"], [], {"contention"}),
     "a kernel with the fix, all joined": (["started", "lock all, fixed", "joined"], [], {"contention", "inconclusive", "blocked"}),
     "stopped by a debugger": ([PAUSED, PAUSED], [BHYVECTL["destroy"]], {"contention", "inconclusive", "blocked", "no-hang"}),
+    "stopped by a signal": ([PAUSED, PAUSED, PAUSED], [], {"blocked"}),
     "memory is wired": (["mem_segs", WIRES], [], {"contention", "inconclusive"}),
     "two ioctls that wait for vCPUs nobody has": (["lock one", "lock one"], [], {"inconclusive", "contention", "blocked"}),
     "one vCPU has not suspended": (["suspended", "mutex in userland", "suspended"], [], {"blocked"}),
