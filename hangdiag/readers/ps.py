@@ -124,8 +124,10 @@ def _read_rows(section: Section, start: int, header: str, tool: str, placed: boo
     seam = len(header.rstrip()) - len("COMMAND") if _SEAM.search(header) else 0
     header = _mend(header, seam)
 
-    def is_row(line: str) -> bool:
-        return _row(header, _mend(line, seam), 0, by_tid, placed) is not None
+    def is_next(line: str) -> bool:
+        """Is it the row of a process that was not there before, or of a further thread of the last one?"""
+        row = _row(header, _mend(line, seam), 0, by_tid, placed)
+        return row is not None and (row.pid not in pids or row.pid == rows[-1].pid)
 
     rows: list[Row] = []
     pids: set[int | None] = set()
@@ -147,8 +149,8 @@ def _read_rows(section: Section, start: int, header: str, tool: str, placed: boo
                 if len(rows) >= _SCREEN if pid == rows[-1].pid else pid not in pids:
                     index += 2
                     continue
-            following = index + 1 if blank else section.pass_foreign(index, is_row) if rows else index
-            if following == index or not is_row(lines[following]):
+            following = section.pass_foreign(index, is_next) if rows or placed else index
+            if following == index:
                 break
             index = following
             continue

@@ -244,3 +244,26 @@ def test_nothing_is_proven_where_the_rest_may_be_of_another_stack(text, place, b
     (capture,) = read_text("\n".join([*lines[:place], "", between, "", *lines[place:]]))
     (broken,) = [thread for thread in capture.threads if thread.name == "vcpu 0" or (thread.frames and thread.tid == 100100)]
     assert broken.told
+
+
+TOP = """  PID USERNAME    PRI NICE   SIZE    RES STATE    C   TIME    WCPU COMMAND
+   11 root        155 ki31     0B    32K CPU0     0  33:00 100.00% idle{idle: cpu0}
+   11 root        155 ki31     0B    32K RUN      1  33:00  90.00% idle{idle: cpu1}
+ 2210 root         20    0   541M    20M vmrndv   0   1:00   0.00% bhyve{vcpu 0}
+ 2210 root         20    0   541M    20M vmstat   1   1:00   0.00% bhyve{vcpu 1}
+"""
+VNODES = """db> show lockedvnods
+Locked vnodes
+vnode 0xfffff80003c5a000: type VDIR
+    usecount 2, writecount 0, refcount 3 seqc users 0 mountedhere 0
+    lock type ufs: EXCL by thread 0xfffff80003b5a000 (pid 20, aa, tid 100100)
+#0 0xffffffff80b5a000 at lockmgr_lock_flags+0x1a0
+#1 0xffffffff80b5a001 at ffs_lock+0x8b
+"""
+
+
+@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.parametrize("text", [TOP, VNODES], ids=["top", "locked vnodes"])
+def test_other_tables(text, name):
+    for place in range(1, text.count("\n")):
+        assert _stacks(read_text(_broken(text, place, name))) == _stacks(read_text(text)), place

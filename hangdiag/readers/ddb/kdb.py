@@ -70,7 +70,8 @@ def read_numbered(section: Section, start: int, before: int = -1) -> tuple[tuple
             Frame(found.group("name"), parse_offset(groups.get("offset")), address=int(address, 16) if address else None)
         )
         index += 1
-    section.context["kdb last number"] = before
+    if frames:
+        section.context["kdb last number"] = before
     return tuple(frames), index
 
 

@@ -23,6 +23,8 @@ _PLACE = lazy(r"\s*(?:vnode )?\(?(0x[0-9a-f]+)")
 # VOP_PRINT of the file systems: a line with a tab, or one that begins with the tag
 _LINE = lazy(r"\t| {3,8}\S|\s*(?:tag VT_|type V[A-Z]+ |VI_LOCKed|with (?:exclusive|shared) )")
 
+_FRAME = lazy(r"#\d+ +0x[0-9a-f]+ at ")
+
 
 def _read_vnode(section: Section, start: int, match: re.Match[str]) -> int:
     return _read_on(section, start, None)
@@ -54,7 +56,8 @@ def _read_on(section: Section, start: int, vnode: int | None) -> int:
 def _go_on(section: Section, start: int, vnode: int | None, last: object) -> int:
     """Read on if line ``start`` tells who locks ``vnode``, or holds the next frame behind number ``last``."""
     line = section.lines[start]
-    if _LOCK.match(line) is None and not (isinstance(last, int) and last >= 0 and frame_number(line) == last + 1):
+    next_frame = isinstance(last, int) and _FRAME.match(line) is not None and frame_number(line) == last + 1
+    if _LOCK.match(line) is None and not (next_frame and (last != -1 or "lockmgr" in line)):
         return start
     return _read_on(section, start, vnode)
 
