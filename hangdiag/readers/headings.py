@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from hangdiag.readers.ddb import current
 from hangdiag.readers.host import read_command
 from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
@@ -76,8 +77,10 @@ def _read_ssh(section: Section, start: int, match: re.Match[str]) -> int:
     line = section.lines[start]
     visited = _SSH.match(line)
     if visited is not None:
+        _turn_away(section)
         section.draft.visit(visited.group("host"))
     elif _CLOSED.match(line) is not None:
+        _turn_away(section)
         section.draft.come_back()
     else:
         return start
@@ -96,6 +99,7 @@ def _read_gathered(section: Section, start: int, match: re.Match[str]) -> int:
             return start
         name = lines[following].split()[0]
         following += 2
+    _turn_away(section)
     section.draft.see_host(name, is_heading=True)
     return following
 
@@ -105,10 +109,12 @@ def _read_file(section: Section, start: int, match: re.Match[str]) -> int:
     lines = section.lines
     found = _FILE.match(lines[start])
     if found is not None:
+        _turn_away(section)
         section.draft.begin_part(found.group("name"))
         return start + 1
     if start + 2 >= len(lines) or lines[start + 2].strip() != lines[start].strip():
         return start
+    _turn_away(section)
     section.draft.begin_part(lines[start + 1])
     return start + 3
 
@@ -138,8 +144,17 @@ def _read_named(section: Section, start: int, match: re.Match[str]) -> int:
 def _begin_part(section: Section, start: int, name: str) -> int:
     if sum(bool(words_of(word)) for word in name.split()) != 1:
         return start
+    _turn_away(section)
     section.draft.begin_part(name)
     return start + 1
+
+
+def _turn_away(section: Section) -> None:
+    """What was said before of the next stack, or of the list that it is in, is of another host."""
+    current.forget_next(section)
+    section.context.pop("gdb thread", None)
+    section.pending = None
+    section.listed.clear()
 
 
 OPENERS = (

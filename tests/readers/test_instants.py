@@ -375,3 +375,19 @@ def test_processes_of_one_host_in_files_of_their_own(tmp_path, names):
     other = [T(100910, "-", "destroy, sysctl", 2290, "bhyvectl")]
     files = [write(tmp_path, name, procstat(threads)) for name, threads in zip(names, ([*HALF, *OTHER], other), strict=True)]
     assert tids(read_paths(files, None)) == [numbers(*HALF, *OTHER, *other)]
+
+
+@pytest.mark.parametrize("heading", ["==> beta.log <==\n", "=== beta ===\n", "beta | CHANGED | rc=0 >>\n", "$ ssh beta\n"])
+@pytest.mark.parametrize("naming", ["[ thread pid 2210 tid 100860 ]\n", "(gdb) thread 3\n[Switching to thread 3 (Thread 100860)]\n"])
+def test_a_thread_named_above_a_heading_is_not_the_one_below(naming, heading):
+    stack = (kgdb if "gdb" in naming else alltrace)([T(1, "x", "joined")]).split("\n", 3)[3]
+    captures = read_text(naming + heading + stack)
+    assert [thread.tid for capture in captures for thread in capture.threads if thread.frames] == [None]
+    assert [thread.tid for capture in read_text(naming + stack) for thread in capture.threads if thread.frames] == [100860]
+
+
+def test_a_stack_does_not_go_on_below_a_heading():
+    lines = alltrace([T(100860, "vcpu 0", "joined")]).splitlines()[2:]
+    for heading in ("==> beta.log <==", "=== beta ==="):
+        (capture,) = read_text("\n".join([*lines[:3], heading, *lines[3:]]) + "\n")
+        assert [len(thread.frames) for thread in capture.threads if thread.tid] == [2]
