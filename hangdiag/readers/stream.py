@@ -39,8 +39,9 @@ _MOST_FOUND = 20
 _OTHERS = ((b"#", re.compile(rb"#(?:[01] |(?<=frame #))")), (b"(", re.compile(rb"\((?:pid |\) -)")))
 #: Blocks are looked at in this size; an island takes one more on either side.
 BLOCK = 1 << 16
-#: An island longer than this is read in parts.
+#: An island longer than this is read in parts; a line counts for as many bytes more as it costs by itself.
 LONGEST_ISLAND = 16 << 20
+_LINE = 40
 #: A line longer than this is read in parts too.
 LONGEST_LINE = 4 << 20
 #: So many items of unread lines are kept apart at most.
@@ -133,7 +134,7 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
     for block, marked in _blocks(chunks):
         if held and (marked or open_until):
             held.append(block)
-            size += len(block)
+            size += _size(block)
             open_until = 1 if marked else open_until - 1
             if size >= LONGEST_ISLAND:
                 data = b"".join(held)
@@ -141,7 +142,7 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
                 count = data.count(b"\n", 0, end)
                 yield _Island(first, count, data[:end])
                 first += count
-                held, size = [data[end:]], len(data) - end
+                held, size = [data[end:]], _size(data[end:])
             continue
         if held:
             data = b"".join(held)
@@ -157,7 +158,7 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
                 first += quiet
                 quiet = 0
             held = [before, block] if before is not None else [block]
-            size = sum(map(len, held))
+            size = sum(map(_size, held))
             before = None
             open_until = 1
             continue
@@ -172,6 +173,10 @@ def _islands(chunks: Iterable[bytes]) -> Iterator[_Island]:
         quiet += before.count(b"\n") + (not before.endswith(b"\n"))
     if quiet:
         yield _Island(first, quiet, b"")
+
+
+def _size(data: bytes) -> int:
+    return len(data) + _LINE * data.count(b"\n")
 
 
 def _place_to_part(data: bytes) -> int:

@@ -53,6 +53,13 @@ def test_blocks_are_the_file(data, sizes, longest):
     assert all(block.endswith(b"\n") or len(block) > longest for block in blocks[:-1])
 
 
+def test_an_island_of_short_lines_is_read_in_more_parts(monkeypatch):
+    monkeypatch.setattr(stream, "LONGEST_ISLAND", 1 << 20)
+    islands = list(stream._islands([b"db> \n" * 200_000]))
+    assert sum(island.lines for island in islands) == 200_000
+    assert max(island.lines for island in islands) < 50_000
+
+
 def diagnoses(path: Path) -> list[tuple[object, ...]]:
     """What is found in each capture of the file."""
     return [
