@@ -15,7 +15,6 @@ _BEGINNINGS = 2
 _SAMPLE = 20
 # behind a blank, a comma, an equals sign or a bracket; in CSV a quote within is doubled
 _STRING = lazy(r"""(?<![^ \t,;:=(\[{bu])(?:"((?:[^"\\]|\\.|"")*)"|'((?:[^'\\]|\\.)*)')""")
-_QUOTE = lazy(r"""(?<![^ \t,;:=(\[{bu])["']""")
 _KEY = lazy(r"([\w.-]{1,40})=\Z")
 #: What stands between strings: of a program, of a table whose other cells have no quotes.
 _STRUCTURE = lazy(r"\s*[^\s\"'\\]*(?:[,:;]\s[^\s\"'\\]*)*\s*\Z")
@@ -55,23 +54,20 @@ def _literals(line: str) -> list[_Literal]:
     """The strings of ``line``, each with the name of a value before it."""
     found: list[_Literal] = []
     end = 0
-    count = 0
-    while (quote := _QUOTE.search(line, end)) is not None:
-        place = quote.start()
-        match = _STRING.match(line, place)
-        if match is None:
-            break
+    named: re.Match[str] | None = None
+    for count, match in enumerate(_STRING.finditer(line)):
+        place, following = match.span()
+        if line[following : following + 1] == ":" or line[following : following + 2] == " :":
+            named = match  # the name of the next one
+            continue
         before = line[end:place]
-        key = _KEY.search(before[-42:])
-        if found and before.strip() == ":":
-            named = found.pop()
-            name, place = named.text, named.start
-        else:
-            name = key.group(1) if key is not None else str(count)
+        key = _KEY.search(before[-42:]) if before[-1:] == "=" else None
+        name = str(count) if key is None else key.group(1)
+        if named is not None and line[named.end() : place].strip() == ":":
+            name, place = named.group(named.lastindex or 1), named.start()
         text = match.group(match.lastindex or 1)
-        found.append(_Literal(name, place, match.end(), text, match.lastindex == 1 and '""' in text))
-        end = match.end()
-        count += 1
+        found.append(_Literal(name, place, following, text, match.lastindex == 1 and '""' in text))
+        end, named = following, None
     return found
 
 
@@ -95,8 +91,8 @@ def _letter(found: re.Match[str]) -> str:
     return chr(number)
 
 
-def strings_in(line: str) -> Iterator[tuple[str, list[str]]]:
-    """The strings of ``line`` that may be lines of a trace: a name for each, and its lines."""
+def strings_in(line: str, marks: Sequence[str] = ("",)) -> Iterator[tuple[str, list[str]]]:
+    """The strings of ``line`` that hold one of ``marks``: a name for each, and its lines."""
     literals = _literals(line)
     if not literals:
         return
@@ -105,7 +101,7 @@ def strings_in(line: str) -> Iterator[tuple[str, list[str]]]:
         return
     structure = _is_structure(line, literals)
     for literal in literals:
-        if structure or not literal.name.isdecimal():
+        if (structure or not literal.name.isdecimal()) and any(mark in literal.text for mark in marks):
             yield f"string {literal.name}", literal.lines()
 
 

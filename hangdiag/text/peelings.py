@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from hangdiag.text.lazy import lazy
 from hangdiag.text.literal import split_literal, strings_in
+from hangdiag.text.marks import marks_in
 from hangdiag.text.prefixes import PREFIXES, TAGS, compiled
 
 _ROW = lazy(r"[ \t]*\|(.*)\|[ \t]*\Z")
@@ -42,7 +43,7 @@ def peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
     if len(line) > _LONGEST:
         if len(line) <= _LONGEST_TEXT:
             if line[0] in "[(":
-                yield from strings_in(line)
+                yield from strings_in(line, marks_in(line))
             if "\\n" in line:
                 yield "literal", split_literal(line)
         return
@@ -67,7 +68,7 @@ def peelings(line: str, after: str) -> Iterable[tuple[str, list[str]]]:
     if found is not None:
         yield "indent", [line[found.end() :]]
     if '"' in line or "'" in line:
-        yield from strings_in(line)
+        yield from strings_in(line, marks_in(line))
     if "\\n" in line:
         yield "literal", split_literal(line)
     if "at " in line or "Tracing " in line:
