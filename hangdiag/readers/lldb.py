@@ -16,7 +16,8 @@ from hangdiag.model import Frame, Thread
 from hangdiag.readers.gdb.frames import balance, split_arguments
 from hangdiag.readers.gdb.stacks import make_thread, note_owner
 from hangdiag.readers.gdb.threads import Identity
-from hangdiag.readers.section import Section
+from hangdiag.readers.section import Pending, Section
+from hangdiag.readers.stacks import may_follow
 from hangdiag.text.lazy import lazy
 
 _THREAD = lazy(
@@ -162,10 +163,9 @@ def _is_thread(line: str) -> bool:
     return line.lstrip("* ").startswith(("thread #", "线程 #"))
 
 
-def _read_stack(lines: list[str], index: int) -> tuple[list[Frame], int]:
-    """The frames from line ``index`` on, and the index behind them."""
+def _read_stack(lines: list[str], index: int, before: int = -1) -> tuple[list[Frame], int, int]:
+    """The frames from line ``index`` on, behind one of number ``before``; the index behind them, and the last one's number."""
     frames: list[Frame] = []
-    before = -1
     while index < len(lines):
         found = _FRAME.match(lines[index])
         if found is None:
@@ -183,7 +183,7 @@ def _read_stack(lines: list[str], index: int) -> tuple[list[Frame], int]:
                 before = int(numbered.group("number"))
                 frames.append(frame)
         index = end
-    return frames, index
+    return frames, index, before
 
 
 def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
@@ -196,7 +196,7 @@ def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
     index = start + 1
     while index < len(lines) and lines[index].strip() in ("", "Full Backtrace:"):
         index += 1
-    frames, end = _read_stack(lines, index)
+    frames, end, last = _read_stack(lines, index)
     if not frames:
         end = start + 1
         shown = _parse(f"#0: {summary}") if summary.startswith("0x") else None
@@ -212,7 +212,7 @@ def read_thread(section: Section, start: int, match: re.Match[str]) -> int:
         return end
     if len(frames) < 2 and identity.tid is None and _comes_again(section, end, head.group("number")):
         return end
-    _add(section, start, end, identity, frames)
+    _add(section, start, end, identity, frames, last)
     return end
 
 
@@ -229,27 +229,59 @@ def _comes_again(section: Section, index: int, number: str) -> bool:
 
 def read_frames(section: Section, start: int, match: re.Match[str]) -> int:
     """A stack at the prompt: that of the thread that is selected."""
-    frames, end = _read_stack(section.lines, start)
+    frames, end, last = _read_stack(section.lines, start)
     if not frames:
         return start
     current = section.context.get("lldb thread")
     identity = current if isinstance(current, Identity) else Identity()
     if len(frames) == 1 and identity == Identity():
         return start
-    _add(section, start, end, identity, frames)
+    _add(section, start, end, identity, frames, last)
     return end
 
 
-def _add(section: Section, start: int, end: int, identity: Identity, frames: list[Frame]) -> None:
-    stack = tuple(frames)
-    while stack and stack[-1].function == "??" and len(stack) > 1:
-        stack = stack[:-1]  # what lies behind the system call's entry is no part of the stack
+def _trim(frames: list[Frame]) -> tuple[Frame, ...]:
+    """Without what lies behind the system call's entry: it is no part of the stack."""
+    end = len(frames)
+    while end > 1 and frames[end - 1].function == "??":
+        end -= 1
+    return tuple(frames[:end])
+
+
+def _go_on(section: Section, start: int, thread: Thread, identity: Identity, frames: list[Frame], last: int) -> int:
+    """Read the frames from line ``start`` on if they are the next ones of ``thread``, whose ``last`` number was that."""
+    found = _FRAME.match(section.lines[start])
+    if found is None or int(found.group("number")) != last + 1:
+        return start
+    more, end, number = _read_stack(section.lines, start, last)
+    before = frames[-1].function if last >= 0 else None
+    if not more or not may_follow(before, more[0].function):
+        return start
+    frames = [*frames, *more] if last >= 0 else more
+    told = thread.told or section.is_doubtful(start)
+    whole = replace(make_thread(section, start, end, identity, _trim(frames)), state=thread.state, told=told)
+    noted = section.draft.extend_thread(thread, replace(whole, stack_where=thread.stack_where or whole.stack_where))
+    if noted is None:
+        return start
+    note_owner(section, noted)
+    _keep_open(section, end, noted, identity, frames, number)
+    return end
+
+
+def _keep_open(section: Section, end: int, thread: Thread, identity: Identity, frames: list[Frame], last: int) -> None:
+    """The stack of ``thread`` may go on behind line ``end``."""
+    section.pending = Pending(end, lambda section, index: _go_on(section, index, thread, identity, frames, last), last >= 0)
+
+
+def _add(section: Section, start: int, end: int, identity: Identity, frames: list[Frame], last: int) -> None:
+    stack = _trim(frames)
     thread = make_thread(section, start, end, identity, stack)
     if identity.number is not None and section.context.get("lldb crashed") == identity.number:
         thread = replace(thread, state="running")  # it panicked, or entered the debugger
     if thread.tid is None and thread.address is None and _is_repeated(section, identity, thread):
         return
     section.draft.add_threads([thread])
+    _keep_open(section, end, thread, identity, frames, last)
     if stack:
         section.count_stacks("lldb")
         note_owner(section, thread)

@@ -267,3 +267,21 @@ vnode 0xfffff80003c5a000: type VDIR
 def test_other_tables(text, name):
     for place in range(1, text.count("\n")):
         assert _stacks(read_text(_broken(text, place, name))) == _stacks(read_text(text)), place
+
+
+LLDB = """(lldb) thread backtrace all
+* thread #1, name = '(pid 20) aa', tid = 100101
+  * frame #0: 0xffffffff80b5a000 kernel`sched_switch(td=0xfffff80003b5a000, flags=258) at sched_ule.c:2140:26
+    frame #1: 0xffffffff80b5a001 kernel`mi_switch(flags=258) at kern_synch.c:530:2
+    frame #2: 0xffffffff80b5a002 kernel`_sleep(ident=0xfffffe0000723110) at kern_synch.c:210:2
+    frame #3: 0xffffffff80b5a003 kernel`vm_run(vm=0xfffffe0000723000) at vmm.c:210:2
+  thread #2, name = '(pid 20) aa/vcpu 1', tid = 100102
+    frame #0: 0xffffffff80b5a000 kernel`sched_switch(td=0xfffff80003b5b000, flags=258) at sched_ule.c:2140:26
+    frame #1: 0xffffffff80b5a001 kernel`mi_switch(flags=258) at kern_synch.c:530:2
+"""
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_stacks_of_lldb(name):
+    for place in range(2, LLDB.count("\n")):
+        assert _stacks(read_text(_broken(LLDB, place, name))) == _stacks(read_text(LLDB)), place
