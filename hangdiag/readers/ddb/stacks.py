@@ -42,6 +42,8 @@ _ELIDED = lazy(r"([A-Za-z_][\w.$@]*)\(\) ?(?:\.{3}|\u2026|\[\.{3}\]) ?([A-Za-z_]
 _BROKEN_HEAD = lazy(r"\s*[A-Za-z_][\w.$@]*(?:\(\))?(?: at(?: [\w.$@+]*)?| a|)\s*\Z")
 # arm64 up to 12: the registers of a frame on lines of their own
 _REGISTERS = lazy(r"\s+(?:pc|sp|fp|lr|r1) ?= ?(?:0x)?[0-9a-f]+")
+#: Lines that are behind a stay in the debugger: it is entered anew.
+_ENDS_STAY = (*lists.BOOTS, "KDB: enter: ")
 #: Commands after which the machine runs on (sys/ddb/db_run.c) or starts anew.
 RESUMING = frozenset({"c", "continue", "reset", "reboot"})
 #: Commands that list all threads.
@@ -97,9 +99,9 @@ def announce(section: Section, start: int) -> None:
     typed: set[str] = set()
 
     def ends(line: str) -> bool:
-        if line.startswith((*lists.BOOTS, "KDB: enter: ")):
-            return True
-        command = line.partition("> ")[2].strip() if line.startswith("db") else ""
+        if not line.startswith("db"):
+            return line.startswith(_ENDS_STAY)
+        command = line.partition("> ")[2].strip()
         if command in RESUMING or (command in _ALL and command in typed):
             return True
         typed.add(command)
