@@ -259,6 +259,10 @@ vnode 0xfffff80003c5a000: type VDIR
     lock type ufs: EXCL by thread 0xfffff80003b5a000 (pid 20, aa, tid 100100)
 #0 0xffffffff80b5a000 at lockmgr_lock_flags+0x1a0
 #1 0xffffffff80b5a001 at ffs_lock+0x8b
+vnode 0xfffff80003c5b000: type VREG
+    lock type ufs: SHARED (count 1)
+#0 0xffffffff80b5a000 at lockmgr_lock_flags+0x1a0
+#1 0xffffffff80b5a001 at ffs_lock+0x8b
 """
 
 

@@ -41,6 +41,7 @@ def _read_on(section: Section, start: int, vnode: int | None) -> int:
             vnode = int(place.group(1), 16)
         elif held is not None:
             _note_lock(section, index, held, vnode)
+            section.context["kdb last number"] = -1
         elif index > start and _LINE.match(lines[index]) is None and _HEADER.match(lines[index]) is None:
             following = read_numbered(section, index)[1]
             if following == index:
