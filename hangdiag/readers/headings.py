@@ -165,8 +165,19 @@ OPENERS = (
         _read_shell,
     ),
     Opener("heading-prompt", "console", rf"{_PROMPT}(?: ?[#%$]|(?<=[\w~/])>) ?{_COMMAND}", _read_prompt),
-    Opener("heading-hostname", "console", r"(?:.{0,80}[#$%>+] ?)?(?:/bin/)?hostname(?: -[fs])?\s*\Z", _read_hostname),
-    Opener("heading-ssh", "console", r"(?:.{0,80}[#$%>+] )?ssh \S|Connection to \S+ closed", _read_ssh),
+    Opener(
+        "heading-hostname",
+        "console",
+        r"(?:(?:[a-z]{1,5}(?:-[\d.]{1,8})?)?[#$%>+] ?)?(?:/bin/)?hostname(?: -[fs])?\s*\Z",
+        _read_hostname,
+    ),
+    Opener(
+        "heading-ssh",
+        "console",
+        r"(?:.{0,80}[#$%>+] )?ssh \S|Connection to \S+ closed",
+        _read_ssh,
+        ("ssh ", "Connection to "),
+    ),
     Opener(
         "heading-gathered",
         "console",

@@ -25,6 +25,7 @@ def announce(
     section: Section,
     tool: str,
     start: int,
+    marks: tuple[str, ...],
     ends: Callable[[str], bool],
     thread_of: Callable[[str], Thread | None],
     function_of: Callable[[str], str | None],
@@ -32,7 +33,7 @@ def announce(
     """Tell the draft which threads ``tool`` lists from line ``start`` on, unless it knows.
 
     ``thread_of`` and ``function_of`` read a thread's heading and a frame's function; the list ends before a line of which
-    ``ends`` is true, which is asked for each, or where a thread comes a second time.
+    ``ends`` is true, or where a thread comes a second time. Those that tell either begin with one of the ``marks``.
     """
     if is_announced(section, tool, start):
         return
@@ -41,9 +42,12 @@ def announce(
     listed: dict[int, tuple[Thread, list[Frame]]] = {}
     frames: list[Frame] | None = None  # of threads without a known stack, the stacks tell nothing new
     index = start
-    while index < len(lines) and not (ends(lines[index]) and index > start):
+    while index < len(lines):
         line = lines[index]
-        thread = thread_of(line)
+        is_marked = line.startswith(marks)
+        if is_marked and ends(line) and index > start:
+            break
+        thread = thread_of(line) if is_marked else None
         if thread is not None and thread.tid is not None:
             if thread.tid in listed:
                 break

@@ -107,7 +107,7 @@ def announce(section: Section, start: int) -> None:
         typed.add(command)
         return False
 
-    lists.announce(section, "ddb", start, ends, _heading, _function)
+    lists.announce(section, "ddb", start, (*lists.BOOTS, "KDB: enter: ", "db", "Tracing "), ends, _heading, _function)
 
 
 def _heading(line: str) -> Thread | None:

@@ -113,7 +113,7 @@ def _read_switch(section: Section, start: int, match: re.Match[str]) -> int:
 
 def announce(section: Section, start: int) -> None:
     """Decide, before the list that begins on line ``start`` is read, of which time its threads are."""
-    lists.announce(section, "gdb", start, _goes_on, _heading, _function)
+    lists.announce(section, "gdb", start, (*lists.BOOTS, "Continuing.", "Thread "), _goes_on, _heading, _function)
 
 
 def _goes_on(line: str) -> bool:
