@@ -1,8 +1,8 @@
 """What readers write into: it merges what several sections say of the same thread.
 
 One :class:`Draft` collects all sources of one reading. It holds one *instant* after
-another: sections of one host at one time are merged by thread id; :mod:`hangdiag.readers.instants`
-tells what begins another one.
+another: sections of one host at one time are merged by thread id; its :class:`Timeline`
+tells which one is being read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hangdiag.model import Capture, Host, LockFact, Process, Source, Thread, Unread, VirtualMachine, Where
-from hangdiag.readers import instants, origins
 from hangdiag.readers.ledger import settle
 from hangdiag.readers.merging import (
     Instant,
@@ -26,9 +25,8 @@ from hangdiag.readers.merging import (
 from hangdiag.readers.parts import Part, in_source, unread_in_source
 from hangdiag.readers.rows import are_another_look, note_rows
 from hangdiag.readers.stacks import architecture_of
+from hangdiag.readers.timeline import Timeline
 from hangdiag.readers.vms import join_vms
-from hangdiag.text.hosts import host_label
-from hangdiag.text.names import words_of
 
 if TYPE_CHECKING:
     from hangdiag.readers.prose.release import Mention
@@ -51,156 +49,24 @@ class Draft:
     def __init__(self) -> None:
         self.sources: list[Source] = []
         self.unread: list[Unread] = []
-        self.now = Instant()  #: the instant that is being read
-        self.instants: list[Instant] = [self.now]
-        self.host: str | None = None  #: the one of several hosts in a source whose lines are being read
-        self.parts: list[Part] = []  #: the lines of each of those
+        self.timeline = Timeline()
+        self.parts: list[Part] = []  #: the lines of each of several hosts in a source
         self.seen: dict[str, str] = {}  #: messages of the kernel that tell of no thread, by their kind: the first of each
-        self._hosts: dict[str, Instant] = {}
-        self._origins: dict[str, Instant] = {}
-        self._names: dict[str, str] = {}
-        self._origin: str | None = None
-        self._place: str | None = None  # of the source
-        self._own_words: tuple[str, ...] = ()  # those of its name
-        self._words: tuple[str, ...] | None = ()  # and of the heading that was read last; None where there is no name
-        self._by_name: dict[object, Instant] = {}
-        self._left: list[Instant] = []
         self._mentions: list[Mention] = []
         self._anonymous = 0  # threads that nothing identifies
 
-    def pass_time(self) -> None:
-        """The machine ran on: a thread that is described anew is in a new instant."""
-        self.now.before.update(self.now.threads)
-
-    def begin_time(self) -> None:
-        """The machine was booted, or left the debugger: what follows is of another time."""
-        self._begin_instant(self.now.label)
-
-    def see_time(self) -> None:
-        """The time of day was printed: a tool's table behind it is not the one before it."""
-        self.now.stale.update(self.now.tables, self.now.said)
-
-    def begin_source(self, path: str, container: str | None) -> None:
-        """A source is read next: it is of the instant of its folder's others, or of those whose names are like its own."""
-        self._end_source()
-        found = origins.origin(path, container)
-        self._own_words = () if found is None else words_of(f"{container or ''} {path}")
-        self._words = self._own_words if found is not None or path == "-" else None
-        self._place = None if found is None else found[0]
-        if found is None:
-            return
-        place, name = found
-        known = self._origins.get(place)
-        other = self._names.get(name, place)
-        if known is None and other != place:
-            near = origins.around(place, self._origins, other)
-            known = self._origins[near] if near is not None else None
-        if self._name in self._by_name:
-            self.now = self._by_name[self._name]
-        elif known is not None:
-            self.now = known
-        elif other != place:
-            self._begin_instant(None)
-        self._names.setdefault(name, place)
-        self._origin = place
-        self._origins[place] = self.now
-
-    def _end_source(self) -> None:
-        if self._origin is not None:
-            self._origins[self._origin] = self.now
-        self._end_part()
-
-    def _end_part(self) -> None:
-        if self._name in self._by_name:
-            self._by_name[self._name] = self.now
-
-    def begin_part(self, name: str) -> None:
-        """What follows stands under the heading ``name``, which may name a host: of the instant that is known by it."""
-        self._end_part()
-        self._words = (*self._own_words, *words_of(name))
-        self.now = self._by_name.get(self._name, self.now)
-
     @property
-    def _name(self) -> object:
-        return self._place, self._words
-
-    def begin_list(self, kind: str) -> None:
-        """A tool of this ``kind`` lists threads: what it listed under another name is of another host or time."""
-        if self._words is None:
-            return
-        listed = self.now.listed.setdefault(kind, self._words)
-        if listed != self._words:
-            self._begin_instant(None)
-            self.now.listed[kind] = self._words
-        if self._words:
-            self._by_name[self._name] = self.now
-
-    def see_host(self, name: str, is_heading: bool = False, is_sure: bool = True) -> None:
-        """What follows is of the host ``name``: of its instant, if another one was read before. So is what stands before the
-        first name, but not before a heading. What is not ``sure`` to be a host's name tells hosts apart, and no more.
-        """
-        label = host_label(name)
-        now = self.now
-        if label is not None and self.host is not None and label != self.host.partition(".")[0]:
-            label = f"{self.host} {label}"  # as it is called there: no name makes one host of two
-        if label is None or label == now.label:
-            return
-        known = self._hosts.get(label)
-        if now.is_empty() or (now.label is None and not is_heading):
-            now.label = label
-            self._hosts[label] = now
-        elif known is not None:
-            self.now = known
-        else:
-            self._begin_instant(label)
-        if is_sure and self.now.called is None:
-            self.now.called = name
-
-    def visit(self, name: str) -> None:
-        """Somebody went to the host ``name``."""
-        self._left.append(self.now)
-        self.see_host(name, is_heading=True)
-
-    def come_back(self) -> None:
-        """They came back from there."""
-        if self._left:
-            self.now = self._left.pop()
-
-    def enter_host(self, host: str) -> None:
-        """What follows are lines of ``host``, one of several in a source: they are of no other's instant."""
-        known = self._hosts.get(host)
-        if known is None:
-            known = self._hosts[host] = self._new_instant(None)
-        self.now = known
-
-    def _begin_instant(self, label: str | None) -> None:
-        """Begin another instant, of the host ``label``."""
-        if self.now.is_empty():
-            return
-        self.now = self._new_instant(label)
-        if label is not None:
-            self._hosts[label] = self.now
-
-    def _new_instant(self, label: str | None) -> Instant:
-        made = Instant(label=label)
-        if self.host is not None:
-            name = (label or self.host).rpartition(" ")[2]
-            made.host = Host(hostname=name if host_label(name) is not None else None)
-        self.instants.append(made)
-        return made
-
-    def announce(self, threads: Sequence[Thread]) -> None:
-        """These threads are listed next, all of one instant: that which is being read, or a new one."""
-        if self.now.threads and instants.is_another_table(self.now, threads, None):
-            self._begin_instant(self.now.label)
+    def now(self) -> Instant:
+        """The instant that is being read."""
+        return self.timeline.now
 
     def add_threads(self, threads: Iterable[Thread], table: str | None = None, announced: bool = False) -> None:
         """Merge a section of threads. ``table`` names a tool that prints each thread once:
         when it prints the same threads again, that is a new instant. Whose they are is known if they were ``announced``.
         """
         batch = list(threads)
-        if not announced and self.now.threads and instants.is_another_table(self.now, batch, table):
-            self._begin_instant(self.now.label)
+        if not announced:
+            self.timeline.announce(batch, table)
         instant = self.now
         if table is not None:
             instant.tables.setdefault(table, set()).update(thread.tid for thread in batch)
@@ -315,7 +181,7 @@ class Draft:
             return
         before = self.now.said.get(table, {})
         if are_another_look(before, rows) or (table in self.now.stale and any(row.pid in before for row in rows)):
-            self._begin_instant(self.now.label)
+            self.timeline.begin_instant(self.now.label)
         self.now.rows.append(rows)
         note_rows(self.now.said.setdefault(table, {}), rows)
 
@@ -356,7 +222,7 @@ class Draft:
     ) -> None:
         """Fill in facts of the host that are not known yet; ``fact`` is added to the others."""
         if hostname is not None:
-            self.see_host(hostname)
+            self.timeline.see_host(hostname)
         host = self.now.host
         facts = host.facts
         if fact is not None and fact[0] not in dict(facts) and len(facts) < MAX_FACTS:
@@ -376,7 +242,7 @@ class Draft:
         made = []
         unread = list(self.unread)
         release = self._named_release()
-        for instant in [one for one in self.instants if not one.is_empty()] or self.instants[:1]:
+        for instant in [one for one in self.timeline.instants if not one.is_empty()] or self.timeline.instants[:1]:
             threads = finish_threads(instant)
             if not any(thread.frames for thread in threads):
                 threads += instant.told

@@ -58,7 +58,7 @@ def _read_item(draft: Draft, saved: list[Capture], item: Item) -> None:
             raise InputError(f"{item.path}: an empty file; {_ADVICE}")
         draft.sources.append(Source(item.path, None, 0, container=item.container))
         return
-    draft.begin_source(item.path, item.container)
+    draft.timeline.begin_source(item.path, item.container)
     damage: list[str] = []
     _read_chunks(draft, saved, item, item.chunks(damage))
     for what in damage:
@@ -159,7 +159,7 @@ def _complain(paths: Sequence[str], draft: Draft) -> None:
     lines = sum(source.lines for source in draft.sources)
     troubles = [item.why for item in draft.unread if not draft.sources[item.where.source].lines]
     but = f" ({troubles[0]})" if troubles else ""
-    panic = next((instant.host.panic for instant in draft.instants if instant.host.panic), None)
+    panic = next((instant.host.panic for instant in draft.timeline.instants if instant.host.panic), None)
     seen = ({"a panic": panic} if panic else {}) | draft.seen
     told = [f"{what} ({shorten(line, _LONGEST_SEEN, placeholder=' ...')})" for what, line in seen.items()]
     only = f", only {' and '.join(told)}" if told else ""

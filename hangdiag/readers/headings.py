@@ -45,10 +45,10 @@ def _read_shell(section: Section, start: int, match: re.Match[str]) -> int:
     line = section.lines[start]
     found = _SHELL.match(line)
     if found is not None:
-        section.draft.see_host(found.group("host"))
+        section.draft.timeline.see_host(found.group("host"))
     visited = _SSH.match(line)
     if visited is not None:
-        section.draft.visit(visited.group("host"))
+        section.draft.timeline.visit(visited.group("host"))
     return read_command(section, start, match)
 
 
@@ -58,7 +58,7 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     name = (found.group("host") or found.group("in")) if found is not None else ""
     if not name or _NO_HOSTS.match(name) is not None:
         return start
-    section.draft.see_host(name)
+    section.draft.timeline.see_host(name)
     return read_command(section, start, match)
 
 
@@ -68,7 +68,7 @@ def _read_hostname(section: Section, start: int, match: re.Match[str]) -> int:
     found = _HOST.match(following)
     if found is None:
         return start
-    section.draft.see_host(found.group("host"))
+    section.draft.timeline.see_host(found.group("host"))
     return start + 2
 
 
@@ -78,10 +78,10 @@ def _read_ssh(section: Section, start: int, match: re.Match[str]) -> int:
     visited = _SSH.match(line)
     if visited is not None:
         _turn_away(section)
-        section.draft.visit(visited.group("host"))
+        section.draft.timeline.visit(visited.group("host"))
     elif _CLOSED.match(line) is not None:
         _turn_away(section)
-        section.draft.come_back()
+        section.draft.timeline.come_back()
     else:
         return start
     return start + 1
@@ -100,7 +100,7 @@ def _read_gathered(section: Section, start: int, match: re.Match[str]) -> int:
         name = lines[following].split()[0]
         following += 2
     _turn_away(section)
-    section.draft.see_host(name, is_heading=True)
+    section.draft.timeline.see_host(name, is_heading=True)
     return following
 
 
@@ -110,12 +110,12 @@ def _read_file(section: Section, start: int, match: re.Match[str]) -> int:
     found = _FILE.match(lines[start])
     if found is not None:
         _turn_away(section)
-        section.draft.begin_part(found.group("name"))
+        section.draft.timeline.begin_part(found.group("name"))
         return start + 1
     if start + 2 >= len(lines) or lines[start + 2].strip() != lines[start].strip():
         return start
     _turn_away(section)
-    section.draft.begin_part(lines[start + 1])
+    section.draft.timeline.begin_part(lines[start + 1])
     return start + 3
 
 
@@ -145,7 +145,7 @@ def _begin_part(section: Section, start: int, name: str) -> int:
     if sum(bool(words_of(word)) for word in name.split()) != 1:
         return start
     _turn_away(section)
-    section.draft.begin_part(name)
+    section.draft.timeline.begin_part(name)
     return start + 1
 
 

@@ -95,7 +95,7 @@ def _read_sysctl(section: Section, start: int, match: re.Match[str]) -> int:
 
 def _read_date(section: Section, start: int, match: re.Match[str]) -> int:
     """What date(1) prints."""
-    section.draft.see_time()
+    section.draft.timeline.see_time()
     return start + 1
 
 
@@ -157,7 +157,7 @@ def _read_boot(section: Section, start: int, match: re.Match[str]) -> int:
     before = section.lines[max(start - _NEAR, 0) : start]
     is_old = section.context.get("message buffer") or section.context.get("crashinfo") == "dmesg"
     if not is_old and not any("dmesg" in line for line in before):
-        section.draft.begin_time()
+        section.draft.timeline.begin_time()
     return start + 1
 
 

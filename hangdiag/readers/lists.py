@@ -59,4 +59,5 @@ def announce(
                 frames.append(Frame(function))
         index += 1
     section.listed[tool] = max(index, start + 1)
-    section.draft.announce([replace(thread, frames=tuple(frames)) if frames else thread for thread, frames in listed.values()])
+    threads = [replace(thread, frames=tuple(frames)) if frames else thread for thread, frames in listed.values()]
+    section.draft.timeline.announce(threads)

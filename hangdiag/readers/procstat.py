@@ -82,7 +82,7 @@ def add_rows(section: Section, rows: list[Thread], table: str | None = "procstat
     if len({row.tid for row in rows}) < len(rows):
         for end in _sample_ends(rows):
             section.draft.add_threads(rows[begin:end], table=table)
-            section.draft.pass_time()
+            section.draft.timeline.pass_time()
             begin = end
     if rows:
         section.draft.add_threads(rows[begin:], table=table)

@@ -55,7 +55,7 @@ def _read_threads(section: Section, start: int, match: re.Match[str]) -> int:
         if thread.tid in begun and rows and thread.tid == rows[0].tid:
             # the command's next look (-w)
             section.draft.add_threads(rows, table="procstat -t")
-            section.draft.pass_time()
+            section.draft.timeline.pass_time()
             rows, begun = [], set()
         rows.append(thread)
         begun.add(thread.tid)

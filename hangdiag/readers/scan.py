@@ -168,7 +168,7 @@ class Scanner:
         now = draft.now
         for owner in (_Host(self._section, now), *self._hosts.values()):
             section = owner.section
-            draft.now = owner.now
+            draft.timeline.now = owner.now
             if not whole and section.last == lines and is_cut(draft, section.source, lines):
                 draft.set_host(fact=(LEFT_OUT, "the last line is cut"))
             elif lacks_end(draft, section.source, section.last) or lacks_threads(section.context):
@@ -179,10 +179,10 @@ class Scanner:
                 draft.set_host(fact=(LEFT_OUT, "threads were asked for one by one"))
             elif are_picked(draft, section.context.get("rows without a header")):
                 draft.set_host(fact=(LEFT_OUT, "rows were picked out"))
-        draft.now = now
+        draft.timeline.now = now
 
     def _read_page(self, section: Section, page: Page) -> None:
-        peeler = Peeler(page, _opens, _begins, is_shared=self._draft.host in self._shared)
+        peeler = Peeler(page, _opens, _begins, is_shared=self._draft.timeline.host in self._shared)
         section.turn_to(page, peeler)
         lines = page.lines
         formats = self._formats
@@ -221,9 +221,9 @@ class Scanner:
                 section.loose_end = None
                 mark = len(section.draft.unread)
                 if peeler.hosts:
-                    section.draft.see_host(peeler.host_of(index) or "", is_sure=False)
+                    section.draft.timeline.see_host(peeler.host_of(index) or "", is_sure=False)
                 if opener.name in _LISTS:
-                    section.draft.begin_list(_LISTS[opener.name])
+                    section.draft.timeline.begin_list(_LISTS[opener.name])
                 try:
                     following = opener.read(section, index, match)
                 except GUARDED:
@@ -265,30 +265,30 @@ class Scanner:
     def _read_shares(self, shares: list[Share]) -> None:
         """Read the lines of each of several hosts, as if they were a text of its own."""
         draft = self._draft
-        now, around, mark = draft.now, draft.host, len(draft.unread)
+        now, around, mark = draft.now, draft.timeline.host, len(draft.unread)
         self._shared.add(around)
         for share in shares:
             if share.is_file:
                 key = f"file {share.host}"
-                draft.now = now
-                draft.begin_part(share.host)
+                draft.timeline.now = now
+                draft.timeline.begin_part(share.host)
             else:
-                key = draft.host = share.host if around is None else f"{around} {share.host}"
+                key = draft.timeline.host = share.host if around is None else f"{around} {share.host}"
             owner = self._hosts.get(key)
             if owner is None:
                 draft.parts.append(Part(self._number))
                 if not share.is_file:
-                    draft.enter_host(key)
+                    draft.timeline.enter_host(key)
                 section = _section(draft, -len(draft.parts), self._section.stacks)
                 if draft.now is now and not share.is_file:  # the one whose lines all were before others had any: they go on here
                     section.context, self._section.context = self._section.context, {}
                 owner = self._hosts[key] = _Host(section, draft.now)
-            draft.now = owner.now
+            draft.timeline.now = owner.now
             draft.parts[-1 - owner.section.source].add(share.numbers)
             self._read_page(owner.section, share.page)
             owner.now = draft.now
-        draft.begin_part("")
-        draft.now, draft.host = now, around
+        draft.timeline.begin_part("")
+        draft.timeline.now, draft.timeline.host = now, around
         left = unread_in_source(draft.unread[mark:], draft.parts)
         draft.unread[mark:] = join_unread(sorted(left, key=lambda item: item.where))
 

@@ -55,9 +55,9 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
     if found is not None and int(found.group(1)) >= 100000:
         current.name_next(section, None, int(found.group(1)))
     if command in RESUMING or (len(command) > 2 and any(name.startswith(command) for name in RESUMING)):
-        section.draft.begin_time()
+        section.draft.timeline.begin_time()
     elif command in _STEPS:
-        section.draft.pass_time()
+        section.draft.timeline.pass_time()
     if answer is not None:
         section.lines[start] = rest[answer.end() :]
         return start
@@ -119,7 +119,7 @@ def _read_note(section: Section, start: int, match: re.Match[str]) -> int:
         section.pending = None
         section.context["ddb why"] = line.partition("KDB: enter: ")[2].strip()
         if section.context.get("ddb entered") is not None:
-            section.draft.begin_time()
+            section.draft.timeline.begin_time()
     elif "KDB: stack backtrace" in line:
         current.begin_backtrace(section)
         of_thread = _OF_THREAD.match(line)

@@ -82,7 +82,7 @@ def _read_stopped(section: Section, start: int, match: re.Match[str]) -> int:
 
 def _read_continuing(section: Section, start: int, match: re.Match[str]) -> int:
     """The program, or the machine behind a stub, runs on (gdb/infcmd.c, continue_command)."""
-    section.draft.begin_time()
+    section.draft.timeline.begin_time()
     return start + 1
 
 
