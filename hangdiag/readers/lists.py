@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from hangdiag.model import Frame, Thread
 from hangdiag.readers.section import Section
@@ -39,25 +40,27 @@ def announce(
         return
     lines = section.lines
     known = section.draft.now.threads
-    listed: dict[int, tuple[Thread, list[Frame]]] = {}
+    listed: dict[int, tuple[Thread, list[Frame] | None]] = {}
     frames: list[Frame] | None = None  # of threads without a known stack, the stacks tell nothing new
     index = start
-    while index < len(lines):
-        line = lines[index]
-        is_marked = line.startswith(marks)
-        if is_marked and ends(line) and index > start:
-            break
-        thread = thread_of(line) if is_marked else None
-        if thread is not None and thread.tid is not None:
-            if thread.tid in listed:
+    for index, line in enumerate(islice(lines, start, None), start):
+        if line.startswith(marks):
+            thread = thread_of(line)
+            if thread is not None and thread.tid is not None:
+                tid = thread.tid
+                if tid in listed:
+                    break
+                frames = [] if tid in known and known[tid].frames else None
+                listed[tid] = thread, frames
+                continue
+            if ends(line) and index > start:
                 break
-            listed[thread.tid] = thread, []
-            frames = listed[thread.tid][1] if thread.tid in known and known[thread.tid].frames else None
-        elif frames is not None:
+        if frames is not None:
             function = function_of(line)
             if function is not None:
                 frames.append(Frame(function))
-        index += 1
+    else:
+        index = len(lines)
     section.listed[tool] = max(index, start + 1)
     threads = [replace(thread, frames=tuple(frames)) if frames else thread for thread, frames in listed.values()]
     section.draft.timeline.announce(threads)

@@ -97,13 +97,16 @@ def are_different(before: Thread, after: Thread) -> bool:
 
 def has_moved(before: Thread, after: Thread) -> bool:
     """Are the two stacks of different times? Debuggers differ in inlined frames, and a letter may be lost."""
-    if not before.frames or before.frames == after.frames or before.stack_of_debugger or after.stack_of_debugger:
+    if not before.frames or not after.frames or before.frames == after.frames:
+        return False
+    if before.stack_of_debugger or after.stack_of_debugger:
         return False
     if before.is_user_stack != after.is_user_stack:
         return False
-    one, other = set(_names(before)), set(_names(after))
+    names, others = _names(before), _names(after)
+    one, other = set(names), set(others)
     # two that wait do so elsewhere, however much is inlined below
-    waits = waits_in(_names(before)), waits_in(_names(after))
+    waits = waits_in(names), waits_in(others)
     if None not in waits and waits[0] not in other and waits[1] not in one:
         return True
     if len(before.frames) < TELLING or len(after.frames) < TELLING:

@@ -40,7 +40,10 @@ _BARE_HEADERS = (
 )  # fmt: skip
 #: Columns by other names than those above them (bin/ps/keyword.c).
 _KEYWORDS = {"STATE": "STAT", "WCHAN": "MWCHAN", "TID": "LWP", "UCOMM": "COMM"}
-_CHOSEN_COLUMNS = r".{0,120}?\bps [^|]{0,80}?-?\w{0,8}o\s?(?P<columns>%?[a-z]{2,10}=?(?:,%?[a-z]{2,10}=?){1,20})(?![\w,:])"
+# from one p to the next: far quicker than letter by letter
+_CHOSEN_COLUMNS = (
+    r"(?:[^p]{0,120}p){1,40}?(?<=\bp)s [^|]{0,80}?-?\w{0,8}o\s?(?P<columns>%?[a-z]{2,10}=?(?:,%?[a-z]{2,10}=?){1,20})(?![\w,:])"
+)
 _CHOSEN = lazy(_CHOSEN_COLUMNS)
 _STATE = r"[DILRSTWZ][A-Zs0-9<>+]{0,8}"
 _IN_WORDS = lazy(rf"\s*pid (?P<pid>\d{{1,7}}),? +state:? +(?P<state>{_STATE}),? +(?P<command>\S.{{0,300}})")
