@@ -13,8 +13,8 @@ import re
 from dataclasses import replace
 
 from hangdiag.model import Frame, Thread
+from hangdiag.readers.gdb.arguments import make_thread, note_owner
 from hangdiag.readers.gdb.frames import balance, split_arguments
-from hangdiag.readers.gdb.stacks import make_thread, note_owner
 from hangdiag.readers.gdb.threads import Identity
 from hangdiag.readers.section import Pending, Section
 from hangdiag.readers.stacks import may_follow

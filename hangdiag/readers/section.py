@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from hangdiag.model import LEFT_OUT, Unread, Where
+from hangdiag.model import LEFT_OUT, Frame, Thread, Unread, Where
 from hangdiag.readers.draft import Draft
 from hangdiag.readers.stacks import PROSE
 from hangdiag.text.layers import Peeler
@@ -126,6 +126,22 @@ class Section:
         """May line ``start`` be of another thread than what is pending? Lines were left out, or threads are spoken of."""
         begin = self.pending.end if self.pending is not None else start
         return any(_DOUBTFUL.search(line) for line in self.lines[begin:start])
+
+    def lengthen(
+        self, thread: Thread, frames: tuple[Frame, ...], start: int, end: int, certain: bool = False
+    ) -> Thread | None:
+        """Note ``frames``, of lines ``start`` up to ``end``, as the next ones of the stack of ``thread``, which proves nothing
+        if they may be of another one, unless that is ``certain``. Returns what is noted; None if nobody knows whose it is.
+        """
+        where = self.where(start, end)
+        longer = replace(
+            thread,
+            frames=thread.frames + frames,
+            where=(where,),
+            stack_where=thread.stack_where or where,
+            told=thread.told or (not certain and self.is_doubtful(start)),
+        )
+        return self.draft.extend_thread(thread, longer)
 
     def where(self, first: int, end: int) -> Where:
         """The original lines of the page's lines ``first`` up to, not including, ``end``."""

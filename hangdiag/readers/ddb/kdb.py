@@ -107,11 +107,9 @@ def _go_on(section: Section, start: int, last: int, before: Thread | None) -> in
     if not frames:
         return start
     if before is not None:
-        where = section.where(start, end)
         if not may_follow(before.frames[-1].function, frames[0].function):
             return start
-        told = before.told or section.is_doubtful(start)
-        before = section.draft.extend_thread(before, replace(before, frames=before.frames + frames, where=(where,), told=told))
+        before = section.lengthen(before, frames, start, end)
         if before is None:
             return start
         current.end_backtrace(section, before)

@@ -320,19 +320,10 @@ def _go_on(section: Section, start: int, broken_off: int, stack: _Stack) -> int:
     frames, end = read_frames(section, start)
     thread = stack.thread
     if thread is not None and frames:
-        where = section.where(start, end)
         if not thread.frames:
             section.count_stacks("ddb")
-        thread = section.draft.extend_thread(
-            thread,
-            replace(
-                thread,
-                frames=thread.frames + frames,
-                where=(where,),
-                stack_where=thread.stack_where or where,
-                told=thread.told or (not (stack.pointer and _pointer(line)) and section.is_doubtful(start)),
-            ),
-        )
+        certain = bool(stack.pointer and _pointer(line))
+        thread = section.lengthen(thread, frames, start, end, certain)
         if thread is None:
             return start
         current.end_backtrace(section, thread)

@@ -195,17 +195,7 @@ def _go_on(section: Section, start: int, thread: Thread) -> int:
     frames, end = _collect(section.lines, start)
     if not may_follow(thread.frames[-1].function if thread.frames else None, frames[0].function):
         return start
-    where = section.where(start, end)
-    whole = section.draft.extend_thread(
-        thread,
-        replace(
-            thread,
-            frames=thread.frames + frames,
-            where=(where,),
-            stack_where=thread.stack_where or where,
-            told=thread.told or section.is_doubtful(start),
-        ),
-    )
+    whole = section.lengthen(thread, frames, start, end)
     if whole is None:
         return start
     _keep_open(section, end, whole)
