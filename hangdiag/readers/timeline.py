@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from hangdiag.model import Host, Thread
 from hangdiag.readers import instants, origins
 from hangdiag.readers.merging import Instant
-from hangdiag.text.hosts import host_label
-from hangdiag.text.names import words_of
+from hangdiag.text.names import host_label, words_of
 
 
 class Timeline:

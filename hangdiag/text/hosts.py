@@ -17,12 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hangdiag.text.names import words_of
+from hangdiag.text.names import host_label, words_of
 from hangdiag.text.page import Page
-
-#: Names that many hosts have.
-_NO_NAMES = frozenset({"", "-", "localhost", "amnesiac", "freebsd", "kernel", "login"})
-_OF_ADDRESSES = frozenset("0123456789.:abcdef")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +32,6 @@ class Share:
     page: Page
     numbers: tuple[tuple[int, int], ...]
     is_file: bool = False
-
-
-def host_label(name: str) -> str | None:
-    """The part of a host's name that tells it from others (of an address all), None for a name that says nothing."""
-    name = name.lower()
-    if _is_address(name):
-        return name
-    label = name.partition(".")[0]
-    return None if label in _NO_NAMES or label.isdecimal() else label
-
-
-def _is_address(name: str) -> bool:
-    return _OF_ADDRESSES.issuperset(name) and (name.count(".") == 3 or name.count(":") > 1)
 
 
 def share_out(page: Page, hosts: Sequence[tuple[int, str]], end: int, is_shared: bool) -> list[Share]:

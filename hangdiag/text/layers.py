@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from hangdiag.text.breaks import Lines, mend_breaks
 from hangdiag.text.hosts import Share, share_files, share_out
 from hangdiag.text.lazy import lazy
-from hangdiag.text.literal import split_literal, take_strings
+from hangdiag.text.literal import split_literal, strings_in, take_strings
 from hangdiag.text.marks import form_of, marks_in, may_have_layer
 from hangdiag.text.page import Page, mend
 from hangdiag.text.peelings import INDENT, counts_on, peelings, split_lost, split_row, without, without_end
-from hangdiag.text.prefixes import OF_FILES, OF_HOSTS, PREFIXES, TAGS, compiled
+from hangdiag.text.prefixes import MAY_TELL_HOSTS, OF_FILES, OF_HOSTS, PREFIXES, TAGS, compiled
+from hangdiag.text.tags import hosts_told, tag_of
 
 _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
 _TAB = lazy(r"[^\t]*\t")
@@ -55,6 +56,8 @@ class Peeler:
     work: int = 0
     #: lines in the block that had no prefix: they are no rests of those that had one
     strangers: set[str] = field(default_factory=set)
+    #: the layers below the one that is taken off
+    inner: list[str] = field(default_factory=list)
     #: original lines from which on a log is of another host, and that host
     hosts: list[tuple[int, str]] = field(default_factory=list)
     #: those of the marks that the page has at all: a page of prose has few. None until the first line needs them
@@ -97,7 +100,8 @@ class Peeler:
             self.bare.add(form)
         if not chain or self.work > _WORK * (len(lines) + 100) or not self._shows_hosts(chain, index):
             return False
-        for layer in chain:
+        for place, layer in enumerate(chain):
+            self.inner = chain[place + 1 :]
             self._apply(layer, index)
             if self.shares:
                 break
@@ -185,6 +189,7 @@ class Peeler:
         blank = True
         hosts: list[tuple[int, str]] = []
         tells_host = layer in OF_HOSTS
+        tags: list[tuple[int, tuple[str, ...]]] = []
         self.strangers = set()
         for place in range(index, end):
             line = lines[place]
@@ -198,6 +203,8 @@ class Peeler:
                 lines[place] = without_end(found.group(), rest) if layer == "code" else rest
                 if tells_host and (not hosts or (found.group("host") or "") != hosts[-1][1]):
                     hosts.append((place, found.group("host") or ""))
+                elif layer in MAY_TELL_HOSTS:
+                    tags.append((place, tag_of(found.group())))
                 changed.append(place)
                 if rest and rest[0] not in " \t":
                     blank = False
@@ -205,11 +212,18 @@ class Peeler:
             for place in changed:
                 lines[place] = lines[place][1:]
         if hosts:
-            self._note_hosts(hosts, end, layer in OF_FILES)
+            self._part(hosts, end, layer in OF_FILES)
+            if not self.shares and layer not in OF_FILES:
+                for place, host in hosts:
+                    insort(self.hosts, (self.page.first[place], host))
+        elif tags:
+            self._part(hosts_told(tags, self._stands), end)
         return end
 
-    def _note_hosts(self, hosts: list[tuple[int, str]], end: int, are_files: bool) -> None:
+    def _part(self, hosts: list[tuple[int, str]], end: int, are_files: bool = False) -> None:
         """Take the lines of a block that several hosts share off the page, those of each host for themselves."""
+        if not hosts:
+            return
         page = self.page
         shares = share_files(page, hosts, end) if are_files else share_out(page, hosts, end, self.is_shared)
         for share in shares:
@@ -220,9 +234,6 @@ class Peeler:
             begin = hosts[0][0]
             page.lines[begin:end] = [""] * (end - begin)
             self.shared_end = end
-        elif not are_files:
-            for place, host in hosts:
-                insort(self.hosts, (page.first[place], host))
 
     def _end_of_block(self, pattern: re.Pattern[str], index: int, longest_gap: int) -> int:
         """The line behind the last of those that have a prefix, a few without it left aside."""
@@ -309,10 +320,23 @@ class Peeler:
     def _take_strings(self, layer: str, index: int) -> None:
         """Put the strings of a block that begins at line ``index`` in place of its lines."""
         page = self.page
-        lines, first, last, end = take_strings(page.lines, page.first, page.last, layer, index, _GAP)
+        lines, first, last, end, tags = take_strings(page.lines, page.first, page.last, layer, index, _GAP)
         self.work += end - index
         self._replace(index, end, (lines, first, last))
-        self._mend(index, index + len(lines))
+        end = index + len(lines)
+        self._part(hosts_told(tags, self._stands), end)
+        if not self.shares:
+            self._mend(index, end)
+
+    def _stands(self, index: int) -> bool:
+        """Can line ``index`` stand for itself without what is still around it?"""
+        line = self.page.lines[index]
+        for layer in self.inner:
+            if layer.startswith("string "):
+                line = dict(strings_in(line)).get(layer, [""])[0]
+            else:
+                line = without(layer, line).lstrip()
+        return self.begins(line.lstrip())
 
     def _take_table(self, index: int) -> None:
         """Turn the rows of a Markdown table into columns; the line below its head goes."""

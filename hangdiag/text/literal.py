@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from hangdiag.text.lazy import lazy
+from hangdiag.text.tags import tag_of
 
 #: So many line ends in one line, and so many of the first parts that begin something, show a text in a string.
 _ENOUGH = 3
@@ -24,6 +25,8 @@ _LETTERS = {"n": "\n", "t": "\t", "r": "", "b": "\x08", "e": "\x1b", "f": "", "v
 _CONTROLS = {9: "\t", 10: "\n", 27: "\x1b"}
 #: The name of all strings of a line, where they are a list.
 ALL = "string *"
+#: So long may a string be that names a host.
+_LONGEST_TAG = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +108,33 @@ def strings_in(line: str, marks: Sequence[str] = ("",)) -> Iterator[tuple[str, l
             yield f"string {literal.name}", literal.lines()
 
 
+def _around(line: str, name: str) -> tuple[str, ...]:
+    """What names a host in the other strings of ``line``, none of which is a text, and between them."""
+    end = 0
+    tag = []
+    outside = []
+    for literal in _literals(line):
+        outside.append(line[end : literal.start])
+        end = literal.end
+        is_tag = f"string {literal.name}" != name and " " not in literal.text and len(literal.text) <= _LONGEST_TAG
+        tag.append("-".join(filter(None, tag_of(literal.text))) if is_tag else "")
+    return (*tag, *tag_of(" ".join([*outside, line[end:]])))
+
+
 def take_strings(
     lines: Sequence[str], first: Sequence[int], last: Sequence[int], name: str, start: int, longest_gap: int
-) -> tuple[list[str], list[int], list[int], int]:
+) -> tuple[list[str], list[int], list[int], int, list[tuple[int, tuple[str, ...]]]]:
     """The strings called ``name`` of the block that begins at line ``start``, their original numbers, and the block's end.
 
-    Lines between that hold other values only go; their numbers are added to what stands before them.
+    Then, at which place each of the strings is now, and what stood around it. Lines between that hold other values only
+    go; their numbers are added to what stands before them.
     """
     made: list[str] = []
     begins: list[int] = []
     ends: list[int] = []
     end = start
     pending: list[int] = []
+    tags: list[tuple[int, tuple[str, ...]]] = []
     for index in range(start, len(lines)):
         if index - end > longest_gap:
             break
@@ -133,11 +151,13 @@ def take_strings(
                 ends.append(last[place])
         pending = []
         parts = strings[name]
+        if name != ALL:
+            tags.append((start + len(made), _around(lines[index], name)))
         made += parts
         begins += [first[index]] * len(parts)
         ends += [last[index]] * len(parts)
         end = index + 1
-    return made, begins, ends, end
+    return made, begins, ends, end, tags
 
 
 def _says_nothing(line: str) -> bool:

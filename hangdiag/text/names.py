@@ -1,4 +1,4 @@
-"""Words that may name a host, in names of files and in headings."""
+"""Words that may name a host: in names of files, in headings, and its own."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ unix uptime var vcpu vcpus version view vm vmcore vmm vms vmstat w wait waiters 
 _COMMON = frozenset(_COMMON_WORDS.split())
 #: Those that are also common with a number behind them: ``vcpu0``, but not ``node1``.
 _COUNTED = _COMMON - {"h", "host", "machine", "n", "node", "server", "system"}
+#: Names that many hosts have.
+_NO_NAMES = frozenset({"", "-", "localhost", "amnesiac", "freebsd", "kernel", "login"})
+_OF_ADDRESSES = frozenset("0123456789.:abcdef")
 
 
 def words_of(name: str) -> tuple[str, ...]:
@@ -37,3 +40,16 @@ def words_of(name: str) -> tuple[str, ...]:
             if _NUMBER.match(word) is None and word not in _COMMON and word.rstrip("0123456789") not in _COUNTED
         ]
     )
+
+
+def host_label(name: str) -> str | None:
+    """The part of a host's name that tells it from others (of an address all), None for a name that says nothing."""
+    name = name.lower()
+    if _is_address(name):
+        return name
+    label = name.partition(".")[0]
+    return None if label in _NO_NAMES or label.isdecimal() else label
+
+
+def _is_address(name: str) -> bool:
+    return _OF_ADDRESSES.issuperset(name) and (name.count(".") == 3 or name.count(":") > 1)

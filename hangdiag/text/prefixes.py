@@ -65,6 +65,8 @@ TAGS = frozenset({"tag", "bracket", "column", "tab"})
 OF_FILES = frozenset({"file"})
 #: Those that say which host wrote the line, or in which file it is.
 OF_HOSTS = TAGS | OF_FILES | {"syslog", "console"}
+#: Those with words that may name a host, or something else.
+MAY_TELL_HOSTS = frozenset({"cells", "chat", "clock", "labels", "level", "shell"})
 
 
 @cache
