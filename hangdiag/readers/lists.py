@@ -7,14 +7,23 @@ host's until one comes that tells the two apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import islice
+from typing import NamedTuple
 
 from hangdiag.model import Frame, Thread
 from hangdiag.readers.section import Section
 
 #: What begins another time on a console.
 BOOTS = ("---<<BOOT>>---", "Copyright (c)")
+
+
+class Heading(NamedTuple):
+    """What is said of a thread above its stack."""
+
+    pid: int | None
+    tid: int | None
+    command: str | None
+    name: str | None = None
 
 
 def is_announced(section: Section, tool: str, start: int) -> bool:
@@ -28,30 +37,30 @@ def announce(
     start: int,
     marks: tuple[str, ...],
     ends: Callable[[str], bool],
-    thread_of: Callable[[str], Thread | None],
+    heading_of: Callable[[str], Heading | None],
     function_of: Callable[[str], str | None],
 ) -> None:
     """Tell the draft which threads ``tool`` lists from line ``start`` on, unless it knows.
 
-    ``thread_of`` and ``function_of`` read a thread's heading and a frame's function; the list ends before a line of which
+    ``heading_of`` and ``function_of`` read a thread's heading and a frame's function; the list ends before a line of which
     ``ends`` is true, or where a thread comes a second time. Those that tell either begin with one of the ``marks``.
     """
     if is_announced(section, tool, start):
         return
     lines = section.lines
     known = section.draft.now.threads
-    listed: dict[int, tuple[Thread, list[Frame] | None]] = {}
+    listed: dict[int, tuple[Heading, list[Frame] | None]] = {}
     frames: list[Frame] | None = None  # of threads without a known stack, the stacks tell nothing new
     index = start
     for index, line in enumerate(islice(lines, start, None), start):
         if line.startswith(marks):
-            thread = thread_of(line)
-            if thread is not None and thread.tid is not None:
-                tid = thread.tid
+            heading = heading_of(line)
+            tid = heading.tid if heading is not None else None
+            if heading is not None and tid is not None:
                 if tid in listed:
                     break
                 frames = [] if tid in known and known[tid].frames else None
-                listed[tid] = thread, frames
+                listed[tid] = heading, frames
                 continue
             if ends(line) and index > start:
                 break
@@ -62,5 +71,10 @@ def announce(
     else:
         index = len(lines)
     section.listed[tool] = max(index, start + 1)
-    threads = [replace(thread, frames=tuple(frames)) if frames else thread for thread, frames in listed.values()]
-    section.draft.timeline.announce(threads)
+    if known:
+        section.draft.timeline.announce(
+            [
+                Thread(pid=who.pid, tid=who.tid, command=who.command, name=who.name, frames=tuple(frames or ()))
+                for who, frames in listed.values()
+            ]
+        )

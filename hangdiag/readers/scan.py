@@ -207,7 +207,7 @@ class Scanner:
                 index = peeler.shared_end
                 continue
             pending = section.pending
-            if pending is not None:
+            if pending is not None and index > pending.end:
                 following = self._resume(section, index)
                 if following > index:
                     if unread >= 0:

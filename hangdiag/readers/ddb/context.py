@@ -67,10 +67,11 @@ def _read_prompt(section: Section, start: int, match: re.Match[str]) -> int:
 def _note_end(section: Section, start: int) -> None:
     """Note at the prompt of line ``start`` whether the command before it came to its end, or its pager was quit."""
     before, quits = section.context.get("ddb command"), section.context.get("ddb pager quit")
-    if not isinstance(before, str) or not before or _is_quiet(before):
+    if not isinstance(before, str) or not before:
         return
     if isinstance(quits, frozenset) and section.page.first[start] in quits:
-        section.context["ddb list quit"] = True
+        if not _is_quiet(before):
+            section.context["ddb list quit"] = True
     elif _PS.match(before):
         section.context["ddb ps whole"] = True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 
 from hangdiag.model import Frame
 from hangdiag.readers.stacks import OUTERMOST, SWITCHES
@@ -121,8 +121,8 @@ def find_tear(lines: list[str], frames: Sequence[Frame], start: int, end: int) -
     pointers grow outwards: such as do so nowhere tell nothing. Behind a trap, both begin anew.
     """
     tails = [tail for line in lines[start:end] if (tail := line.partition("/frame ")[2])]
-    switches = [frame.function in SWITCHES for frame in frames]
-    if switches == sorted(switches, reverse=True) and tails == sorted(tails) and (not tails or tails[0][:-4] == tails[-1][:-4]):
+    others = dropwhile(SWITCHES.__contains__, [frame.function for frame in frames])
+    if SWITCHES.isdisjoint(others) and tails == sorted(tails) and (not tails or tails[0][:-4] == tails[-1][:-4]):
         return None  # most are whole
     previous = before = first = ""
     in_place = 0

@@ -110,11 +110,12 @@ def announce(section: Section, start: int) -> None:
     lists.announce(section, "ddb", start, (*lists.BOOTS, "KDB: enter: ", "db", "Tracing "), ends, _heading, _function)
 
 
-def _heading(line: str) -> Thread | None:
+def _heading(line: str) -> lists.Heading | None:
     found = HEADER.match(line) if line.startswith("Tracing ") else None
     if found is None:
         return None
-    return Thread(int(found.group("pid")), int(found.group("tid")), command=found.group("command"))
+    pid, tid, command = found.group("pid", "tid", "command")
+    return lists.Heading(int(pid), int(tid), command)
 
 
 def _function(line: str) -> str | None:

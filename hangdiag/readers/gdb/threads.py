@@ -120,12 +120,12 @@ def _goes_on(line: str) -> bool:
     return line.startswith((*lists.BOOTS, "Continuing."))
 
 
-def _heading(line: str) -> Thread | None:
+def _heading(line: str) -> lists.Heading | None:
     found = HEADER.match(line) if line.startswith("Thread ") else None
     if found is None:
         return None
     who = identify(found.group("target"))
-    return Thread(who.pid, who.tid, command=who.command, name=who.name)
+    return lists.Heading(who.pid, who.tid, who.command, who.name)
 
 
 def _function(line: str) -> str | None:
