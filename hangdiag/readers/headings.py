@@ -15,7 +15,8 @@ from hangdiag.readers.section import Opener, Section
 from hangdiag.text.lazy import lazy
 from hangdiag.text.names import words_of
 
-_NAME = r"[A-Za-z0-9][\w.-]{0,63}"
+# no shorter name is tried: what follows one is no part of it
+_NAME = r"[A-Za-z0-9][\w.-]{0,63}+"
 #: Commands that are typed to gather what is read here.
 _COMMAND = (
     r"(?:(?:sudo|doas|time|nice|env) )?(?:procstat|ps|top|k?gdb\w*|lldb|mdb|dtrace|ddb|uname|sysctl|bhyvectl|hostname|date|dmesg"
