@@ -184,15 +184,17 @@ class Section:
         """
         lines = self.lines
         page = self.page
+        begin = start
+        while begin < end and not lines[begin].strip():
+            begin += 1
+        if begin == end:
+            return
         lowest = page.last[start - 1] + 1 if start else 0
         highest = page.first[end] - 1 if end < len(lines) else page.last[end - 1]
-        while start < end and not lines[start].strip():
-            start += 1
-        while end > start and not lines[end - 1].strip():
+        while not lines[end - 1].strip():
             end -= 1
-        begin = start
         before = False
-        for index in range(start, end + 1):
+        for index in range(begin, end + 1):
             marked = index < end and _is_trace_like(lines[index])
             if index == end or (index > begin and marked != before):
                 if any(line.strip() for line in lines[begin:index]):

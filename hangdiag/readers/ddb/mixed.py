@@ -24,6 +24,8 @@ _OTHER_COMMAND = ("db>", "db:", "Tracing ")
 GAP = 0x4000
 #: A quarter of a kernel's stack: no function of it needs so much.
 _LARGEST_FRAME = 0x1000
+#: Of amd64's pointers: "0x" and 16 digits.
+_WIDTH = 18
 #: So many lines in a row may be no frames, and so many are looked at.
 _LONGEST_GAP = 6
 _LOOKED_AT = 256
@@ -114,16 +116,25 @@ def _part(lines: list[str], pointers: list[_Pointer], beginnings: frozenset[str]
     return stacks
 
 
+def _grow(pointers: list[str], begin: str = "") -> bool:
+    """Does none of ``pointers``, which begin so, lie before the one above it, or far from it?"""
+    if not pointers:
+        return not begin
+    return pointers[0].startswith(begin) and pointers == sorted(pointers) and pointers[0][:-4] == pointers[-1][:-4]
+
+
 def find_tear(lines: list[str], frames: Sequence[Frame], start: int, end: int) -> int | None:
     """The line of the first of ``frames``, in lines ``start`` to ``end``, that is on another stack than those before it.
 
     Its header was lost. The innermost functions alone switch a thread away, unless the debugger stopped it there, and frame
     pointers grow outwards: such as do so nowhere tell nothing. Behind a trap, both begin anew.
     """
-    tails = [tail for line in lines[start:end] if (tail := line.partition("/frame ")[2])]
-    others = dropwhile(SWITCHES.__contains__, [frame.function for frame in frames])
-    if SWITCHES.isdisjoint(others) and tails == sorted(tails) and (not tails or tails[0][:-4] == tails[-1][:-4]):
-        return None  # most are whole
+    if SWITCHES.isdisjoint(dropwhile(SWITCHES.__contains__, [frame.function for frame in frames])):
+        last = end - lines[end - 1].startswith("--- ")
+        if _grow([line[-_WIDTH:] for line in lines[start:last]], "0x"):
+            return None  # most are whole
+        if _grow([tail for line in lines[start:end] if (tail := line.partition("/frame ")[2])]):
+            return None
     previous = before = first = ""
     in_place = 0
     out_of_place: list[int] = []
