@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from hangdiag.text.lazy import lazy
 from hangdiag.text.peelings import counts_on
-from hangdiag.text.prefixes import OF_FILES, PREFIXES, TAGS
+from hangdiag.text.prefixes import LOOSE, OF_FILES, PREFIXES, TAGS
 
 #: Widths that a terminal may have, and a mailer.
 _NARROWEST, _WIDEST, _WIDEST_FOLD = 60, 250, 100
@@ -69,7 +69,7 @@ _MAIL_BEGIN = lazy(
 )
 #: Into so many parts a line with a host's name may be broken, mostly.
 _MOST_BROKEN = 8
-_TAGS = [lazy(PREFIXES[name]) for name in sorted(TAGS | OF_FILES)]
+_TAGS = [lazy(PREFIXES[name]) for name in sorted(TAGS - LOOSE | OF_FILES)]
 
 Lines = tuple[list[str], list[int], list[int]]
 

@@ -19,7 +19,7 @@ from hangdiag.text.literal import split_literal, strings_in, take_strings
 from hangdiag.text.marks import form_of, marks_in, may_have_layer
 from hangdiag.text.page import Page, mend
 from hangdiag.text.peelings import INDENT, counts_on, peelings, split_lost, split_row, without, without_end
-from hangdiag.text.prefixes import MAY_TELL_HOSTS, OF_FILES, OF_HOSTS, PREFIXES, TAGS, compiled
+from hangdiag.text.prefixes import LOOSE, MAY_TELL_HOSTS, OF_FILES, OF_HOSTS, PREFIXES, TAGS, compiled
 from hangdiag.text.tags import hosts_told, tag_of
 
 _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
@@ -118,6 +118,8 @@ class Peeler:
         pattern = compiled()[chain[place]]
         found = [match for match in map(pattern.match, lines) if match is not None]
         if len(found) < 2 or len(found) * 2 < len(lines):
+            return False
+        if chain[place] in LOOSE and (len(found) < len(lines) or len({match.group("host") for match in found}) * 2 > len(found)):
             return False
         return len({match.group("host") for match in found}) * 2 <= len(found) or all(
             self.begins(match.string[match.end() :].lstrip()) for match in found

@@ -42,6 +42,14 @@ def may_have_layer(line: str) -> bool:
             or "% " in line[:32]
             or ": " in line[:65]
             or " |" in line[:65]
+            or "  " in line[:65]
+            or "/" in line[:65]
+            or "] " in line[:65]
+            or ',"' in line[:65]
+            or ":#" in line[:65]
+            or " #" in line[:65]
+            or "Thread " in line
+            or "Tracing " in line
             or "\t" in line[:65]
             or (not line.isascii() and (" │" in line[:65] or " ›" in line[:65]))
             or '="' in line

@@ -11,7 +11,7 @@ _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d"
 _SYSLOG_DATE = rf"(?:[A-Z][a-z]{{2}} [ \d]?\d {_TIME}(?: (?:19|20)\d\d(?!\d))?|{_DATE}[T ]{_TIME}(?: ?Z| ?[+-]\d\d:?\d\d)?)"
 # of a VM, a thread or a CPU, a program's messages: no host
-_NO_HOST = r"(?i:(?:v?cpu|td|tid|p?pid|proc(?:ess)?|thread|vm|panic|k?g?db|lldb|chain|frame|lock|curthread)[\d.-]{0,8}(?:[:\]]))"
+_NO_HOST = r"(?i:(?:v?cpu|td|tid|p?pid|proc(?:ess)?|thread|vm|panic|k?g?db|lldb|chain|frame|lock|curthread)[\d.-]{0,8}(?:[:\])]))"
 _NAME = rf"(?!{_NO_HOST})(?P<host>[A-Za-z][\w-]{{0,62}}(?:\.[\w-]{{1,62}}){{0,6}}|\d{{1,3}}(?:\.\d{{1,3}}){{3}})"
 # of a host and its domain, or its address; a file's ends otherwise
 _FULL_NAME = (
@@ -46,21 +46,29 @@ PREFIXES: dict[str, str] = {
     "comment": r"[ \t]*#+(?!\d)|[ \t]*//+|[ \t]?/?\*+(?=\s|\Z)|(?:;+|%+|--|dnl|REM|:)(?=\s|\Z)",
     "number": r"[ \t]*\d{1,7}(?:[:|)]|\.(?= |\Z)|\t|\Z|-(?=[#A-Za-z ]|\d{6,7} ))|L\d+:",
     # grep's, of several files
-    "file": rf"(?!{_FULL_NAME}:[ \t])(?P<host>(?:[\w.@+~-]{{0,60}}/){{0,12}}[\w@+~-]{{1,60}}(?:\.[\w-]{{1,20}}){{1,4}})"
-    r"(?::(?:\d{1,7}:)?|-\d{1,7}-)",
+    "file": rf"(?!{_FULL_NAME}:[ \t])(?P<host>(?:[\w.@+~-]{{0,60}}/){{0,12}}[\w@+~-]{{1,60}}(?:\.[\w-]{{1,20}}){{1,4}}"
+    r"|(?:[\w.@+~-]{0,60}/){1,12}[A-Za-z][\w@+~-]{0,60})(?::(?:\d{1,7}:)?|-\d{1,7}-)",
     "count": r" {0,8}\d{1,7}(?= |\Z)",
     "bullet": r"[-•·‣](?=[ \t])|\+(?!0x|\+)",
     "shell": r"(?:[\w.@~-]+)?[#$%>] (?=\S)",
     "console": r"~|login: |(?!db> )(?P<host>[\w.-]{1,30})(?:> | ?# | console: )",
     # what pdsh, clush and dsh put before the output of each host, and tools that show several consoles
-    "tag": rf"{_NAME}:{{1,2}}(?=[ \t]|\Z)",
-    "bracket": rf"\[{_NAME}\]:?(?=[ \t]|\Z)",
+    "tag": rf"{_NAME}(?::tty[\w.]{{1,8}})?:{{1,2}}(?=[ \t]|\Z)",
+    "bracket": rf"\[ ?{_NAME} ?\]:?(?=[ \t]|\Z)",
+    "parenthesis": rf"\({_NAME}\):?(?=[ \t]|\Z)",
     # docker compose; parallel --tag
     "column": rf"{_NAME} {{1,30}}[|│›](?=[ \t]|\Z)",
     "tab": rf"{_NAME}\t",
+    "value": rf"(?:host(?:name)?|instance|machine|node|server)={_NAME}(?=[ \t]|\Z)",
+    "sign": rf"{_NAME}(?:[|\],;]| -)(?=[ \t]|\Z)",
+    # grep's, of files without an end
+    "joined": rf"{_NAME}:(?:\d{{1,7}}:)?(?=\S|\Z)",
+    "dated": rf"{_SYSLOG_DATE} {_NAME}(?= |\Z)",
 }
 #: Those that say which host wrote the line, and nothing else: any word before a colon looks like one.
-TAGS = frozenset({"tag", "bracket", "column", "tab"})
+TAGS = frozenset({"tag", "bracket", "parenthesis", "column", "tab", "value", "sign", "joined", "dated"})
+#: Those that many lines begin with.
+LOOSE = frozenset({"sign", "joined", "dated"})
 #: Those that say from which file the line is.
 OF_FILES = frozenset({"file"})
 #: Those that say which host wrote the line, or in which file it is.

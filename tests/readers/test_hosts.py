@@ -203,6 +203,15 @@ NAMED = {
     "logfmt": 'ts=1764107401 host={} msg="{}"',
     "logger": "INFO:{}: {}",
     "parallel --tagstring": "{}> {}",
+    "syslog without a program": "Nov 25 21:50:01 {} {}",
+    "time and host": "2026-11-25T21:50:01Z {} {}",
+    "parenthesis": "({}) {}",
+    "bracket at the end": "{}] {}",
+    "value": "host={} {}",
+    "console server": "{}:ttyS0: {}",
+    "tab": "{}\t{}",
+    "dash": "{} - {}",
+    "comma": "{}, {}",
 }
 
 
@@ -360,6 +369,8 @@ FILES = {
     "grep -r": "logs/{}.log:{}",
     "grep -rn": "./{}/procstat.txt:7:{}",
     "grep -nC": "procstat-{}.txt-7-{}",
+    "grep, no extension": "/var/log/{}/messages:{}",
+    "grep -n, no extension": "{}/messages:7:{}",
 }
 
 
