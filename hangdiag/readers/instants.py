@@ -42,11 +42,13 @@ def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | Non
             return True
         if table in instant.stale or any(_has_changed(before, after) for before, after in shared):
             return True
+    strangers = [pair for pair in shared if are_different(*pair)]
+    if not strangers:
+        return False
     # most threads of a host rest for days: those of VMs tell more
     machines = {pid for pid, _ in instant.vcpus}
-    return _are_strangers(shared) or _are_strangers(
-        [pair for pair in shared if pair[0].pid in machines or any(map(_is_in_machine, pair))]
-    )
+    of_machines = [pair for pair in shared if pair[0].pid in machines or any(map(_is_in_machine, pair))]
+    return len(strangers) > len(shared) * _TOLERATED or _are_strangers(of_machines)
 
 
 def _is_in_machine(thread: Thread) -> bool:

@@ -119,13 +119,14 @@ def _go_on(section: Section, start: int, stack: _Stack) -> int:
     """Read from line ``start`` on if it holds the next frames of ``stack``, or what ``bt full`` says of its last one."""
     lines = section.lines
     index = start
-    doubtful = section.is_doubtful(start)
     if stack.frames:
         while index < len(lines) and (gdb_frames.is_local(lines[index]) or (index > start and _is_value(lines[index]))):
             index += 1
+    goes_on = index < len(lines) and _number(lines[index], -1) == stack.number + 1
+    doubtful = goes_on and section.is_doubtful(start)
     if index > start:
         _keep_open(section, index, stack)
-    if index == len(lines) or _number(lines[index], -1) != stack.number + 1:
+    if not goes_on:
         return index
     end, more, number = _collect(section, index, stack.number)
     if not more or not may_follow(stack.frames[-1].function if stack.frames else None, more[0].function):
