@@ -162,7 +162,7 @@ OPENERS = (
     Opener(
         "heading-shell",
         "console",
-        r"\[?[\w.-]{1,32}@[\w.-]{1,64}[\]: ][^#$%>]{0,80}[#$%>] (?!.{0,300}(?:load: |db> |KDB: |panic: |bhyvectl ))",
+        r"\[?[\w.-]{1,32}+@[\w.-]{1,64}+[\]: ][^#$%>]{0,80}[#$%>] (?!.{0,300}(?:load: |db> |KDB: |panic: |bhyvectl ))",
         _read_shell,
     ),
     Opener("heading-prompt", "console", rf"{_PROMPT}(?: ?[#%$]|(?<=[\w~/])>) ?{_COMMAND}", _read_prompt),

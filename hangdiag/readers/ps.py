@@ -291,8 +291,8 @@ OPENERS = (
     Opener(
         "ps-table",
         "ps",
-        r"\s*(?!ADDR +PROC)(?=(?:[A-Z%]\S*[ \t]+){1,40}[A-Z])(?=.*\b(?:PID|LWP)\b)"
-        r"(?=.*\b(?:MWCHAN|WCHAN|STAT|NWCHAN|LWP|LOCK|WMESG)\b)[A-Z0-9% \t]+\Z",
+        r"\s*(?!ADDR +PROC)(?=[A-Z%][A-Z0-9% \t]+\Z)(?=(?:[A-Z%]\S*[ \t]+){1,40}[A-Z])(?=.*\b(?:PID|LWP)\b)"
+        r"(?=.*\b(?:MWCHAN|WCHAN|STAT|NWCHAN|LWP|LOCK|WMESG)\b)",
         _read_ps,
     ),
     Opener(

@@ -91,6 +91,8 @@ def _ungroup(pattern: str) -> str:
 
 def find_opener(line: str) -> Opening | None:
     """The opener that can read from ``line`` on, and its match."""
+    if not line:
+        return None
     for common in (True, False):
         expression, names = _at_begin(common)
         found = expression.match(line)

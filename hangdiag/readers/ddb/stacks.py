@@ -311,6 +311,8 @@ def _pointer(line: str) -> str:
 def _go_on(section: Section, start: int, broken_off: int, stack: _Stack) -> int:
     """Read the frames from line ``start`` on if they are of ``stack``, that other lines broke off."""
     line = section.lines[start]
+    if line.startswith("Tracing "):
+        return start
     head = line.partition("/frame")[0]
     first = parse_frame(head)
     trap = first is None and _SEPARATOR.match(line) is not None
