@@ -22,7 +22,7 @@ _BB_TAG = lazy(rf"(?i:\[/?(?:{_BB_NAMES})(?:=[^\]\[]{{0,80}})?\])")
 
 def has_ends(text: str) -> bool:
     """May there be marks at lines' ends in ``text``?"""
-    return any(end + "\n" in text for end in ("$", "\\par", "\\"))
+    return any(end[0] in text and end + "\n" in text for end in ("$", "\\par", "\\"))
 
 
 def strip_ends(lines: list[str], begins: Callable[[str], bool]) -> list[str]:
