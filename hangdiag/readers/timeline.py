@@ -29,6 +29,7 @@ class Timeline:
         self._words: tuple[str, ...] | None = ()  # and of the heading that was read last; None where there is no name
         self._by_name: dict[object, Instant] = {}
         self._left: list[Instant] = []
+        self._tag: str | None = None  # the host that the last lines' own prefixes told
 
     def pass_time(self) -> None:
         """The machine ran on: a thread that is described anew is in a new instant."""
@@ -49,6 +50,7 @@ class Timeline:
         self._own_words = () if found is None else words_of(f"{container or ''} {path}")
         self._words = self._own_words if found is not None or path == "-" else None
         self._place = None if found is None else found[0]
+        self._tag = None
         if found is None:
             return
         place, name = found
@@ -105,7 +107,13 @@ class Timeline:
         now = self.now
         if label is not None and self.host is not None and label != self.host.partition(".")[0]:
             label = f"{self.host} {label}"  # as it is called there: no name makes one host of two
-        if label is None or label == now.label:
+        if label is None:
+            return
+        if not is_sure:
+            if label == self._tag:
+                return  # something else may have told the host since
+            self._tag = label
+        if label == now.label:
             return
         known = self._hosts.get(label)
         if now.is_empty() or (now.label is None and not is_heading):

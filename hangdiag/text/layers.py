@@ -20,7 +20,7 @@ from hangdiag.text.marks import form_of, marks_in, may_have_layer
 from hangdiag.text.page import Page, mend
 from hangdiag.text.peelings import INDENT, counts_on, peelings, split_lost, split_row, without, without_end
 from hangdiag.text.prefixes import LOOSE, MAY_TELL_HOSTS, OF_FILES, OF_HOSTS, PREFIXES, TAGS, compiled
-from hangdiag.text.tags import hosts_told, tag_of
+from hangdiag.text.tags import hosts_told, name_of, tag_of
 
 _RULE = lazy(r"[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\Z")
 _TAB = lazy(r"[^\t]*\t")
@@ -60,6 +60,8 @@ class Peeler:
     inner: list[str] = field(default_factory=list)
     #: original lines from which on a log is of another host, and that host
     hosts: list[tuple[int, str]] = field(default_factory=list)
+    #: those of them that are words which may be no hosts
+    guessed: set[str] = field(default_factory=lambda: {""})
     #: those of the marks that the page has at all: a page of prose has few. None until the first line needs them
     marks: tuple[str, ...] | None = None
     #: the forms of lines below whose layers nothing was found: logs repeat them by the million
@@ -216,10 +218,9 @@ class Peeler:
         if hosts:
             self._part(hosts, end, layer in OF_FILES)
             if not self.shares and layer not in OF_FILES:
-                for place, host in hosts:
-                    insort(self.hosts, (self.page.first[place], host))
-        elif tags:
-            self._part(hosts_told(tags, self._stands), end)
+                self._note(hosts, end)
+        else:
+            self._part_by(tags, end)
         return end
 
     def _part(self, hosts: list[tuple[int, str]], end: int, are_files: bool = False) -> None:
@@ -326,9 +327,25 @@ class Peeler:
         self.work += end - index
         self._replace(index, end, (lines, first, last))
         end = index + len(lines)
-        self._part(hosts_told(tags, self._stands), end)
+        self._part_by(tags, end)
         if not self.shares:
             self._mend(index, end)
+
+    def _part_by(self, tags: list[tuple[int, tuple[str, ...]]], end: int) -> None:
+        """Part a block by words that may name hosts; else note what names its lines, if nothing around them does."""
+        self._part(hosts_told(tags, self._stands), end)
+        if not self.shares and tags and (self.host_of(tags[0][0]) or "") in self.guessed:
+            name = name_of(tags, self._stands)
+            if name:
+                self.guessed.add(name)
+                self._note([(tags[0][0], name)], end)
+
+    def _note(self, hosts: list[tuple[int, str]], end: int) -> None:
+        """Note whose the lines of a block are; what was noted of them came from a layer further out, which says less."""
+        first = self.page.first
+        self.hosts = [noted for noted in self.hosts if not first[hosts[0][0]] <= noted[0] <= first[end - 1]]
+        for place, host in hosts:
+            insort(self.hosts, (first[place], host))
 
     def _stands(self, index: int) -> bool:
         """Can line ``index`` stand for itself without what is still around it?"""

@@ -22,6 +22,9 @@ local3 local4 local5 local6 local7 alert crit emerg emergency panic trace warnin
 """
 _NO_NAMES = frozenset(_NOT_HOSTS.split()) | {level.lower() for level in LEVELS}
 
+#: So many lines are too few to tell what they share.
+_FEW = 3
+
 
 def tag_of(text: str) -> tuple[str, ...]:
     """The words of ``text`` in their order, empty ones in place of those that name no host."""
@@ -42,6 +45,14 @@ def hosts_told(tags: Sequence[tuple[int, tuple[str, ...]]], stands: Callable[[in
     shown = [tag for place, tag in tags if stands(place)]
     columns = [column for column in range(max(map(len, shown), default=0)) if _tells_hosts(shown, column)]
     return [(place, _name(tag, columns)) for place, tag in tags] if columns else []
+
+
+def name_of(tags: Sequence[tuple[int, tuple[str, ...]]], stands: Callable[[int], bool]) -> str:
+    """The words that all of the lines in ``tags`` share which can stand for themselves: empty if there are few lines."""
+    shown = [tag for place, tag in tags if stands(place)]
+    if len(shown) < _FEW:
+        return ""
+    return _name(shown[0], [column for column in range(min(map(len, shown))) if len({tag[column] for tag in shown}) == 1])
 
 
 def _tells_hosts(tags: Sequence[tuple[str, ...]], column: int) -> bool:

@@ -230,6 +230,18 @@ def test_threads_with_names_that_may_be_hosts_close_no_cycle(monkeypatch, write,
         check(text, numbers, texts)
 
 
+
+@pytest.mark.parametrize("form", [*NAMED, "syslog of a console server", "syslog"])
+@pytest.mark.parametrize("write", [alltrace, kgdb])
+def test_blocks_of_two_hosts_with_prose_between(monkeypatch, write, form):
+    monkeypatch.setitem(TAGS, form, {**TAGS, **NAMED}[form])
+    texts = [without_blanks(write([DEADLOCK[one] for one in half])) for half in ((0, 2), (1, 3))]
+    blocks = [tagged(form, [], [text], [host])[0] for host, text in zip(HOSTS, texts, strict=True)]
+    prose = "And this is what the other one says.\n" * 30
+    captures = check_lines(prose.join([*blocks, blocks[0]]))
+    assert [[thread.tid for thread in capture.threads] for capture in captures] == [[100860, 100862], [100861, 100863]]
+
+
 def without_blanks(text: str) -> str:
     return "".join(line + "\n" for line in text.splitlines() if line)
 
