@@ -8,6 +8,7 @@ what is of one host hides a proof only, and to join what is of two may be a wron
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from hangdiag.text.lazy import lazy
 from hangdiag.text.marks import LEVELS
@@ -22,8 +23,9 @@ local3 local4 local5 local6 local7 alert crit emerg emergency panic trace warnin
 """
 _NO_NAMES = frozenset(_NOT_HOSTS.split()) | {level.lower() for level in LEVELS}
 
-#: So many lines are too few to tell what they share.
+#: Fewer lines do not tell what they share, and so many do.
 _FEW = 3
+_MANY = 50
 
 
 def tag_of(text: str) -> tuple[str, ...]:
@@ -48,8 +50,8 @@ def hosts_told(tags: Sequence[tuple[int, tuple[str, ...]]], stands: Callable[[in
 
 
 def name_of(tags: Sequence[tuple[int, tuple[str, ...]]], stands: Callable[[int], bool]) -> str:
-    """The words that all of the lines in ``tags`` share which can stand for themselves: empty if there are few lines."""
-    shown = [tag for place, tag in tags if stands(place)]
+    """The words that the first of the lines in ``tags`` share which can stand for themselves: empty if these are few."""
+    shown = list(islice((tag for place, tag in tags if stands(place)), _MANY))
     if len(shown) < _FEW:
         return ""
     return _name(shown[0], [column for column in range(min(map(len, shown))) if len({tag[column] for tag in shown}) == 1])
