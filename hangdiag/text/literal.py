@@ -138,8 +138,8 @@ def take_strings(
     for index in range(start, len(lines)):
         if index - end > longest_gap:
             break
-        strings = dict(strings_in(lines[index]))
-        if name not in strings:
+        parts = dict(strings_in(lines[index])).get(name)
+        if parts is None or not (any(part.strip() for part in parts) or _says_nothing(lines[index])):
             pending.append(index)
             continue
         for place in pending:
@@ -150,7 +150,6 @@ def take_strings(
                 begins.append(first[place])
                 ends.append(last[place])
         pending = []
-        parts = strings[name]
         if name != ALL:
             tags.append((start + len(made), _around(lines[index], name)))
         made += parts

@@ -148,6 +148,11 @@ def test_lines_that_look_like_frames_of_mixed_stacks_and_are_none():
     assert not any(thread.frames == () for thread in capture.threads)
 
 
+def test_a_line_whose_strings_are_empty_is_not_lost():
+    # what gdb printed of an array looks like the strings of a log, whose own text would be these
+    check_lines("[12: 'it at m0',0 '\\000',0 '',\n[12:34:  = 0 '\\000',  0 '\\000', rex_r = 0 '\\000',")
+
+
 def test_a_line_has_one_owner():
     def unread(first, last, why):
         return Unread(Where(0, first, last), why, why == "b")
