@@ -96,24 +96,35 @@ def _letter(found: re.Match[str]) -> str:
 
 def strings_in(line: str, marks: Sequence[str] = ("",)) -> Iterator[tuple[str, list[str]]]:
     """The strings of ``line`` that hold one of ``marks``: a name for each, and its lines."""
-    literals = _literals(line)
+    for name, literals in _texts(line, _literals(line), marks):
+        yield name, _lines_of(literals)
+
+
+def _texts(
+    line: str, literals: list[_Literal], marks: Sequence[str] = ("",)
+) -> Iterator[tuple[str, list[_Literal]]]:
+    """Those of the ``literals`` of ``line`` that may be texts and hold one of ``marks``, each with its name."""
     if not literals:
         return
     if len(literals) >= _ENOUGH and line.lstrip()[:1] in "[({" and all(literal.name.isdecimal() for literal in literals):
-        yield ALL, [part for literal in literals for part in literal.lines()]
+        yield ALL, literals
         return
     structure = _is_structure(line, literals)
     for literal in literals:
         if (structure or not literal.name.isdecimal()) and any(mark in literal.text for mark in marks):
-            yield f"string {literal.name}", literal.lines()
+            yield f"string {literal.name}", [literal]
 
 
-def _around(line: str, name: str) -> tuple[str, ...]:
-    """What names a host in the other strings of ``line``, none of which is a text, and between them."""
+def _lines_of(literals: Sequence[_Literal]) -> list[str]:
+    return [part for literal in literals for part in literal.lines()]
+
+
+def _around(line: str, literals: list[_Literal], name: str) -> tuple[str, ...]:
+    """What names a host in the other ``literals`` of ``line``, none of which is a text, and between them."""
     end = 0
     tag = []
     outside = []
-    for literal in _literals(line):
+    for literal in literals:
         outside.append(line[end : literal.start])
         end = literal.end
         is_tag = f"string {literal.name}" != name and " " not in literal.text and len(literal.text) <= _LONGEST_TAG
@@ -138,8 +149,9 @@ def take_strings(
     for index in range(start, len(lines)):
         if index - end > longest_gap:
             break
-        parts = dict(strings_in(lines[index])).get(name)
-        if parts is None or not (any(part.strip() for part in parts) or _says_nothing(lines[index])):
+        literals = _literals(lines[index])
+        parts = _lines_of(dict(_texts(lines[index], literals)).get(name, ()))
+        if not parts or not (any(part.strip() for part in parts) or _says_nothing(lines[index])):
             pending.append(index)
             continue
         for place in pending:
@@ -151,7 +163,7 @@ def take_strings(
                 ends.append(last[place])
         pending = []
         if name != ALL:
-            tags.append((start + len(made), _around(lines[index], name)))
+            tags.append((start + len(made), _around(lines[index], literals, name)))
         made += parts
         begins += [first[index]] * len(parts)
         ends += [last[index]] * len(parts)
