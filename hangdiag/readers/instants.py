@@ -42,21 +42,21 @@ def is_another_table(instant: Instant, batch: Sequence[Thread], table: str | Non
             return True
         if table in instant.stale or any(_has_changed(before, after) for before, after in shared):
             return True
-    strangers = [pair for pair in shared if are_different(*pair)]
-    if not strangers:
+    differ = [are_different(*pair) for pair in shared]
+    if not any(differ):
         return False
     # most threads of a host rest for days: those of VMs tell more
     machines = {pid for pid, _ in instant.vcpus}
-    of_machines = [pair for pair in shared if pair[0].pid in machines or any(map(_is_in_machine, pair))]
-    return len(strangers) > len(shared) * _TOLERATED or _are_strangers(of_machines)
+    of_machines = [
+        different
+        for different, pair in zip(differ, shared, strict=True)
+        if pair[0].pid in machines or any(map(_is_in_machine, pair))
+    ]
+    return any(sum(some) > len(some) * _TOLERATED for some in (differ, of_machines))
 
 
 def _is_in_machine(thread: Thread) -> bool:
     return any(frame.function == "vmmdev_ioctl" for frame in thread.frames)
-
-
-def _are_strangers(shared: Sequence[tuple[Thread, Thread]]) -> bool:
-    return sum(are_different(before, after) for before, after in shared) > len(shared) * _TOLERATED
 
 
 def _are_other_processes(instant: Instant, batch: Sequence[Thread]) -> bool:
