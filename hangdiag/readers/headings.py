@@ -2,7 +2,7 @@
 
 Tools that run a command on several hosts print the host's name first (Ansible, ``clush -b``, ``dshbak``, pssh, salt); head(1),
 tail(1) and more(1) print a file's name; people put one between dashes or equal signs. A name that somebody wrote may be
-any: it parts two hosts only where the same tool's list comes again below another one (Draft.begin_list).
+any: it parts two hosts only where the same tool's list comes again below another one (Timeline.begin_list).
 """
 
 from __future__ import annotations

@@ -75,7 +75,6 @@ class Instant:
         """Was nothing read of it but facts of the host?"""
         return not (self.threads or self.rows or self.told or self.locks or self.vms or self.processes)
 
-
     def note(self, thread: Thread) -> None:
         """Remember who a thread with an id is."""
         if thread.pid is None or thread.tid is None:

@@ -38,10 +38,10 @@ _DOUBTFUL = lazy(
 )
 #: What of the context names lines by their place on the page.
 _OF_PAGE = ("ddb holder",)
-#: Readers of lines that end nothing and tell nothing by themselves, of others that end no stack, and of prompts.
+#: Readers of lines that end nothing and tell nothing by themselves, of others that end no stack, and of debuggers' prompts.
 _SILENT = frozenset({"trap", "fence", "gdb-remark", "procstat-error"})
 _PASSING = _SILENT | {"gdb-noise", "host-date", "siginfo", "ddb-note", "ddb-panic"}
-_PROMPTS = frozenset({"ddb-prompt", "gdb-prompt", "host-shell"})
+_PROMPTS = frozenset({"ddb-prompt", "gdb-prompt"})
 
 
 def _is_trace_like(line: str) -> bool:
