@@ -5,7 +5,7 @@ docs/compare.md says what counts as moved and what that does to a finding's cert
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -295,9 +295,10 @@ def _doubted(one: Diagnosis, later: tuple[Diagnosis, ...]) -> Diagnosis:
     deadlocks = [finding for finding in one.findings if finding.verdict == "deadlock" and finding.certainty != "possible"]
     if not deadlocks or not (later := tuple([other for other in later if is_same_host(one, other)])):
         return one
+    looks = [(other, _places(other)) for other in later]
     findings = list(one.findings)
     for finding in deadlocks:
-        moved = [index for index in finding.threads if any(_does_other(one, index, other) for other in later)]
+        moved = [index for index in finding.threads if any(_does_other(one, index, *look) for look in looks)]
         if moved:
             note = f"{wording.names(one.scene, moved)}: elsewhere further down in the same file; what moves is not deadlocked"
             findings[findings.index(finding)] = replace(
@@ -309,10 +310,18 @@ def _doubted(one: Diagnosis, later: tuple[Diagnosis, ...]) -> Diagnosis:
     return replace(one, findings=tuple(findings))
 
 
-def _does_other(one: Diagnosis, index: int, other: Diagnosis) -> bool:
+def _places(diagnosis: Diagnosis) -> dict[object, int]:
+    """Where each thread is; of those that nothing tells apart, the first."""
+    places: dict[object, int] = {}
+    for index, thread in enumerate(diagnosis.capture.threads):
+        places.setdefault(_key(thread), index)
+    return places
+
+
+def _does_other(one: Diagnosis, index: int, other: Diagnosis, places: Mapping[object, int]) -> bool:
     """Does thread ``index`` of ``one`` wait for something of another kind, or run, in ``other``, further down in its file?"""
     thread, wait = one.capture.threads[index], one.waits[index]
-    place = next((there for there, found in enumerate(other.capture.threads) if _key(found) == _key(thread)), None)
+    place = places.get(_key(thread))
     if place is None or other.waits[place].kind in ("unknown", "sleep", "stopped", wait.kind):
         return False
     before, after = thread.where, other.capture.threads[place].where
