@@ -13,7 +13,7 @@ import re
 from dataclasses import replace
 
 from hangdiag.model import Frame, Thread
-from hangdiag.readers.gdb.arguments import make_thread, note_owner
+from hangdiag.readers.gdb.arguments import make_thread, note_longer, note_owner
 from hangdiag.readers.gdb.frames import balance, split_arguments
 from hangdiag.readers.gdb.threads import Identity
 from hangdiag.readers.section import Pending, Section
@@ -258,12 +258,10 @@ def _go_on(section: Section, start: int, thread: Thread, identity: Identity, fra
     if not more or not may_follow(before, more[0].function):
         return start
     frames = [*frames, *more] if last >= 0 else more
-    told = thread.told or section.is_doubtful(start)
-    whole = replace(make_thread(section, start, end, identity, _trim(frames)), state=thread.state, told=told)
-    noted = section.draft.extend_thread(thread, replace(whole, stack_where=thread.stack_where or whole.stack_where))
+    whole = replace(make_thread(section, start, end, identity, _trim(frames)), state=thread.state)
+    noted = note_longer(section, thread, whole, section.is_doubtful(start))
     if noted is None:
         return start
-    note_owner(section, noted)
     _keep_open(section, end, noted, identity, frames, number)
     return end
 

@@ -6,6 +6,8 @@ message and its lock (sys/kern/kern_synch.c, subr_sleepqueue.c, subr_turnstile.c
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hangdiag.model import Frame, LockFact, Thread
 from hangdiag.readers.gdb import frames as gdb_frames
 from hangdiag.readers.gdb.threads import Identity
@@ -134,6 +136,17 @@ def note_owner(section: Section, thread: Thread) -> None:
             return
     if owner:
         section.draft.add_lock(_owned_lock(thread, owner, None))
+
+
+def note_longer(section: Section, before: Thread, whole: Thread, doubtful: bool) -> Thread | None:
+    """Note ``before`` with its ``whole`` stack, which proves nothing if it is ``doubtful`` that all is its. None if nobody
+    knows whose it is.
+    """
+    whole = replace(whole, told=before.told or doubtful, stack_where=before.stack_where or whole.stack_where)
+    noted = section.draft.extend_thread(before, whole)
+    if noted is not None:
+        note_owner(section, noted)
+    return noted
 
 
 def _owned_lock(thread: Thread, owner: int, address: int | None) -> LockFact:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from hangdiag.model import Frame, Thread
 from hangdiag.readers import lists
 from hangdiag.readers.gdb import frames as gdb_frames
-from hangdiag.readers.gdb.arguments import STRING, make_thread, note_owner
+from hangdiag.readers.gdb.arguments import STRING, make_thread, note_longer, note_owner
 from hangdiag.readers.gdb.threads import HEADER, Identity, announce, identify, replaces_glimpse
 from hangdiag.readers.section import Opener, Pending, Section
 from hangdiag.readers.stacks import lacks_top, may_follow
@@ -137,14 +137,11 @@ def _go_on(section: Section, start: int, stack: _Stack) -> int:
     if before is None:
         whole = add_stack(section, start, end, identity, shown)
     else:
-        thread = make_thread(section, start, end, identity, shown)
-        thread = replace(thread, told=before.told or doubtful, stack_where=before.stack_where or thread.stack_where)
-        whole = section.draft.extend_thread(before, thread)
+        whole = note_longer(section, before, make_thread(section, start, end, identity, shown), doubtful)
         if whole is None:
             return index
         if not before.frames:
             section.count_stacks("kgdb")
-        note_owner(section, thread)
     if stack.identity is None:
         section.context["gdb bare stack"] = shown
     _keep_open(section, end, replace(stack, thread=whole, frames=frames, number=number))
