@@ -59,6 +59,17 @@ def diagnose(capture: Capture, knowledge: Knowledge, matcher: Matcher | None = N
     return Diagnosis(scene, needs, activities, resources, resource_of, edges, findings)
 
 
+def diagnose_all(captures: Iterable[Capture], knowledge: Knowledge) -> tuple[Diagnosis, ...]:
+    """The diagnosis of each capture of one input, doubted where a later one shows that a deadlock's thread moved."""
+    matcher = Matcher(knowledge)
+    diagnoses = tuple([diagnose(capture, knowledge, matcher) for capture in captures])
+    if len(diagnoses) < 2:
+        return diagnoses
+    from hangdiag.compare import doubted
+
+    return doubted(diagnoses)
+
+
 def _number_resources(needs: Mapping[int, Need]) -> tuple[tuple[Resource, ...], dict[int, int]]:
     numbers: dict[tuple[object, ...], int] = {}
     resources: list[Resource] = []

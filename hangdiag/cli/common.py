@@ -41,8 +41,8 @@ def load(
     ``max_size``, ``max_files`` and ``max_depth`` replace the limits on what is read. Raises :class:`hangdiag.errors.HangdiagError`.
     """
     from hangdiag.containers import Limits
-    from hangdiag.diagnosis import diagnose
-    from hangdiag.knowledge import Matcher, load_knowledge
+    from hangdiag.diagnosis import diagnose_all
+    from hangdiag.knowledge import load_knowledge
     from hangdiag.readers.files import read_paths
 
     stdin: BinaryIO | None = None
@@ -62,13 +62,7 @@ def load(
         limits = replace(limits, depth=max_depth)
     captures = read_paths(paths, stdin, limits)
     knowledge = load_knowledge(rules)
-    matcher = Matcher(knowledge)
-    diagnoses = tuple(diagnose(capture, knowledge, matcher) for capture in captures)
-    if len(diagnoses) > 1:
-        from hangdiag.compare import doubted
-
-        diagnoses = doubted(diagnoses)
-    return diagnoses, knowledge
+    return diagnose_all(captures, knowledge), knowledge
 
 
 def tell_skipped(captures: Iterable[Capture]) -> None:

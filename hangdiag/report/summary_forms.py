@@ -78,15 +78,11 @@ def diagnose_paths(
     paths: Sequence[str], standard_input: BinaryIO | None = None, rules: Sequence[Path] = ()
 ) -> list[Diagnosis]:
     """Read files (``-``: ``standard_input``) and diagnose every capture in them. Raises HangdiagError."""
-    from hangdiag.compare import doubted
-    from hangdiag.diagnosis import diagnose
-    from hangdiag.knowledge import Matcher, load_knowledge
+    from hangdiag.diagnosis import diagnose_all
+    from hangdiag.knowledge import load_knowledge
     from hangdiag.readers.files import read_paths
 
-    captures = read_paths(paths, standard_input)
-    knowledge = load_knowledge(rules)
-    matcher = Matcher(knowledge)
-    return list(doubted([diagnose(capture, knowledge, matcher) for capture in captures]))
+    return list(diagnose_all(read_paths(paths, standard_input), load_knowledge(rules)))
 
 
 def source_texts(
