@@ -259,8 +259,9 @@ class Session:
         if self.printed is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.printed.seek(max(0, self.printed.seek(0, os.SEEK_END) - 300))
-                self._last_words.append(" ".join(self.printed.read().decode("utf-8", "replace").split()))
-        return f" (last words: {' / '.join(self._last_words)[-300:]})" if self._last_words else ""
+                if printed := " ".join(self.printed.read().decode("utf-8", "replace").split()):
+                    self._last_words.append(printed)
+        return f" (last words: {self.last_words[-300:]})" if self.last_words else ""
 
     @property
     def last_words(self) -> str:

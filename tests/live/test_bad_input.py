@@ -53,6 +53,13 @@ def test_a_debugger_that_dies_at_once(build: Callable[[str], Path], tmp_path: Pa
         assert "libfoo" in message
 
 
+def test_a_debugger_that_dies_without_a_word(build: Callable[[str], Path], tmp_path: Path) -> None:
+    gdb = script(tmp_path / "kgdb", "read question; kill -9 $$\n")
+    message = failure(Options("kernel", symbols=str(build("array")), gdb=gdb, timeout=5))
+    assert "gone away" in message
+    assert "last words" not in message
+
+
 def test_a_debugger_that_says_nothing(build: Callable[[str], Path], tmp_path: Path) -> None:
     gdb = script(tmp_path / "gdb", "exec sleep 60\n")
     begin = time.monotonic()
